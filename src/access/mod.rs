@@ -1,0 +1,12 @@
+//! Who may do what, pure: namespaces and their options, permissions, tokens.
+//!
+//! Invariants: a decision is a function of options, claims and `now`; nothing here keeps state.
+//! Must never touch ws, protocol, engine or a clock. Read `namespaces.rs` first.
+
+mod namespaces;
+mod permissions;
+mod tokens;
+
+pub use namespaces::{ChannelOptions, Namespaces, UnknownNamespace};
+pub use permissions::{Asker, may_publish, may_read_history, may_read_presence, may_subscribe};
+pub use tokens::{Claims, TokenKeys, TokenProblem, Weight};

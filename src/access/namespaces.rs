@@ -1,0 +1,82 @@
+//! Namespaces: which options a channel has.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Options of the channels of one namespace. Source: protocol page, section 1.3; the names and
+/// defaults are Centrifugo's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChannelOptions {
+    pub presence: bool,
+    pub join_leave: bool,
+    pub force_push_join_leave: bool,
+    /// Publications kept; 0: no history.
+    pub history_size: usize,
+    pub history_ttl: Duration,
+    /// How long epoch and offset outlive the last publication.
+    pub history_meta_ttl: Duration,
+    pub force_positioning: bool,
+    pub allow_positioning: bool,
+    pub force_recovery: bool,
+    pub allow_recovery: bool,
+    pub allow_subscribe_for_client: bool,
+    pub allow_subscribe_for_anonymous: bool,
+    pub allow_publish_for_client: bool,
+    pub allow_publish_for_subscriber: bool,
+    pub allow_publish_for_anonymous: bool,
+    pub allow_presence_for_client: bool,
+    pub allow_presence_for_subscriber: bool,
+    pub allow_presence_for_anonymous: bool,
+    pub allow_history_for_client: bool,
+    pub allow_history_for_subscriber: bool,
+    pub allow_history_for_anonymous: bool,
+}
+
+impl ChannelOptions {
+    pub fn has_history(&self) -> bool {
+        self.history_size > 0 && !self.history_ttl.is_zero()
+    }
+}
+
+/// No namespace of that name is configured (error 102).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownNamespace;
+
+/// All namespaces of the node.
+#[derive(Clone, Debug)]
+pub struct Namespaces {
+    pub without: Arc<ChannelOptions>,
+    pub by_name: HashMap<Box<str>, Arc<ChannelOptions>>,
+    /// Prefix of private channels; empty: none.
+    pub private_prefix: Box<str>,
+    /// Ends a namespace's name; empty: no namespaces.
+    pub boundary: Box<str>,
+}
+
+impl Namespaces {
+    /// The options of `channel`: those of the namespace before the first boundary, a private
+    /// prefix stripped first.
+    pub fn find_options(&self, channel: &str) -> Result<&Arc<ChannelOptions>, UnknownNamespace> {
+        match self.namespace_of(channel) {
+            None => Ok(&self.without),
+            Some(name) => self.by_name.get(name).ok_or(UnknownNamespace),
+        }
+    }
+
+    /// The namespace's name in `channel`, `None` without one.
+    pub fn namespace_of<'a>(&self, channel: &'a str) -> Option<&'a str> {
+        let public = match self.is_private(channel) {
+            true => &channel[self.private_prefix.len()..],
+            false => channel,
+        };
+        if self.boundary.is_empty() {
+            return None;
+        }
+        public.split_once(&*self.boundary).map(|(name, _)| name)
+    }
+
+    pub fn is_private(&self, channel: &str) -> bool {
+        !self.private_prefix.is_empty() && channel.starts_with(&*self.private_prefix)
+    }
+}

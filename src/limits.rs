@@ -1,0 +1,58 @@
+//! Every fixed bound with its reason; relations between them are proven at compile time.
+//!
+//! Bounds that operators may move are options (`config`); their defaults stand there.
+
+use std::time::Duration;
+
+/// Bytes read from a socket at a time, into one scratch that all connections of a shard share.
+/// Chosen: the default message limit, so that a whole message usually arrives in one read.
+pub const READ_SCRATCH_BYTES: usize = 64 * 1024;
+
+/// Sends in one slice of fan-out: about 1 ms at 6 us a send (measured, docs/performance.md).
+pub const SLICE_SENDS_MAX: usize = 150;
+
+/// Bytes queued in one slice of fan-out; copies of large payloads cost by the byte.
+pub const SLICE_BYTES_MAX: usize = 512 * 1024;
+
+/// Messages on the way between two shards.
+/// Chosen: a burst of one publication to each of a thousand rooms fits.
+pub const LANE_SLOTS: usize = 1024;
+
+/// Slots that deliveries leave free, so that answers and subscriptions always find room.
+pub const LANE_SLOTS_CONTROL: usize = LANE_SLOTS / 4;
+
+/// Slots that clients' publishes leave free besides: they are refused first, and can be retried.
+pub const LANE_SLOTS_DELIVERY: usize = LANE_SLOTS / 4;
+
+/// Messages of API, engines and workers waiting for one shard.
+pub const TRAY_SLOTS: usize = 4096;
+
+/// Frames handed to one vectored write. Linux takes 1,024 (UIO_MAXIOV); past some dozens the
+/// copy dominates the syscall.
+pub const WRITE_FRAMES_MAX: usize = 64;
+
+/// Replies joined into one WebSocket message, by bytes: a larger one starts another frame.
+pub const REPLY_FRAME_BYTES: usize = 16 * 1024;
+
+/// How long a connection that was sent a close frame may take to answer it.
+/// Source: protocol page, section 2.4.
+pub const CLOSE_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Commands of one connection decoded and waiting behind one that is not decided yet. Above it
+/// the connection is not read.
+pub const COMMANDS_WAITING_MAX: usize = 128;
+
+/// Bytes of one HTTP head, and of hyper's buffer for it.
+pub const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// Header fields of one HTTP head.
+pub const HEAD_FIELDS_MAX: usize = 64;
+
+/// How long a head may take to arrive.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Jobs waiting for a worker; when it is full the connections that want work are not read.
+pub const JOBS_WAITING_MAX: usize = 1024;
+
+const _: () = assert!(LANE_SLOTS > LANE_SLOTS_CONTROL + LANE_SLOTS_DELIVERY, "publishes need slots too");
+const _: () = assert!(SLICE_BYTES_MAX >= READ_SCRATCH_BYTES, "one message fits a slice");

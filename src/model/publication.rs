@@ -1,0 +1,56 @@
+//! Messages published to channels, and positions in their streams.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::ClientInfo;
+
+pub type Tags = BTreeMap<String, String>;
+
+/// One message published to a channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publication {
+    /// The publisher's payload; never empty unless the namespace allows it.
+    pub data: Bytes,
+    /// Who published; only for publications that come from clients.
+    pub info: Option<Arc<ClientInfo>>,
+    /// Place in the channel's stream, from 1 without gaps; 0 in channels without history.
+    pub offset: u64,
+    pub tags: Option<Box<Tags>>,
+}
+
+/// Names one life of a stream: 8 ASCII letters. Another epoch means that history was lost.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Epoch([u8; 8]);
+
+impl Epoch {
+    /// The first 8 letters of `random` in base 26, lower case.
+    pub fn from_random(mut random: u64) -> Epoch {
+        let mut letters = [0; 8];
+        for letter in &mut letters {
+            *letter = b'a' + (random % 26) as u8;
+            random /= 26;
+        }
+        Epoch(letters)
+    }
+
+    pub fn as_str(&self) -> &str {
+        str::from_utf8(&self.0).expect("an epoch is built of ASCII letters")
+    }
+}
+
+impl fmt::Debug for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_str().fmt(f)
+    }
+}
+
+/// A place in a stream. Epoch before offset: an offset of another epoch names other publications.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    pub epoch: Epoch,
+    pub offset: u64,
+}

@@ -1,0 +1,83 @@
+//! What operators decide about a shard.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::access::{Namespaces, TokenKeys};
+use crate::model::Homes;
+
+/// The same for every shard of the node; shared, never changed.
+#[derive(Clone)]
+pub struct Options {
+    pub homes: Homes,
+    /// Sent in connect replies.
+    pub version: Box<str>,
+    pub namespaces: Arc<Namespaces>,
+    pub token_keys: Arc<TokenKeys>,
+    pub allow_anonymous_connect: bool,
+    /// `client.insecure`: no token, every permission.
+    pub insecure: bool,
+    pub ping_interval: Duration,
+    pub pong_timeout: Duration,
+    /// Time for the connect command (3502).
+    pub stale_close_delay: Duration,
+    /// Grace after a token's expiry (3005).
+    pub expired_close_delay: Duration,
+    pub channels_max: usize,
+    pub channel_bytes_max: usize,
+    pub message_bytes_max: usize,
+    /// Of an echo connection.
+    pub echo_message_bytes_max: usize,
+    pub outbox_bytes_max: usize,
+    pub presence_update_interval: Duration,
+    pub presence_ttl: Duration,
+    pub position_check_delay: Duration,
+    pub history_publications_max: usize,
+    pub recovery_publications_max: usize,
+    /// Time for the socket to take the rest when a connection is cut.
+    pub write_timeout: Duration,
+    /// Streams and presence of one shard, in bytes.
+    pub memory_bytes_max: usize,
+    pub slice_sends_max: usize,
+    pub slice_bytes_max: usize,
+    pub lane_slots: usize,
+}
+
+impl Default for Options {
+    /// Centrifugo's defaults (protocol page, section 1.11), one shard, nothing allowed.
+    fn default() -> Options {
+        use crate::limits;
+        Options {
+            homes: Homes::new(1, 0),
+            version: env!("CARGO_PKG_VERSION").into(),
+            namespaces: Arc::new(Namespaces {
+                without: Arc::default(),
+                by_name: Default::default(),
+                private_prefix: "$".into(),
+                boundary: ":".into(),
+            }),
+            token_keys: Arc::default(),
+            allow_anonymous_connect: false,
+            insecure: false,
+            ping_interval: Duration::from_secs(25),
+            pong_timeout: Duration::from_secs(8),
+            stale_close_delay: Duration::from_secs(10),
+            expired_close_delay: Duration::from_secs(25),
+            channels_max: 128,
+            channel_bytes_max: 255,
+            message_bytes_max: 65_536,
+            echo_message_bytes_max: 17 * 1024 * 1024,
+            outbox_bytes_max: 1_048_576,
+            presence_update_interval: Duration::from_secs(27),
+            presence_ttl: Duration::from_secs(60),
+            position_check_delay: Duration::from_secs(40),
+            history_publications_max: 300,
+            recovery_publications_max: 300,
+            write_timeout: Duration::from_secs(1),
+            memory_bytes_max: 256 * 1024 * 1024,
+            slice_sends_max: limits::SLICE_SENDS_MAX,
+            slice_bytes_max: limits::SLICE_BYTES_MAX,
+            lane_slots: limits::LANE_SLOTS,
+        }
+    }
+}
