@@ -16,29 +16,29 @@ pub struct PeerViolated {
 
 impl PeerViolated {
     // The header of a frame, RFC 6455 §5.2.
-    pub(super) const RESERVED_BIT: PeerViolated = protocol_error("reserved bit without an extension");
-    pub(super) const RESERVED_OPCODE: PeerViolated = protocol_error("reserved opcode");
-    pub(super) const NO_MASK: PeerViolated = protocol_error("client frame without a mask");
-    pub(super) const LONG_LENGTH: PeerViolated = protocol_error("length not in its shortest form");
-    pub(super) const HUGE_LENGTH: PeerViolated = protocol_error("length with the top bit set");
+    pub const RESERVED_BIT: PeerViolated = protocol_error("reserved bit without an extension");
+    pub const RESERVED_OPCODE: PeerViolated = protocol_error("reserved opcode");
+    pub const NO_MASK: PeerViolated = protocol_error("client frame without a mask");
+    pub const LONG_LENGTH: PeerViolated = protocol_error("length not in its shortest form");
+    pub const HUGE_LENGTH: PeerViolated = protocol_error("length with the top bit set");
 
     // Fragments and control frames, RFC 6455 §5.4 and §5.5.
-    pub(super) const FRAGMENTED_CONTROL: PeerViolated = protocol_error("fragmented control frame");
-    pub(super) const LONG_CONTROL: PeerViolated = protocol_error("control frame over 125 bytes");
-    pub(super) const NOTHING_TO_CONTINUE: PeerViolated = protocol_error("continuation without a message");
-    pub(super) const MESSAGE_IN_MESSAGE: PeerViolated = protocol_error("new message inside a fragmented one");
+    pub const FRAGMENTED_CONTROL: PeerViolated = protocol_error("fragmented control frame");
+    pub const LONG_CONTROL: PeerViolated = protocol_error("control frame over 125 bytes");
+    pub const NOTHING_TO_CONTINUE: PeerViolated = protocol_error("continuation without a message");
+    pub const MESSAGE_IN_MESSAGE: PeerViolated = protocol_error("new message inside a fragmented one");
 
     // The payload of a close frame, RFC 6455 §5.5.1 and §7.4.
-    pub(super) const HALF_CLOSE_CODE: PeerViolated = protocol_error("close payload of one byte");
-    pub(super) const BAD_CLOSE_CODE: PeerViolated = protocol_error("close code not for the wire");
+    pub const HALF_CLOSE_CODE: PeerViolated = protocol_error("close payload of one byte");
+    pub const BAD_CLOSE_CODE: PeerViolated = protocol_error("close code not for the wire");
 
     // Text, RFC 6455 §5.6 and §8.1.
-    pub(super) const TEXT_NOT_UTF8: PeerViolated = PeerViolated::new(INVALID_PAYLOAD, "text is not UTF-8");
-    pub(super) const REASON_NOT_UTF8: PeerViolated = PeerViolated::new(INVALID_PAYLOAD, "close reason is not UTF-8");
+    pub const TEXT_NOT_UTF8: PeerViolated = PeerViolated::new(INVALID_PAYLOAD, "text is not UTF-8");
+    pub const REASON_NOT_UTF8: PeerViolated = PeerViolated::new(INVALID_PAYLOAD, "close reason is not UTF-8");
 
     // Limits of ours, RFC 6455 §10.4.
-    pub(super) const MESSAGE_TOO_BIG: PeerViolated = PeerViolated::new(TOO_BIG, "message over the size limit");
-    pub(super) const TOO_MANY_FRAGMENTS: PeerViolated = PeerViolated::new(TOO_BIG, "message of too many fragments");
+    pub const MESSAGE_TOO_BIG: PeerViolated = PeerViolated::new(TOO_BIG, "message over the size limit");
+    pub const TOO_MANY_FRAGMENTS: PeerViolated = PeerViolated::new(TOO_BIG, "message of too many fragments");
 
     const fn new(close_code: u16, what: &'static str) -> PeerViolated {
         assert!(what.len() <= REASON_BYTES_MAX, "the text fits a close frame");
