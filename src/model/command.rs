@@ -48,6 +48,11 @@ pub enum Request {
     },
     /// Field 11 of the schema; clients that send it are disconnected (protocol page, section 6.1).
     Ping,
+    /// A variant of `kind` that belongs to map or shared-poll subscriptions (a publish into a map,
+    /// a refresh that tracks keys). Answered "not available".
+    NotOffered {
+        kind: CommandKind,
+    },
 }
 
 /// The name of a request, for metrics and tables.
@@ -83,6 +88,7 @@ impl Request {
             Request::Refresh { .. } => CommandKind::Refresh,
             Request::SubRefresh { .. } => CommandKind::SubRefresh,
             Request::Ping => CommandKind::Ping,
+            Request::NotOffered { kind } => *kind,
         }
     }
 }

@@ -38,6 +38,8 @@ pub enum Outcome {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConnectResult {
     pub client: ClientId,
+    /// The hub's version, as SDKs show it.
+    pub version: Arc<str>,
     /// Seconds until the client must refresh its token; `None` when it never expires.
     pub ttl: Option<u32>,
     pub data: Bytes,

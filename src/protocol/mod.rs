@@ -1,1 +1,160 @@
-//! (being built)
+//! Client protocols: bytes to commands, replies and pushes to bytes.
+//!
+//! Invariants: no input makes it panic, recurse without bound, or allocate more than its own
+//! length times a constant. What a client sent wrongly is a [`Malformed`], never a guess. Every
+//! encoding of a reply carries the same facts. An `append_*` that fails leaves the payload as it
+//! was. Nothing is kept between two messages: what a command means for a connection is decided
+//! elsewhere.
+//!
+//! Must never touch rooms, connections, engines, sockets or clocks; one protocol never names
+//! another. Read this file first, then `centrifugo/envelope.rs`.
+
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing))]
+
+pub mod centrifugo;
+
+use crate::model::{Command, DisconnectCode, Encoding, Push, Reply};
+use centrifugo::{json, protobuf};
+
+/// One thing a client said.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Incoming {
+    /// The answer to a ping.
+    Pong,
+    Command(Command),
+}
+
+/// The message is not of the protocol: the connection is closed with `code`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed {
+    pub code: DisconnectCode,
+    /// What was wrong, for the log.
+    pub what: &'static str,
+}
+
+impl Malformed {
+    const fn bad_request(what: &'static str) -> Malformed {
+        Malformed { code: DisconnectCode::BadRequest, what }
+    }
+}
+
+/// The reply or push holds data that this encoding can't carry: bytes that are not JSON, for a
+/// client that reads JSON. Such a client is disconnected (3506).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inappropriate;
+
+/// What is checked before a command is read.
+#[derive(Clone, Copy, Debug)]
+pub struct DecodeLimits {
+    /// Bytes of one command, without newline or length prefix.
+    pub command_bytes_max: usize,
+}
+
+/// The commands of one message, in the order the client sent them. See [`decode`].
+#[derive(Debug)]
+pub struct Commands<'a>(Source<'a>);
+
+#[derive(Debug)]
+enum Source<'a> {
+    Json(json::Commands<'a>),
+    Protobuf(protobuf::Commands<'a>),
+}
+
+/// Decodes the commands of one WebSocket message, each when it is asked for: an error in the third
+/// leaves the first two valid. After an error, and after the last command, there is nothing more.
+/// A message without any command is an error.
+pub fn decode(encoding: Encoding, message: &[u8], limits: DecodeLimits) -> Commands<'_> {
+    Commands(match encoding {
+        Encoding::CentrifugoJson => Source::Json(json::Commands::new(message, limits)),
+        Encoding::CentrifugoProtobuf => Source::Protobuf(protobuf::Commands::new(message, limits)),
+    })
+}
+
+impl Iterator for Commands<'_> {
+    type Item = Result<Incoming, Malformed>;
+
+    fn next(&mut self) -> Option<Result<Incoming, Malformed>> {
+        match &mut self.0 {
+            Source::Json(commands) => commands.next(),
+            Source::Protobuf(commands) => commands.next(),
+        }
+    }
+}
+
+impl std::iter::FusedIterator for Commands<'_> {}
+
+/// Appends `reply` to a message's payload. `payload[starts_at..]` are the replies that the message
+/// holds already, if any; what stands before `starts_at` is not looked at.
+pub fn append_reply(
+    encoding: Encoding,
+    reply: &Reply,
+    payload: &mut Vec<u8>,
+    starts_at: usize,
+) -> Result<(), Inappropriate> {
+    match encoding {
+        Encoding::CentrifugoJson => json::append_reply(reply, payload, starts_at),
+        Encoding::CentrifugoProtobuf => {
+            protobuf::append_reply(reply, payload);
+            Ok(())
+        }
+    }
+}
+
+/// Appends `push` to a message's payload; the arguments are those of [`append_reply`].
+pub fn append_push(
+    encoding: Encoding,
+    push: &Push<'_>,
+    payload: &mut Vec<u8>,
+    starts_at: usize,
+) -> Result<(), Inappropriate> {
+    match encoding {
+        Encoding::CentrifugoJson => json::append_push(push, payload, starts_at),
+        Encoding::CentrifugoProtobuf => {
+            protobuf::append_push(push, payload);
+            Ok(())
+        }
+    }
+}
+
+/// Appends a ping, which is an empty reply; the arguments are those of [`append_reply`].
+pub fn append_ping(encoding: Encoding, payload: &mut Vec<u8>, starts_at: usize) {
+    match encoding {
+        Encoding::CentrifugoJson => json::append_ping(payload, starts_at),
+        Encoding::CentrifugoProtobuf => protobuf::append_ping(payload),
+    }
+}
+
+/// Whether the encoding's messages are text messages; the others are binary ones.
+pub fn is_text(encoding: Encoding) -> bool {
+    match encoding {
+        Encoding::CentrifugoJson => true,
+        Encoding::CentrifugoProtobuf => false,
+    }
+}
+
+/// The encoding's name in `Sec-WebSocket-Protocol`.
+pub fn subprotocol(encoding: Encoding) -> &'static str {
+    match encoding {
+        Encoding::CentrifugoJson => "centrifuge-json",
+        Encoding::CentrifugoProtobuf => "centrifuge-protobuf",
+    }
+}
+
+/// The encoding that `name` stands for in `Sec-WebSocket-Protocol`; `None` for foreign names.
+pub fn encoding_of_subprotocol(name: &str) -> Option<Encoding> {
+    Encoding::ALL.into_iter().find(|encoding| subprotocol(*encoding) == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subprotocol_names_one_encoding() {
+        for encoding in Encoding::ALL {
+            assert_eq!(encoding_of_subprotocol(subprotocol(encoding)), Some(encoding));
+        }
+        assert_eq!(encoding_of_subprotocol("graphql-ws"), None);
+        assert_eq!(encoding_of_subprotocol(""), None);
+    }
+}
