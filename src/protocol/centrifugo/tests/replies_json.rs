@@ -1,0 +1,206 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::samples::{CLIENT, client_id, epoch, info, publication};
+use crate::model::{
+    ClientInfo, ConnectResult, DisconnectCode, Encoding, ErrorCode, HistoryResult, Outcome, Position, PresenceStats,
+    Publication, Push, Reply, SubscribeResult, UnsubscribeCode,
+};
+use crate::protocol::{Inappropriate, append_ping, append_push, append_reply};
+
+const JSON: Encoding = Encoding::CentrifugoJson;
+
+/// Checks the reply's text; `CLIENT` in `expected` stands for the client id.
+fn check(id: u32, outcome: Result<Outcome, ErrorCode>, expected: &str) {
+    let mut payload = Vec::new();
+    append_reply(JSON, &Reply { id, outcome }, &mut payload, 0).expect("all data is JSON");
+    assert_eq!(str::from_utf8(&payload), Ok(expected.replace("CLIENT", CLIENT).as_str()));
+}
+
+fn check_push(push: Push<'_>, expected: &str) {
+    let mut payload = Vec::new();
+    append_push(JSON, &push, &mut payload, 0).expect("all data is JSON");
+    assert_eq!(str::from_utf8(&payload), Ok(expected.replace("CLIENT", CLIENT).as_str()));
+}
+
+#[test]
+fn errors() {
+    check(2, Err(ErrorCode::PermissionDenied), r#"{"id":2,"error":{"code":103,"message":"permission denied"}}"#);
+    check(
+        3,
+        Err(ErrorCode::Internal),
+        r#"{"id":3,"error":{"code":100,"message":"internal server error","temporary":true}}"#,
+    );
+}
+
+#[test]
+fn connect() {
+    let result = ConnectResult {
+        client: client_id(),
+        version: "0.1.0 OSS".into(),
+        ttl: None,
+        data: Bytes::new(),
+        ping: 25,
+        pong: true,
+    };
+    let expiring = ConnectResult {
+        ttl: Some(60),
+        data: Bytes::from_static(b"{\"a\":\n1}"),
+        ping: 0,
+        pong: false,
+        ..result.clone()
+    };
+    check(
+        1,
+        Ok(Outcome::Connect(Box::new(result))),
+        r#"{"id":1,"connect":{"client":"CLIENT","version":"0.1.0 OSS","ping":25,"pong":true}}"#,
+    );
+    check(
+        1,
+        Ok(Outcome::Connect(Box::new(expiring))),
+        r#"{"id":1,"connect":{"client":"CLIENT","version":"0.1.0 OSS","expires":true,"ttl":60,"data":{"a":1}}}"#,
+    );
+}
+
+#[test]
+fn subscribe() {
+    let check = |result, expected| check(7, Ok(Outcome::Subscribe(Box::new(result))), expected);
+    let position = |offset| Some(Position { epoch: epoch(), offset });
+    check(SubscribeResult::default(), r#"{"id":7,"subscribe":{}}"#);
+    check(
+        SubscribeResult { positioned: true, position: position(0), ..SubscribeResult::default() },
+        r#"{"id":7,"subscribe":{"epoch":"aaaaaaaa","positioned":true}}"#,
+    );
+    check(
+        SubscribeResult {
+            recoverable: true,
+            positioned: true,
+            position: position(4),
+            publications: vec![Arc::new(publication("5", 5)), Arc::new(publication(r#"{"n":6}"#, 6))],
+            recovered: true,
+            was_recovering: true,
+            data: Bytes::from_static(b"[]"),
+        },
+        r#"{"id":7,"subscribe":{"recoverable":true,"epoch":"aaaaaaaa","publications":[{"data":5,"offset":5},{"data":{"n":6},"offset":6}],"recovered":true,"offset":4,"positioned":true,"data":[],"was_recovering":true}}"#,
+    );
+}
+
+#[test]
+fn answers_without_content() {
+    check(8, Ok(Outcome::Unsubscribe), r#"{"id":8,"unsubscribe":{}}"#);
+    check(9, Ok(Outcome::Publish), r#"{"id":9,"publish":{}}"#);
+    check(9, Ok(Outcome::Rpc { data: Bytes::new() }), r#"{"id":9,"rpc":{}}"#);
+    check(9, Ok(Outcome::Rpc { data: Bytes::from_static(b"null") }), r#"{"id":9,"rpc":{"data":null}}"#);
+}
+
+#[test]
+fn presence_shows_its_zero_values() {
+    check(1, Ok(Outcome::Presence(Vec::new())), r#"{"id":1,"presence":{"presence":{}}}"#);
+    check(
+        1,
+        Ok(Outcome::Presence(vec![Arc::new(info(""))])),
+        r#"{"id":1,"presence":{"presence":{"CLIENT":{"user":"","client":"CLIENT"}}}}"#,
+    );
+    check(
+        2,
+        Ok(Outcome::PresenceStats(PresenceStats::default())),
+        r#"{"id":2,"presence_stats":{"num_clients":0,"num_users":0}}"#,
+    );
+}
+
+#[test]
+fn history_shows_its_zero_values() {
+    let history = |publications, offset| Ok(Outcome::History(HistoryResult { publications, epoch: epoch(), offset }));
+    check(3, history(Vec::new(), 0), r#"{"id":3,"history":{"publications":[],"epoch":"aaaaaaaa","offset":0}}"#);
+    check(
+        3,
+        history(vec![Arc::new(publication("1", u64::MAX))], u64::MAX),
+        r#"{"id":3,"history":{"publications":[{"data":1,"offset":18446744073709551615}],"epoch":"aaaaaaaa","offset":18446744073709551615}}"#,
+    );
+}
+
+#[test]
+fn refreshes() {
+    let client = client_id();
+    check(4, Ok(Outcome::Refresh { client, ttl: None }), r#"{"id":4,"refresh":{"client":"CLIENT"}}"#);
+    check(
+        4,
+        Ok(Outcome::Refresh { client, ttl: Some(30) }),
+        r#"{"id":4,"refresh":{"client":"CLIENT","expires":true,"ttl":30}}"#,
+    );
+    check(5, Ok(Outcome::SubRefresh { ttl: None }), r#"{"id":5,"sub_refresh":{}}"#);
+    check(5, Ok(Outcome::SubRefresh { ttl: Some(30) }), r#"{"id":5,"sub_refresh":{"expires":true,"ttl":30}}"#);
+}
+
+#[test]
+fn publications() {
+    let push = |publication: &Publication, epoch, expected| {
+        check_push(Push::Publication { channel: "x", publication, epoch }, expected);
+    };
+    push(&publication("1", 0), None, r#"{"push":{"channel":"x","pub":{"data":1}}}"#);
+    push(&publication("", 0), None, r#"{"push":{"channel":"x","pub":{"data":null}}}"#);
+    push(
+        &publication("1", 1),
+        Some(epoch()),
+        r#"{"push":{"channel":"x","pub":{"data":1,"offset":1,"epoch":"aaaaaaaa"}}}"#,
+    );
+    let from_client = Publication {
+        info: Some(Arc::new(ClientInfo {
+            conn_info: Some(Bytes::from_static(b"{\n}")),
+            chan_info: Some(Bytes::from_static(b"2")),
+            ..info("<u>")
+        })),
+        tags: Some(Box::new([("b".to_owned(), "2".to_owned()), ("a".to_owned(), "\"".to_owned())].into())),
+        ..publication("{\r\n\"a\": 1\n}", 7)
+    };
+    push(
+        &from_client,
+        None,
+        r#"{"push":{"channel":"x","pub":{"data":{"a": 1},"info":{"user":"\u003cu\u003e","client":"CLIENT","conn_info":{},"chan_info":2},"offset":7,"tags":{"a":"\"","b":"2"}}}}"#,
+    );
+}
+
+#[test]
+fn other_pushes() {
+    check_push(
+        Push::Join { channel: "x\n", info: &info("u") },
+        r#"{"push":{"channel":"x\n","join":{"info":{"user":"u","client":"CLIENT"}}}}"#,
+    );
+    check_push(
+        Push::Leave { channel: "x", info: &info("u") },
+        r#"{"push":{"channel":"x","leave":{"info":{"user":"u","client":"CLIENT"}}}}"#,
+    );
+    check_push(
+        Push::Unsubscribe { channel: "c", code: UnsubscribeCode::InsufficientState },
+        r#"{"push":{"channel":"c","unsubscribe":{"code":2500,"reason":"insufficient state"}}}"#,
+    );
+    check_push(
+        Push::Disconnect { code: DisconnectCode::Shutdown },
+        r#"{"push":{"disconnect":{"code":3001,"reason":"shutdown"}}}"#,
+    );
+}
+
+#[test]
+fn replies_of_one_message_are_joined_by_newlines() {
+    let mut payload = b"what stands before".to_vec();
+    let starts_at = payload.len();
+    append_ping(JSON, &mut payload, starts_at);
+    let reply = Reply { id: 1, outcome: Ok(Outcome::Publish) };
+    append_reply(JSON, &reply, &mut payload, starts_at).expect("a reply without data");
+    append_ping(JSON, &mut payload, starts_at);
+    assert_eq!(str::from_utf8(&payload), Ok("what stands before{}\n{\"id\":1,\"publish\":{}}\n{}"));
+}
+
+#[test]
+fn data_that_is_not_json_leaves_the_payload_as_it_was() {
+    let mut payload = b"before{}".to_vec();
+    let good = publication("1", 1);
+    let bad = publication("{", 2);
+    let push = Push::Publication { channel: "x", publication: &bad, epoch: None };
+    assert_eq!(append_push(JSON, &push, &mut payload, 6), Err(Inappropriate));
+    let result = HistoryResult { publications: vec![Arc::new(good), Arc::new(bad)], epoch: epoch(), offset: 2 };
+    let reply = Reply { id: 1, outcome: Ok(Outcome::History(result)) };
+    assert_eq!(append_reply(JSON, &reply, &mut payload, 6), Err(Inappropriate));
+    assert_eq!(payload, b"before{}");
+}

@@ -1,0 +1,194 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::client::read_protobuf;
+use super::samples::{CLIENT, client_id, epoch, info, publication};
+use crate::model::{
+    ClientInfo, ConnectResult, DisconnectCode, Encoding, ErrorCode, HistoryResult, Outcome, Position, PresenceStats,
+    Publication, Push, Reply, SubscribeResult, UnsubscribeCode,
+};
+use crate::protocol::centrifugo::schema;
+use crate::protocol::{append_ping, append_push, append_reply};
+
+const PROTOBUF: Encoding = Encoding::CentrifugoProtobuf;
+
+/// Checks what a client reads of the reply.
+fn check(outcome: Result<Outcome, ErrorCode>, expected: schema::Reply) {
+    let mut payload = Vec::new();
+    append_reply(PROTOBUF, &Reply { id: 5, outcome }, &mut payload, 0).expect("Protobuf carries all data");
+    assert_eq!(read_protobuf(&payload), [schema::Reply { id: 5, ..expected }]);
+}
+
+fn check_push(push: Push<'_>, expected: schema::Push) {
+    let mut payload = Vec::new();
+    append_push(PROTOBUF, &push, &mut payload, 0).expect("Protobuf carries all data");
+    assert_eq!(read_protobuf(&payload), [schema::Reply { push: Some(expected), ..Default::default() }]);
+}
+
+fn wire_info() -> schema::ClientInfo {
+    schema::ClientInfo { user: "u".into(), client: CLIENT.into(), ..Default::default() }
+}
+
+#[test]
+fn errors() {
+    let error = |code, message: &str, temporary| schema::Error { code, message: message.into(), temporary };
+    check(
+        Err(ErrorCode::TokenExpired),
+        schema::Reply { error: Some(error(109, "token expired", false)), ..Default::default() },
+    );
+    check(
+        Err(ErrorCode::TooManyRequests),
+        schema::Reply { error: Some(error(111, "too many requests", true)), ..Default::default() },
+    );
+}
+
+#[test]
+fn connect() {
+    let result = ConnectResult {
+        client: client_id(),
+        version: "v".into(),
+        ttl: Some(60),
+        data: Bytes::from_static(b"\0"),
+        ping: 25,
+        pong: true,
+    };
+    let expected = schema::ConnectResult {
+        client: CLIENT.into(),
+        version: "v".into(),
+        expires: true,
+        ttl: 60,
+        data: Bytes::from_static(b"\0"),
+        ping: 25,
+        pong: true,
+        ..Default::default()
+    };
+    check(Ok(Outcome::Connect(Box::new(result))), schema::Reply { connect: Some(expected), ..Default::default() });
+}
+
+#[test]
+fn subscribe() {
+    let result = SubscribeResult {
+        recoverable: true,
+        positioned: true,
+        position: Some(Position { epoch: epoch(), offset: 4 }),
+        publications: vec![Arc::new(publication("5", 5))],
+        recovered: true,
+        was_recovering: true,
+        data: Bytes::from_static(b"d"),
+    };
+    let expected = schema::SubscribeResult {
+        recoverable: true,
+        epoch: "aaaaaaaa".into(),
+        publications: vec![schema::Publication { data: Bytes::from_static(b"5"), offset: 5, ..Default::default() }],
+        recovered: true,
+        offset: 4,
+        positioned: true,
+        data: Bytes::from_static(b"d"),
+        was_recovering: true,
+        ..Default::default()
+    };
+    check(Ok(Outcome::Subscribe(Box::new(result))), schema::Reply { subscribe: Some(expected), ..Default::default() });
+}
+
+#[test]
+fn the_other_answers() {
+    check(
+        Ok(Outcome::Unsubscribe),
+        schema::Reply { unsubscribe: Some(schema::UnsubscribeResult {}), ..Default::default() },
+    );
+    check(Ok(Outcome::Publish), schema::Reply { publish: Some(schema::PublishResult {}), ..Default::default() });
+    let presence = schema::PresenceResult { presence: [(CLIENT.to_owned(), wire_info())].into() };
+    check(
+        Ok(Outcome::Presence(vec![Arc::new(info("u"))])),
+        schema::Reply { presence: Some(presence), ..Default::default() },
+    );
+    let stats = schema::PresenceStatsResult { num_clients: 2, num_users: 1 };
+    check(
+        Ok(Outcome::PresenceStats(PresenceStats { clients: 2, users: 1 })),
+        schema::Reply { presence_stats: Some(stats), ..Default::default() },
+    );
+    let history = schema::HistoryResult { publications: Vec::new(), epoch: "aaaaaaaa".into(), offset: 9 };
+    check(
+        Ok(Outcome::History(HistoryResult { publications: Vec::new(), epoch: epoch(), offset: 9 })),
+        schema::Reply { history: Some(history), ..Default::default() },
+    );
+    let data = Bytes::from_static(b"\xff");
+    check(
+        Ok(Outcome::Rpc { data: data.clone() }),
+        schema::Reply { rpc: Some(schema::RpcResult { data }), ..Default::default() },
+    );
+    let refresh = schema::RefreshResult { client: CLIENT.into(), expires: true, ttl: 30, ..Default::default() };
+    check(
+        Ok(Outcome::Refresh { client: client_id(), ttl: Some(30) }),
+        schema::Reply { refresh: Some(refresh), ..Default::default() },
+    );
+    check(
+        Ok(Outcome::SubRefresh { ttl: None }),
+        schema::Reply { sub_refresh: Some(schema::SubRefreshResult::default()), ..Default::default() },
+    );
+}
+
+#[test]
+fn a_publication() {
+    let binary = Publication {
+        data: Bytes::from_static(b"\0\xff"),
+        info: Some(Arc::new(ClientInfo {
+            conn_info: Some(Bytes::from_static(b"1")),
+            chan_info: Some(Bytes::from_static(b"2")),
+            ..info("u")
+        })),
+        offset: 1,
+        tags: Some(Box::new([("a".to_owned(), "b".to_owned())].into())),
+    };
+    let expected = schema::Publication {
+        data: Bytes::from_static(b"\0\xff"),
+        info: Some(schema::ClientInfo {
+            conn_info: Bytes::from_static(b"1"),
+            chan_info: Bytes::from_static(b"2"),
+            ..wire_info()
+        }),
+        offset: 1,
+        tags: [("a".to_owned(), "b".to_owned())].into(),
+        epoch: "aaaaaaaa".into(),
+        ..Default::default()
+    };
+    check_push(
+        Push::Publication { channel: "x", publication: &binary, epoch: Some(epoch()) },
+        schema::Push { channel: "x".into(), r#pub: Some(expected), ..Default::default() },
+    );
+}
+
+#[test]
+fn the_other_pushes() {
+    let in_channel = schema::Push { channel: "x".into(), ..Default::default() };
+    check_push(
+        Push::Join { channel: "x", info: &info("u") },
+        schema::Push { join: Some(schema::Join { info: Some(wire_info()) }), ..in_channel.clone() },
+    );
+    check_push(
+        Push::Leave { channel: "x", info: &info("u") },
+        schema::Push { leave: Some(schema::Leave { info: Some(wire_info()) }), ..in_channel.clone() },
+    );
+    let unsubscribe = schema::Unsubscribe { code: 2501, reason: "subscription expired".into() };
+    check_push(
+        Push::Unsubscribe { channel: "x", code: UnsubscribeCode::Expired },
+        schema::Push { unsubscribe: Some(unsubscribe), ..in_channel },
+    );
+    let disconnect = schema::Disconnect { code: 3008, reason: "slow".into(), reconnect: false };
+    check_push(
+        Push::Disconnect { code: DisconnectCode::Slow },
+        schema::Push { disconnect: Some(disconnect), ..Default::default() },
+    );
+}
+
+#[test]
+fn replies_of_one_message_stand_behind_their_lengths() {
+    let mut payload = b"before".to_vec();
+    append_ping(PROTOBUF, &mut payload, 6);
+    let reply = Reply { id: 5, outcome: Ok(Outcome::Publish) };
+    append_reply(PROTOBUF, &reply, &mut payload, 6).expect("a reply without data");
+    append_ping(PROTOBUF, &mut payload, 6);
+    // Field 1 (id) = 5, field 8 (publish) = an empty message.
+    assert_eq!(payload, b"before\x00\x04\x08\x05\x42\x00\x00");
+}
