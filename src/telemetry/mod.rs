@@ -1,8 +1,28 @@
-//! Counters of the shards, their table, the scrape, logs.
+//! Counters of shards, workers and API, their table, the scrape, logs.
 //!
-//! Invariants: each counter has one writer thread and no shared cache line with another shard's;
-//! a scrape only reads. Must never touch any other folder. Read `shard.rs` first.
+//! Invariants: a shard's counters have one writer thread and share no cache line with another
+//! shard's; a scrape only reads; every number that `/metrics` shows has its one row in `table.rs`,
+//! from which `docs/metrics.md` is generated. Must never touch any other folder.
+//! Read `shard.rs` first, then `table.rs`.
 
+mod api;
+mod codes;
+mod histogram;
+mod logs;
+mod node;
+mod process;
+#[cfg(test)]
+mod reference;
+mod scrape;
 mod shard;
+mod table;
+mod workers;
 
+pub use api::ApiMetrics;
+pub use histogram::Histogram;
+pub use logs::{log_panics, start_logs};
+pub use node::NodeMetrics;
+pub use process::ProcessSample;
+pub use scrape::{CONTENT_TYPE, Scrape};
 pub use shard::{Counter, Gauge, ShardMetrics};
+pub use workers::{WorkerMetrics, WorkersMetrics};

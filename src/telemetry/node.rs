@@ -1,0 +1,55 @@
+//! Everything that one process counts, in one place.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::{ApiMetrics, Gauge, ShardMetrics, WorkersMetrics};
+
+/// The metrics of the node: made once, before any thread starts, and shared by all.
+#[derive(Debug)]
+pub struct NodeMetrics {
+    pub shards: Vec<Arc<ShardMetrics>>,
+    pub workers: Arc<WorkersMetrics>,
+    pub api: ApiMetrics,
+    /// Zero of the monotonic time that heartbeats are written in.
+    started: Instant,
+    is_draining: AtomicBool,
+}
+
+impl NodeMetrics {
+    pub fn new(shards: u16, workers: usize, started: Instant) -> NodeMetrics {
+        NodeMetrics {
+            shards: std::iter::repeat_with(Arc::default).take(usize::from(shards)).collect(),
+            workers: Arc::new(WorkersMetrics::new(workers)),
+            api: ApiMetrics::default(),
+            started,
+            is_draining: AtomicBool::new(false),
+        }
+    }
+
+    /// Time since the process began.
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// The sum of a gauge over all shards.
+    pub fn total(&self, gauge: Gauge) -> u64 {
+        self.shards.iter().map(|shard| shard.gauge(gauge)).sum()
+    }
+
+    /// For each shard the time since its last turn.
+    pub fn heartbeat_ages(&self) -> impl Iterator<Item = Duration> {
+        let now = self.uptime();
+        self.shards.iter().map(move |shard| now.saturating_sub(Duration::from_millis(shard.gauge(Gauge::HeartbeatMs))))
+    }
+
+    /// From now on the node takes no new clients.
+    pub fn set_draining(&self) {
+        self.is_draining.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::Relaxed)
+    }
+}
