@@ -54,5 +54,35 @@ pub const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// Jobs waiting for a worker; when it is full the connections that want work are not read.
 pub const JOBS_WAITING_MAX: usize = 1024;
 
+/// How long a job waits for the workers, which run below everything else, until it is run at
+/// normal priority. Chosen: far below a client's 5 s command time-out, far above a busy slice.
+pub const JOB_WAIT_MAX: Duration = Duration::from_millis(100);
+
+/// How often the oldest waiting job's age is looked at while there is one.
+pub const JOB_WAIT_LOOK: Duration = Duration::from_millis(25);
+
+/// How long the rescuer stays awake with nothing waiting: under load it is not woken for each job.
+pub const RESCUER_LINGER: Duration = Duration::from_secs(1);
+
+/// How long the control plane waits for a channel's home. Chosen: the SDKs' command time-out.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Body of one request to the server API. Chosen: a broadcast to 30,000 channels fits.
+pub const API_BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// How long such a body may take to arrive.
+pub const API_BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Channels of one broadcast that are published to at a time (protocol page, section 1.12).
+pub const BROADCAST_PARALLEL_MAX: usize = 1024;
+
+/// Requests that the control plane handles at a time; further ones wait in their sockets.
+pub const CONTROL_REQUESTS_MAX: usize = 1024;
+
+/// Age of a shard's last turn above which the node is not alive. Chosen: fifty times what one
+/// connection may cost another (design: 100 ms), and shorter than a client's ping interval.
+pub const HEARTBEAT_AGE_MAX: Duration = Duration::from_secs(5);
+
 const _: () = assert!(LANE_SLOTS > LANE_SLOTS_CONTROL + LANE_SLOTS_DELIVERY, "publishes need slots too");
 const _: () = assert!(SLICE_BYTES_MAX >= READ_SCRATCH_BYTES, "one message fits a slice");
+const _: () = assert!(BROADCAST_PARALLEL_MAX * 2 <= TRAY_SLOTS, "one broadcast leaves room in the tray");

@@ -18,6 +18,9 @@ pub enum Work {
     /// A fault point of debug builds: the worker panics.
     #[cfg(debug_assertions)]
     Panic,
+    /// Whatever a test wants to happen on a worker's thread.
+    #[cfg(test)]
+    Call(Box<dyn FnOnce() + Send>),
 }
 
 /// A job's end, on its way back to the shard that asked.
@@ -34,6 +37,19 @@ pub enum WorkOutcome {
     Panicked,
 }
 
+impl Work {
+    /// The name of this kind of job in metrics.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Work::VerifyToken { .. } => "verify_token",
+            #[cfg(debug_assertions)]
+            Work::Panic => "panic",
+            #[cfg(test)]
+            Work::Call(_) => "call",
+        }
+    }
+}
+
 impl Job {
     /// Does the work. Pure but for the time it takes.
     pub fn run(self) -> Done {
@@ -43,6 +59,11 @@ impl Job {
             }
             #[cfg(debug_assertions)]
             Work::Panic => panic!("fault point: a worker panics"),
+            #[cfg(test)]
+            Work::Call(call) => {
+                call();
+                WorkOutcome::TokenVerified(Ok(Claims::default()))
+            }
         };
         Done { connection: self.connection, outcome }
     }

@@ -1,0 +1,215 @@
+//! The threads that run jobs: workers below everything else, and one rescuer that ends starvation.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use crossbeam_queue::ArrayQueue;
+
+use super::priority::lower_this_thread;
+use super::rescue::Watch;
+use super::{Done, Job, WorkOutcome};
+use crate::lane::Doorbell;
+use crate::limits::{JOB_WAIT_LOOK, RESCUER_LINGER};
+use crate::model::ShardId;
+use crate::telemetry::{WorkerMetrics, WorkersMetrics};
+
+/// The fixed pool. Dropping it stops the threads after the jobs they are at.
+pub struct Pool {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Anybody's way to the pool: cheap to clone, never blocks.
+#[derive(Clone)]
+pub struct Submitter {
+    shared: Arc<Shared>,
+}
+
+/// A job in the queue.
+struct Waiting {
+    job: Job,
+    since: Instant,
+}
+
+struct Shared {
+    queue: ArrayQueue<Waiting>,
+    /// Jobs that went into the queue and came out of it; what the starvation rule counts by.
+    entered: AtomicU64,
+    left: AtomicU64,
+    /// One for each worker.
+    workers: Vec<Doorbell>,
+    rescuer: Doorbell,
+    is_stopping: AtomicBool,
+    metrics: Arc<WorkersMetrics>,
+}
+
+impl Pool {
+    /// Starts `workers` threads and the rescuer, with room for `waiting_max` jobs. Call it on a
+    /// thread that is not pinned: they inherit its cores.
+    ///
+    /// `deliver` takes each job's end to its shard; it is called on the pool's threads and must
+    /// not lose one. Errors: the system has no more threads.
+    pub fn start(
+        workers: usize,
+        waiting_max: usize,
+        metrics: Arc<WorkersMetrics>,
+        deliver: impl Fn(ShardId, Done) + Send + Sync + 'static,
+    ) -> std::io::Result<Pool> {
+        assert!(workers > 0 && waiting_max > 0, "a pool has a worker and room for a job");
+        let shared = Arc::new(Shared {
+            queue: ArrayQueue::new(waiting_max),
+            entered: AtomicU64::new(0),
+            left: AtomicU64::new(0),
+            workers: std::iter::repeat_with(Doorbell::new).take(workers).collect(),
+            rescuer: Doorbell::new(),
+            is_stopping: AtomicBool::new(false),
+            metrics,
+        });
+        let deliver = Arc::new(deliver);
+        let mut pool = Pool { shared: Arc::clone(&shared), threads: Vec::with_capacity(workers + 1) };
+        for index in 0..workers {
+            let (shared, deliver) = (Arc::clone(&shared), Arc::clone(&deliver));
+            let worker = thread::Builder::new().name(format!("fanfare-worker-{index}"));
+            pool.threads.push(worker.spawn(move || {
+                lower_this_thread();
+                shared.work(&shared.workers[index], shared.metrics.thread(index), &*deliver);
+            })?);
+        }
+        let rescuer = thread::Builder::new().name("fanfare-rescuer".to_owned());
+        pool.threads.push(rescuer.spawn(move || shared.rescue(&*deliver))?);
+        Ok(pool)
+    }
+
+    pub fn submitter(&self) -> Submitter {
+        Submitter { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shared.is_stopping.store(true, Ordering::SeqCst);
+        for thread in self.threads.drain(..) {
+            thread.thread().unpark();
+            // A worker can't panic: its jobs' panics are caught.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Submitter {
+    /// Puts `job` into the queue and wakes a worker if one sleeps; gives it back if the queue is
+    /// full.
+    pub fn submit(&self, job: Job) -> Result<(), Job> {
+        let shared = &*self.shared;
+        if let Err(waiting) = shared.queue.push(Waiting { job, since: Instant::now() }) {
+            shared.metrics.count_refused();
+            return Err(waiting.job);
+        }
+        shared.entered.fetch_add(1, Ordering::Relaxed);
+        shared.metrics.count_submitted();
+        shared.wake_one();
+        shared.rescuer.ring_if_sleeping();
+        Ok(())
+    }
+
+    /// Whether the queue takes a job now; another thread may be quicker.
+    pub fn has_room(&self) -> bool {
+        !self.shared.queue.is_full()
+    }
+}
+
+impl Shared {
+    /// A worker's life.
+    fn work(&self, doorbell: &Doorbell, metrics: &WorkerMetrics, deliver: &impl Fn(ShardId, Done)) {
+        hang_bell(doorbell);
+        while !self.is_stopping() {
+            if let Some(waiting) = self.take() {
+                // A ring that met this worker while it was awake was meant for somebody.
+                if !self.queue.is_empty() {
+                    self.wake_one();
+                }
+                run(waiting, metrics, deliver);
+            } else {
+                self.sleep(doorbell);
+            }
+        }
+    }
+
+    /// The rescuer's life: it looks at the oldest job's age while there is one, and runs the ones
+    /// that are overdue at the priority of everybody else.
+    fn rescue(&self, deliver: &impl Fn(ShardId, Done)) {
+        hang_bell(&self.rescuer);
+        let mut watch = Watch::default();
+        let mut occupied_at = Instant::now();
+        while !self.is_stopping() {
+            let now = Instant::now();
+            let overdue = watch.look(now, self.entered.load(Ordering::Relaxed));
+            if self.left.load(Ordering::Relaxed) < overdue
+                && let Some(waiting) = self.take()
+            {
+                run(waiting, self.metrics.rescuer(), deliver);
+                continue;
+            }
+            if !self.queue.is_empty() {
+                occupied_at = now;
+            }
+            if now.duration_since(occupied_at) < RESCUER_LINGER {
+                thread::park_timeout(JOB_WAIT_LOOK);
+            } else {
+                self.sleep(&self.rescuer);
+                occupied_at = Instant::now();
+            }
+        }
+    }
+
+    fn take(&self) -> Option<Waiting> {
+        let waiting = self.queue.pop()?;
+        self.left.fetch_add(1, Ordering::Relaxed);
+        Some(waiting)
+    }
+
+    /// Sleeps until the doorbell rings, unless a job came in meanwhile. The order of the steps is
+    /// that of `lane::Doorbell`.
+    fn sleep(&self, doorbell: &Doorbell) {
+        doorbell.prepare_sleep();
+        if self.queue.is_empty() && !self.is_stopping() {
+            thread::park();
+        }
+        doorbell.awake();
+    }
+
+    /// One job needs one worker: rings the first that sleeps.
+    fn wake_one(&self) {
+        let _ = self.workers.iter().any(Doorbell::ring_if_sleeping);
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::SeqCst)
+    }
+}
+
+fn hang_bell(doorbell: &Doorbell) {
+    let sleeper = thread::current();
+    doorbell.hang(move || sleeper.unpark());
+}
+
+/// Runs one job; a panic fails it and nothing else.
+fn run(waiting: Waiting, metrics: &WorkerMetrics, deliver: &impl Fn(ShardId, Done)) {
+    let Waiting { job, since } = waiting;
+    let began = Instant::now();
+    metrics.observe_wait(began.duration_since(since));
+    let (shard, connection, kind) = (job.shard, job.connection, job.work.kind());
+    // Nothing that the job could leave half done outlives it.
+    let done = catch_unwind(AssertUnwindSafe(|| job.run())).unwrap_or_else(|_| {
+        metrics.count_panic();
+        Done { connection, outcome: WorkOutcome::Panicked }
+    });
+    metrics.observe_run(kind, began.elapsed());
+    deliver(shard, done);
+}
+
+#[cfg(test)]
+mod tests;
