@@ -14,6 +14,29 @@ pub const SLICE_SENDS_MAX: usize = 150;
 /// Bytes queued in one slice of fan-out; copies of large payloads cost by the byte.
 pub const SLICE_BYTES_MAX: usize = 512 * 1024;
 
+/// Members looked at in one slice, given something or not: a look costs some nanoseconds.
+pub const SLICE_VISITS_MAX: usize = 4096;
+
+/// Deliveries of one audience waiting for their walk. Chosen: two seconds of a room of 15,000 that is
+/// published to at 500 a second; above it the audience is behind, as with a full lane.
+pub const AUDIENCE_PENDING_MAX: usize = 1024;
+
+/// The same in bytes of frames.
+pub const AUDIENCE_PENDING_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Deliveries joined into one piece for a walk, by count and by bytes of frames. Sixteen frames in a
+/// send cost 13 times less each than one by one (measured, docs/performance.md); past 64 KiB the copy
+/// costs more than the syscall saves.
+pub const BATCH_DELIVERIES_MAX: usize = 64;
+pub const BATCH_BYTES_MAX: usize = 64 * 1024;
+
+/// Subscriptions of closed connections taken down in one turn: a tenth of 15,000 clients may vanish
+/// at once.
+pub const LEAVES_PER_TURN: usize = 256;
+
+/// Connection timers looked at in one turn.
+pub const TIMERS_PER_TURN: usize = 512;
+
 /// Messages on the way between two shards.
 /// Chosen: a burst of one publication to each of a thousand rooms fits.
 pub const LANE_SLOTS: usize = 1024;
@@ -41,6 +64,13 @@ pub const CLOSE_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Commands of one connection decoded and waiting behind one that is not decided yet. Above it
 /// the connection is not read.
 pub const COMMANDS_WAITING_MAX: usize = 128;
+
+/// Frames of one fragmented message. Fragments cost CPU, not memory; the smallest useful ones of a
+/// 64 KiB message would be 16 bytes.
+pub const FRAGMENTS_MAX: usize = 4096;
+
+/// The same for the echo endpoint: Autobahn 9.3.1 and 9.4.1 send 4 MiB in 64-byte fragments.
+pub const ECHO_FRAGMENTS_MAX: usize = 1 << 20;
 
 /// Bytes of one HTTP head, and of hyper's buffer for it.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;

@@ -1,1 +1,27 @@
-//! (being built)
+//! What is remembered: streams, positions, presence; later, how nodes hear one another.
+//!
+//! # The contract
+//!
+//! * **Append** gives a publication the next offset of its channel: from 1, without gaps, in the
+//!   order of arrival at the channel's home. The publisher is answered after the append, never
+//!   before. What the answer means is the engine's: here, *in this node's memory*.
+//! * **Position** is epoch and offset of the newest publication. A stream that lost history has
+//!   another epoch than before; nobody is ever given a wrong publication under an old position.
+//! * **Recovery** returns all publications after a position, or says that it can't. It never
+//!   returns a part.
+//! * **Presence** is who is subscribed, until told otherwise or until the shard that said so has
+//!   been silent for `presence_ttl`.
+//! * **Bounds**: a stream holds at most `history_size` publications for `history_ttl`; epoch and
+//!   offset outlive them by `history_meta_ttl`; the streams of a shard together hold at most
+//!   `memory_bytes_max`, and the one that would expire first is dropped when they would hold more.
+//!
+//! Invariants: each channel's state is at its home shard only. Must never touch protocol, ws, shard
+//! or connections. Read `stream.rs` first, then `memory.rs`.
+
+mod memory;
+mod presence;
+mod stream;
+
+pub use memory::Memory;
+pub use presence::Presence;
+pub use stream::{RecoveryLimits, Stream};

@@ -2,7 +2,6 @@
 
 use std::borrow::Borrow;
 use std::fmt;
-use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use super::ShardId;

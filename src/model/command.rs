@@ -73,6 +73,26 @@ pub enum CommandKind {
     Ping,
 }
 
+impl CommandKind {
+    /// The command's name in the protocol.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CommandKind::Connect => "connect",
+            CommandKind::Subscribe => "subscribe",
+            CommandKind::Unsubscribe => "unsubscribe",
+            CommandKind::Publish => "publish",
+            CommandKind::Presence => "presence",
+            CommandKind::PresenceStats => "presence_stats",
+            CommandKind::History => "history",
+            CommandKind::Rpc => "rpc",
+            CommandKind::Send => "send",
+            CommandKind::Refresh => "refresh",
+            CommandKind::SubRefresh => "sub_refresh",
+            CommandKind::Ping => "ping",
+        }
+    }
+}
+
 impl Request {
     pub fn kind(&self) -> CommandKind {
         match self {

@@ -6,8 +6,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::model::{
-    ChannelName, ClientInfo, Encoding, ErrorCode, HistoryRequest, HistoryResult, Position, PresenceStats, Tags,
+    ChannelName, ClientId, ClientInfo, ConnectionId, Encoding, ErrorCode, HistoryRequest, HistoryResult, Outcome,
+    Position, PresenceStats, Publication, Since, Tags,
 };
+use crate::room::Delivery;
 use crate::workers::Done;
 
 /// A socket that finished its upgrade.
@@ -24,17 +26,103 @@ pub enum Speaks {
     Echo,
 }
 
-/// One publication, join or leave with its ready frames: what a home sends to listening shards.
-#[derive(Debug)]
-pub struct Delivery {
-    pub channel: ChannelName,
-    pub frames: [Option<Bytes>; Encoding::COUNT],
-}
-
-/// What one shard says to another. Lanes are FIFO; the order of these is the ordering contract.
+/// What one shard says to another. Lanes are FIFO; the order of these is the ordering contract: the
+/// answer to a subscribe comes before everything that is published after it.
 #[derive(Debug)]
 pub enum LaneMessage {
+    // To a channel's home.
+    Ask(Box<Ask>),
+    /// A subscriber left a channel with presence or leaves.
+    Left {
+        channel: ChannelName,
+        client: ClientId,
+    },
+    /// The last subscriber left.
+    Unlisten {
+        channel: ChannelName,
+    },
+    /// The sender's subscribers of the channel are still there.
+    KeepAlive {
+        channel: ChannelName,
+    },
+    /// What position should the sender's audience be at, once this is answered?
+    CheckPosition {
+        channel: ChannelName,
+    },
+
+    // From a channel's home.
+    Answer(Box<Reached>),
     Deliver(Arc<Delivery>),
+    /// Deliveries of this channel were lost: they did not fit the lane.
+    Behind {
+        channel: ChannelName,
+    },
+    /// Answers `CheckPosition`; everything up to it travelled before it.
+    PositionIs {
+        channel: ChannelName,
+        position: Option<Position>,
+    },
+}
+
+/// A question of one connection to a channel's home.
+#[derive(Debug)]
+pub struct Ask {
+    pub asker: ConnectionId,
+    /// Id of the client's command.
+    pub id: u32,
+    pub channel: ChannelName,
+    pub asked: Asked,
+}
+
+#[derive(Debug)]
+pub enum Asked {
+    Subscribe(SubscribeAsk),
+    Publish { data: Bytes, info: Arc<ClientInfo> },
+    Presence,
+    PresenceStats,
+    History(HistoryRequest),
+}
+
+/// A subscribe that its shard has permitted.
+#[derive(Debug)]
+pub struct SubscribeAsk {
+    pub encoding: Encoding,
+    /// The subscriber, as presence, joins and leaves show it.
+    pub info: Arc<ClientInfo>,
+    pub is_positioned: bool,
+    pub is_recoverable: bool,
+    /// Replay what came after this.
+    pub since: Option<Since>,
+    /// Refuse (112) rather than subscribe unrecovered.
+    pub must_recover: bool,
+}
+
+/// A home's answer on its way back.
+#[derive(Debug)]
+pub struct Reached {
+    pub asker: ConnectionId,
+    pub id: u32,
+    pub channel: ChannelName,
+    pub answer: HomeAnswer,
+}
+
+#[derive(Debug)]
+pub enum HomeAnswer {
+    /// `client` is the asker, for the case that it is gone when this arrives.
+    Subscribed {
+        client: ClientId,
+        outcome: Result<Subscribed, ErrorCode>,
+    },
+    Decided(Result<Outcome, ErrorCode>),
+}
+
+/// The home added the asking shard to the room; deliveries follow in the same lane.
+#[derive(Debug)]
+pub struct Subscribed {
+    /// Top of the stream, in channels with history.
+    pub position: Option<Position>,
+    /// What was missed, when recovery succeeded.
+    pub recovered: Option<Vec<Arc<Publication>>>,
 }
 
 /// What API, engines, workers and node say to a shard.
@@ -45,6 +133,8 @@ pub enum TrayMessage {
     Done(Done),
     /// Close all connections with 3001, spread evenly over `window`; new ones at once.
     Drain { window: Duration },
+    /// The thread ends. For io; a shard does nothing about it.
+    Stop,
 }
 
 /// Takes the answer to wherever the question came from. Called at most once; dropped unanswered

@@ -3,121 +3,302 @@
 //! How to drive it (io does, and the simulation): tell it what happened (`opened`, `received`,
 //! `sent`, `lost`, `lane_message`, `tray_message`, `timers`), let it walk (`walk`, one slice), then
 //! take what it wants done until nothing is left: `next_dirty` with `unsent`, `next_finished`,
-//! `next_outgoing`, `next_job`, `next_timeout`. Time is an argument; randomness is seeded.
+//! `next_resumed`, `next_outgoing`, `next_job`; then ask `next_timeout`. Time is an argument;
+//! randomness is seeded.
 //!
 //! Invariants: a channel's home alone orders, remembers and recovers it; lanes are FIFO; every
 //! queue has a bound. Must never touch tokio, threads, sockets, the clock, files or config.
-//! Read `events.rs` first, then `commands/subscribe.rs`.
+//! Read `events.rs` first, then `commands/subscribe.rs`, `home.rs` and `deliver.rs`.
 
+mod channels;
+mod closing;
+mod commands;
+mod connection;
+mod connections;
+mod deliver;
+mod drain;
 mod events;
+mod fault;
+mod home;
 mod options;
+mod outbox;
+mod outgoing;
+mod receive;
+mod replies;
+mod timers;
+mod upkeep;
 
 pub use events::{
-    Answer, Answered, Answerer, Delivery, LaneMessage, Opening, Question, ServerPublication, Speaks, TrayMessage,
+    Answer, Answered, Answerer, Ask, Asked, HomeAnswer, LaneMessage, Opening, Question, Reached, ServerPublication,
+    Speaks, SubscribeAsk, Subscribed, TrayMessage,
 };
+pub use fault::Faults;
 pub use options::Options;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ahash::AHashMap;
 use bytes::Bytes;
 
-use crate::model::{ConnectionId, Now, ShardId};
-use crate::telemetry::ShardMetrics;
+use crate::engine::Memory;
+use crate::model::{ChannelName, ConnectionId, DisconnectCode, Now, ShardId};
+use crate::room::Room;
+use crate::telemetry::{Counter, Gauge, ShardMetrics};
 use crate::workers::Job;
+use channels::Channels;
+use connection::{Clock, Connection, Phase};
+use connections::Connections;
+use drain::Drain;
+use outgoing::Outgoing;
+use replies::Replies;
+use timers::{Agenda, StallProofClock, Wheel};
 
-pub struct Shard;
+/// One shard: what it owns, nobody else touches.
+pub struct Shard {
+    id: ShardId,
+    options: Arc<Options>,
+    metrics: Arc<ShardMetrics>,
+    random: fastrand::Rng,
+    time: StallProofClock,
+    /// Wall clock of the turn, seconds since 1970.
+    unix_seconds: i64,
+
+    connections: Connections,
+    channels: Channels,
+    subscriptions: u64,
+    outbox_bytes: usize,
+
+    /// Rooms whose home is here, and what is remembered of their channels.
+    rooms: AHashMap<ChannelName, Room>,
+    memory: Memory,
+
+    wheel: Wheel,
+    agenda: Agenda,
+    drain: Option<Drain>,
+
+    /// Local channels with pending deliveries; rooms take turns.
+    walking: VecDeque<u32>,
+    /// Connections to be closed once the slice that found them slow has ended.
+    doomed: Vec<(u32, DisconnectCode)>,
+    /// Closed connections whose subscriptions are still to be taken down.
+    leaving: VecDeque<u32>,
+    /// Shards that have not been told of deliveries they lost.
+    behind: Vec<(ShardId, ChannelName)>,
+
+    // What io takes.
+    replies: Replies,
+    dirty: VecDeque<u32>,
+    finished: VecDeque<ConnectionId>,
+    resumed: VecDeque<ConnectionId>,
+    outgoing: Outgoing,
+    jobs: VecDeque<Job>,
+}
 
 impl Shard {
-    pub fn new(_id: ShardId, _options: Arc<Options>, _metrics: Arc<ShardMetrics>, _seed: u64) -> Shard {
-        Shard
+    /// `seed` decides all that is random: jitter, client ids, epochs.
+    pub fn new(id: ShardId, options: Arc<Options>, metrics: Arc<ShardMetrics>, seed: u64) -> Shard {
+        let mut random = fastrand::Rng::with_seed(seed);
+        Shard {
+            id,
+            memory: Memory::new(options.memory_bytes_max, random.u64(..)),
+            outgoing: Outgoing::new(options.homes.shards(), options.lane_slots),
+            options,
+            metrics,
+            random,
+            time: StallProofClock::default(),
+            unix_seconds: 0,
+            connections: Connections::default(),
+            channels: Channels::default(),
+            subscriptions: 0,
+            outbox_bytes: 0,
+            rooms: AHashMap::new(),
+            wheel: Wheel::default(),
+            agenda: Agenda::default(),
+            drain: None,
+            walking: VecDeque::new(),
+            doomed: Vec::new(),
+            leaving: VecDeque::new(),
+            behind: Vec::new(),
+            replies: Replies::default(),
+            dirty: VecDeque::new(),
+            finished: VecDeque::new(),
+            resumed: VecDeque::new(),
+            jobs: VecDeque::new(),
+        }
     }
 
     // --- what happened ---
 
     /// A socket finished its upgrade; the id names the connection in every later call.
-    pub fn opened(&mut self, _now: Now, _opening: Opening) -> ConnectionId {
-        ConnectionId { slot: 0, generation: 0 }
+    pub fn opened(&mut self, now: Now, opening: Opening) -> ConnectionId {
+        self.tell_time(now);
+        let mut connection = Connection::new(opening.speaks);
+        if let Speaks::Centrifugo(_) = opening.speaks {
+            connection.deadline = self.time.now() + self.options.stale_close_delay;
+        }
+        let id = self.connections.insert(connection);
+        self.remind(id.slot);
+        self.metrics.add(Counter::ConnectionsOpened, 1);
+        self.metrics.set(Gauge::Connections, self.connections.len() as u64);
+        if self.drain.is_some() {
+            self.disconnect(id.slot, DisconnectCode::Shutdown);
+        }
+        id
     }
 
-    /// Bytes came from the connection's socket; they are unmasked in place.
-    pub fn received(&mut self, _now: Now, _id: ConnectionId, _bytes: &mut [u8]) {}
-
     /// The first `bytes` of what `unsent` gave were taken by the socket; 0 when it would block.
-    pub fn sent(&mut self, _now: Now, _id: ConnectionId, _bytes: usize) {}
+    pub fn sent(&mut self, now: Now, id: ConnectionId, bytes: usize) {
+        self.tell_time(now);
+        let Some(connection) = self.connections.find_mut(id) else { return };
+        connection.outbox.took(bytes);
+        self.outbox_bytes -= bytes;
+        self.metrics.add(Counter::BytesSent, bytes as u64);
+        if connection.phase == Phase::Ending && connection.outbox.is_empty() {
+            self.finish(id.slot);
+        }
+    }
 
     /// The socket is at its end: the peer is gone, or an error broke it.
-    pub fn lost(&mut self, _now: Now, _id: ConnectionId) {}
-
-    /// Handling this connection panicked: close it with 3004 and go on without it.
-    pub fn abandon(&mut self, _now: Now, _id: ConnectionId) {}
+    pub fn lost(&mut self, now: Now, id: ConnectionId) {
+        self.tell_time(now);
+        let Some(connection) = self.connections.find(id) else { return };
+        if connection.is_open() {
+            self.metrics.count_disconnect(DisconnectCode::ConnectionClosed.code());
+        }
+        self.finish(id.slot);
+    }
 
     /// A message of shard `from` came by its lane.
-    pub fn lane_message(&mut self, _now: Now, _from: ShardId, _message: LaneMessage) {}
+    pub fn lane_message(&mut self, now: Now, from: ShardId, message: LaneMessage) {
+        self.tell_time(now);
+        match message {
+            LaneMessage::Ask(ask) => self.asked_by(from, *ask),
+            LaneMessage::Left { channel, client } => self.home_left(&channel, client),
+            LaneMessage::Unlisten { channel } => self.home_unlistened(from, &channel),
+            LaneMessage::KeepAlive { channel } => self.home_keep_alive(from, &channel),
+            LaneMessage::CheckPosition { channel } => {
+                let position = self.memory.find_position(channel.as_str());
+                self.outgoing.push(from, LaneMessage::PositionIs { channel, position });
+            }
+            LaneMessage::Answer(reached) => self.answered(*reached),
+            LaneMessage::Deliver(delivery) => self.deliver_here(delivery),
+            LaneMessage::Behind { channel } => self.fell_behind(channel.as_str()),
+            LaneMessage::PositionIs { channel, position } => self.position_told(channel.as_str(), position),
+        }
+    }
 
     /// A message of API, engine or workers came by the in-tray.
-    pub fn tray_message(&mut self, _now: Now, _message: TrayMessage) {}
-
-    /// Does what is due by `now`. Returns whether more is due than one slice holds.
-    pub fn timers(&mut self, _now: Now) -> bool {
-        false
+    pub fn tray_message(&mut self, now: Now, message: TrayMessage) {
+        self.tell_time(now);
+        match message {
+            TrayMessage::Ask { question, answerer } => (answerer.0)(self.home_question(question)),
+            TrayMessage::Done(done) => self.job_done(done),
+            TrayMessage::Drain { window } => self.begin_drain(window),
+            TrayMessage::Stop => {}
+        }
     }
 
     // --- what to do next ---
 
-    /// Hands one slice of pending deliveries to outboxes. Returns whether more are pending.
-    pub fn walk(&mut self, _now: Now) -> bool {
-        false
-    }
-
-    /// The next connection with frames to write; each at most once until `sent`.
+    /// The next connection with frames to write; each at most once until it has more.
     pub fn next_dirty(&mut self) -> Option<ConnectionId> {
+        self.flush_replies();
+        while let Some(slot) = self.dirty.pop_front() {
+            let Some(connection) = self.connections.at(slot) else { continue };
+            connection.is_dirty = false;
+            if !connection.is_finished && !connection.outbox.is_empty() {
+                return self.connections.id_at(slot);
+            }
+        }
         None
     }
 
     /// The frames waiting for the connection's socket, oldest first; what is already written of
     /// the first one is cut off.
-    pub fn unsent(&self, _id: ConnectionId) -> impl Iterator<Item = &Bytes> {
-        std::iter::empty()
+    pub fn unsent(&self, id: ConnectionId) -> impl Iterator<Item = &Bytes> {
+        self.connections.find(id).into_iter().flat_map(|connection| connection.outbox.frames())
     }
 
     /// The next connection whose socket io must shut down and forget. The id is dead after this.
     pub fn next_finished(&mut self) -> Option<ConnectionId> {
-        None
+        self.finished.pop_front()
     }
 
     /// Whether the connection may be read. When it becomes readable again it is given by
     /// `next_resumed`.
-    pub fn wants_reading(&self, _id: ConnectionId) -> bool {
-        true
+    pub fn wants_reading(&self, id: ConnectionId) -> bool {
+        self.connections.find(id).is_none_or(|connection| !connection.is_unread())
     }
 
     /// The next connection that may be read again after `wants_reading` said no.
     pub fn next_resumed(&mut self) -> Option<ConnectionId> {
-        None
+        self.resumed.pop_front()
     }
 
     /// The next message for the lane to `to`, if there is one. Take it only when the lane has room.
-    pub fn next_outgoing(&mut self, _to: ShardId) -> Option<LaneMessage> {
-        None
+    pub fn next_outgoing(&mut self, to: ShardId) -> Option<LaneMessage> {
+        self.outgoing.pop(to)
+    }
+
+    /// Whether messages wait for lanes that had no room.
+    pub fn has_outgoing(&self) -> bool {
+        self.outgoing.len() > 0
     }
 
     /// The next job for the workers. Take it only when their queue has room: the shard keeps it
     /// otherwise, and does not read its connection meanwhile.
     pub fn next_job(&mut self) -> Option<Job> {
-        None
+        self.jobs.pop_front()
     }
 
     /// Puts a job back that the workers' queue refused; `next_job` gives it again.
-    pub fn return_job(&mut self, _job: Job) {}
+    pub fn return_job(&mut self, job: Job) {
+        self.jobs.push_front(job);
+    }
 
     /// When `timers` has something to do, in monotonic time.
-    pub fn next_timeout(&self) -> Option<Duration> {
-        None
+    pub fn next_timeout(&mut self) -> Option<Duration> {
+        let drain = self.drain.as_ref().and_then(Drain::next_due);
+        let due = [self.wheel.next_due(), self.agenda.next_due(), self.memory.next_expiry(), drain];
+        match due.into_iter().flatten().min() {
+            Some(due) => Some(self.time.expect_by(due.max(self.time.now()))),
+            None => {
+                self.time.expect_whenever();
+                None
+            }
+        }
     }
 
     /// Open connections, also those that are closing.
     pub fn connections(&self) -> usize {
-        0
+        self.connections.len()
+    }
+
+    fn tell_time(&mut self, now: Now) {
+        self.unix_seconds = now.unix_seconds;
+        self.time.advance(now.monotonic);
+    }
+
+    /// Puts the connection on the wheel for what it has due.
+    fn remind(&mut self, slot: u32) {
+        let Some(connection) = self.connections.at(slot) else { return };
+        let due = connection.due();
+        if due != Duration::MAX {
+            connection.tick = self.wheel.insert(slot, due);
+        }
+    }
+
+    /// Gives the connection something to do at `deadline`.
+    fn set_clock(&mut self, slot: u32, clock: Clock, deadline: Duration) {
+        let Some(connection) = self.connections.at(slot) else { return };
+        let was_due = connection.due();
+        connection.clock = clock;
+        connection.deadline = deadline;
+        // A later deadline is found when the queued one comes; only an earlier one can't wait.
+        if connection.due() < was_due {
+            self.remind(slot);
+        }
     }
 }

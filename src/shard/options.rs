@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Faults;
 use crate::access::{Namespaces, TokenKeys};
 use crate::model::Homes;
 
@@ -11,7 +12,7 @@ use crate::model::Homes;
 pub struct Options {
     pub homes: Homes,
     /// Sent in connect replies.
-    pub version: Box<str>,
+    pub version: Arc<str>,
     pub namespaces: Arc<Namespaces>,
     pub token_keys: Arc<TokenKeys>,
     pub allow_anonymous_connect: bool,
@@ -41,6 +42,8 @@ pub struct Options {
     pub slice_sends_max: usize,
     pub slice_bytes_max: usize,
     pub lane_slots: usize,
+    /// Planted by tests only.
+    pub faults: Faults,
 }
 
 impl Default for Options {
@@ -78,6 +81,7 @@ impl Default for Options {
             slice_sends_max: limits::SLICE_SENDS_MAX,
             slice_bytes_max: limits::SLICE_BYTES_MAX,
             lane_slots: limits::LANE_SLOTS,
+            faults: Faults::default(),
         }
     }
 }

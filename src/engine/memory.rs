@@ -1,0 +1,213 @@
+//! The memory engine: streams and presence of the channels at home on one shard.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ahash::AHashMap;
+
+use super::{Presence, Stream};
+use crate::access::ChannelOptions;
+use crate::model::{ChannelName, ClientId, ClientInfo, Epoch, Position, Publication, ShardId};
+
+/// Memory that a stream costs besides its publications: table entry, queue entry, name.
+const STREAM_BYTES: usize = 256;
+
+/// Everything that one shard remembers.
+///
+/// Invariants: `bytes` is the sum of what the streams cost; each stream that ever held something has
+/// exactly one entry in `expiries`, not later than the instant at which it has to be looked at.
+pub struct Memory {
+    streams: AHashMap<ChannelName, Kept>,
+    expiries: BTreeSet<(Duration, ChannelName)>,
+    presence: AHashMap<ChannelName, Presence>,
+    bytes: usize,
+    bytes_max: usize,
+    /// Epoch of streams yet to begin. It changes whenever a stream that held something is dropped:
+    /// so a stream that held nothing can be dropped and begun again as the same one.
+    next_epoch: Epoch,
+    random: fastrand::Rng,
+}
+
+struct Kept {
+    stream: Stream,
+    history_until: Duration,
+    meta_until: Duration,
+    /// Its entry in `expiries`.
+    queued: Option<Duration>,
+}
+
+impl Kept {
+    /// When something of it expires.
+    fn due(&self) -> Duration {
+        match self.stream.bytes() {
+            0 => self.meta_until,
+            _ => self.history_until.min(self.meta_until),
+        }
+    }
+}
+
+impl Memory {
+    pub fn new(bytes_max: usize, seed: u64) -> Memory {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let next_epoch = Epoch::from_random(random.u64(..));
+        Memory {
+            streams: AHashMap::new(),
+            expiries: BTreeSet::new(),
+            presence: AHashMap::new(),
+            bytes: 0,
+            bytes_max,
+            next_epoch,
+            random,
+        }
+    }
+
+    /// Memory held by streams, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Appends to the channel's stream, which begins here if need be.
+    ///
+    /// Returns the publication with its offset, its epoch, and how many other streams had to be
+    /// dropped to stay within the bound.
+    pub fn append(
+        &mut self,
+        now: Duration,
+        channel: &ChannelName,
+        options: &ChannelOptions,
+        publication: Publication,
+    ) -> (Arc<Publication>, Epoch, usize) {
+        let kept = self.stream_of(now, channel, options);
+        let before = kept.stream.bytes();
+        let publication = kept.stream.append(publication, options.history_size);
+        kept.history_until = now + options.history_ttl;
+        kept.meta_until = now + options.history_meta_ttl.max(options.history_ttl);
+        let epoch = kept.stream.position().epoch;
+        let (due, after, queued) = (kept.due(), kept.stream.bytes(), kept.queued);
+        // A later instant is found when the queued one comes; only an earlier one can't wait.
+        if queued.is_none_or(|queued| due < queued) {
+            kept.queued = Some(due);
+            if let Some(queued) = queued {
+                self.expiries.remove(&(queued, channel.clone()));
+            }
+            self.expiries.insert((due, channel.clone()));
+        }
+        self.bytes = self.bytes + after - before;
+        (publication, epoch, self.evict(channel))
+    }
+
+    /// The channel's stream, begun if need be.
+    pub fn stream(&mut self, now: Duration, channel: &ChannelName, options: &ChannelOptions) -> &Stream {
+        &self.stream_of(now, channel, options).stream
+    }
+
+    /// Position of the channel's stream, if it has one.
+    pub fn find_position(&self, channel: &str) -> Option<Position> {
+        self.streams.get(channel).map(|kept| kept.stream.position())
+    }
+
+    /// Drops the channel's stream if nothing was ever published to it: called when its last
+    /// subscriber leaves, so that ever new names cost nothing.
+    pub fn forget_untouched(&mut self, channel: &str) {
+        let untouched = |position: Position| position.offset == 0 && position.epoch == self.next_epoch;
+        if self.find_position(channel).is_some_and(untouched) {
+            self.streams.remove(channel);
+            self.bytes -= STREAM_BYTES;
+        }
+    }
+
+    /// Forgets what is past its time. At most `count` entries at a go; returns how many it took.
+    pub fn expire(&mut self, now: Duration, count: usize) -> usize {
+        for taken in 0..count {
+            let Some((due, _)) = self.expiries.first() else { return taken };
+            if *due > now {
+                return taken;
+            }
+            let Some((_, channel)) = self.expiries.pop_first() else { return taken };
+            let kept = self.streams.get_mut(&channel).expect("what is queued to expire is kept");
+            if kept.meta_until <= now {
+                kept.queued = None;
+                self.remove(&channel);
+                continue;
+            }
+            if kept.history_until <= now {
+                self.bytes -= kept.stream.bytes();
+                kept.stream.clear();
+            }
+            let due = kept.due();
+            kept.queued = Some(due);
+            self.expiries.insert((due, channel));
+        }
+        count
+    }
+
+    /// When `expire` has something to do.
+    pub fn next_expiry(&self) -> Option<Duration> {
+        self.expiries.first().map(|(due, _)| *due)
+    }
+
+    pub fn join(&mut self, channel: &ChannelName, info: Arc<ClientInfo>, shard: ShardId, until: Duration) {
+        self.presence.entry(channel.clone()).or_default().add(info, shard, until);
+    }
+
+    /// Returns who left, if it was there.
+    pub fn leave(&mut self, channel: &str, client: ClientId) -> Option<Arc<ClientInfo>> {
+        let presence = self.presence.get_mut(channel)?;
+        let left = presence.remove(client);
+        if presence.is_empty() {
+            self.presence.remove(channel);
+        }
+        left
+    }
+
+    pub fn keep_alive(&mut self, channel: &str, shard: ShardId, until: Duration) {
+        if let Some(presence) = self.presence.get_mut(channel) {
+            presence.keep_alive(shard, until);
+        }
+    }
+
+    /// Who is in the channel by `now`, silent shards' members left out.
+    pub fn find_presence(&mut self, now: Duration, channel: &str) -> Option<&Presence> {
+        let presence = self.presence.get_mut(channel)?;
+        presence.expire(now);
+        Some(presence)
+    }
+
+    fn stream_of(&mut self, now: Duration, channel: &ChannelName, options: &ChannelOptions) -> &mut Kept {
+        if !self.streams.contains_key(channel) {
+            let meta_until = now + options.history_meta_ttl.max(options.history_ttl);
+            let stream = Stream::new(self.next_epoch);
+            let kept = Kept { stream, history_until: meta_until, meta_until, queued: None };
+            self.streams.insert(channel.clone(), kept);
+            self.bytes += STREAM_BYTES;
+        }
+        self.streams.get_mut(channel).expect("inserted above if it was missing")
+    }
+
+    /// Drops a stream that held something, and with it the epoch of all that is yet to begin.
+    fn remove(&mut self, channel: &ChannelName) {
+        let Some(kept) = self.streams.remove(channel) else { return };
+        if let Some(queued) = kept.queued {
+            self.expiries.remove(&(queued, channel.clone()));
+        }
+        self.bytes -= STREAM_BYTES + kept.stream.bytes();
+        self.next_epoch = Epoch::from_random(self.random.u64(..));
+    }
+
+    /// Drops streams, the first to expire first, until the bound holds again; never `spared`.
+    fn evict(&mut self, spared: &ChannelName) -> usize {
+        let mut evicted = 0;
+        while self.bytes > self.bytes_max {
+            let Some((_, channel)) = self.expiries.iter().find(|(_, channel)| channel != spared) else { break };
+            let channel = channel.clone();
+            self.remove(&channel);
+            evicted += 1;
+        }
+        evicted
+    }
+}
+
+#[cfg(test)]
+#[path = "memory_tests.rs"]
+mod tests;

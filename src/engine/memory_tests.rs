@@ -1,0 +1,93 @@
+use super::*;
+use crate::model::Since;
+use bytes::Bytes;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn options() -> ChannelOptions {
+    ChannelOptions {
+        history_size: 10,
+        history_ttl: 60 * SECOND,
+        history_meta_ttl: 600 * SECOND,
+        ..ChannelOptions::default()
+    }
+}
+
+fn channel(name: &str) -> ChannelName {
+    ChannelName::parse(name, 255).expect("a short name")
+}
+
+fn publication(bytes: usize) -> Publication {
+    Publication { data: Bytes::from(vec![b'1'; bytes]), info: None, offset: 0, tags: None }
+}
+
+fn publish(memory: &mut Memory, now: Duration, name: &str) -> Position {
+    let (publication, epoch, _) = memory.append(now, &channel(name), &options(), publication(100));
+    Position { epoch, offset: publication.offset }
+}
+
+#[test]
+fn history_expires_before_its_position_does() {
+    let mut memory = Memory::new(1 << 20, 1);
+    let first = publish(&mut memory, Duration::ZERO, "c");
+    assert_eq!(memory.expire(59 * SECOND, 10), 0);
+    memory.expire(61 * SECOND, 10);
+    let stream = memory.stream(61 * SECOND, &channel("c"), &options());
+    assert_eq!((stream.position(), stream.bytes()), (first, 0));
+    memory.expire(601 * SECOND, 10);
+    assert_eq!(memory.find_position("c"), None);
+    assert_eq!((memory.bytes(), memory.next_expiry()), (0, None));
+    let again = publish(&mut memory, 602 * SECOND, "c");
+    assert_eq!(again.offset, 1);
+    assert_ne!(again.epoch, first.epoch, "offset 1 names another publication now");
+}
+
+#[test]
+fn a_stream_keeps_one_place_in_the_queue_through_many_lives() {
+    let mut memory = Memory::new(1 << 20, 1);
+    for minute in 0..100 {
+        publish(&mut memory, minute * 120 * SECOND, "c");
+        memory.expire(minute * 120 * SECOND + 61 * SECOND, 10);
+        assert_eq!(memory.expiries.len(), 1);
+    }
+}
+
+#[test]
+fn an_untouched_stream_is_forgotten_and_begun_again_as_the_same() {
+    let mut memory = Memory::new(1 << 20, 1);
+    let before = memory.stream(SECOND, &channel("c"), &options()).position();
+    memory.forget_untouched("c");
+    assert_eq!(memory.bytes(), 0);
+    assert_eq!(memory.stream(SECOND, &channel("c"), &options()).position(), before);
+    publish(&mut memory, SECOND, "c");
+    memory.forget_untouched("c");
+    assert_eq!(memory.find_position("c").map(|position| position.offset), Some(1), "touched");
+}
+
+#[test]
+fn memory_is_bounded_by_dropping_what_would_expire_first() {
+    let mut memory = Memory::new(10_000, 1);
+    let first = publish(&mut memory, Duration::ZERO, "c:0");
+    for n in 1..100 {
+        publish(&mut memory, n * SECOND, &format!("c:{n}"));
+        assert!(memory.bytes() <= 10_000, "{} bytes after {n}", memory.bytes());
+    }
+    assert_eq!(memory.find_position("c:0"), None);
+    assert!(memory.find_position("c:99").is_some());
+    // Whoever held a position of the dropped stream is told, never given other publications.
+    publish(&mut memory, 100 * SECOND, "c:0");
+    let since = Since { offset: 1, epoch: first.epoch.as_str().into() };
+    let limits = super::super::RecoveryLimits { publications_max: 10, bytes_max: 1000 };
+    assert!(memory.stream(100 * SECOND, &channel("c:0"), &options()).recover(&since, limits).is_none());
+}
+
+#[test]
+fn presence_of_an_empty_channel_costs_nothing() {
+    let mut memory = Memory::new(1 << 20, 1);
+    let client = ClientId::from_random([1; 16]);
+    let info = Arc::new(ClientInfo { user: "u".into(), client, conn_info: None, chan_info: None });
+    memory.join(&channel("c"), info, ShardId(0), 60 * SECOND);
+    assert_eq!(memory.find_presence(SECOND, "c").map(|presence| presence.stats().clients), Some(1));
+    memory.leave("c", client);
+    assert!(memory.presence.is_empty());
+}

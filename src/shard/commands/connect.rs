@@ -1,0 +1,136 @@
+//! connect, refresh, sub_refresh: who a connection is, and until when.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::access::{Claims, TokenProblem, Weight};
+use crate::model::{
+    ClientId, ClientInfo, ConnectRequest, ConnectResult, ConnectionId, DisconnectCode, ErrorCode, Outcome,
+};
+use crate::shard::Shard;
+use crate::shard::connection::{Clock, On, Phase, TokenPurpose};
+use crate::workers::{Job, Work};
+
+impl Shard {
+    pub(super) fn connect(&mut self, id: ConnectionId, command: u32, request: &ConnectRequest) {
+        if !request.token.is_empty() {
+            return self.verify(id, command, &request.token, TokenPurpose::Connect);
+        }
+        if self.options.allow_anonymous_connect || self.options.insecure {
+            return self.accept(id, command, Claims::default());
+        }
+        self.disconnect(id.slot, DisconnectCode::BadRequest);
+    }
+
+    /// The client brings a new token before the old one expires.
+    pub(super) fn refresh(&mut self, id: ConnectionId, command: u32, token: &str) {
+        if token.is_empty() {
+            return self.disconnect(id.slot, DisconnectCode::BadRequest);
+        }
+        self.verify(id, command, token, TokenPurpose::Refresh);
+    }
+
+    /// Subscriptions don't expire as long as they are made without tokens of their own.
+    pub(super) fn sub_refresh(&mut self, slot: u32, command: u32, channel: &str) {
+        let error = match self.asker(slot, channel).is_subscriber {
+            true => ErrorCode::NotAvailable,
+            false => ErrorCode::PermissionDenied,
+        };
+        self.reply(slot, command, Err(error));
+    }
+
+    pub(super) fn token_verified(
+        &mut self,
+        id: ConnectionId,
+        command: u32,
+        purpose: TokenPurpose,
+        verified: Result<Claims, TokenProblem>,
+    ) {
+        match (purpose, verified) {
+            (TokenPurpose::Connect, Ok(claims)) => self.accept(id, command, claims),
+            (TokenPurpose::Connect, Err(TokenProblem::Expired)) => self.refuse(id, command, ErrorCode::TokenExpired),
+            (TokenPurpose::Refresh, Ok(claims)) => self.extend(id, command, &claims),
+            (TokenPurpose::Refresh, Err(TokenProblem::Expired)) => self.disconnect(id.slot, DisconnectCode::Expired),
+            (_, Err(TokenProblem::Invalid(_))) => self.disconnect(id.slot, DisconnectCode::InvalidToken),
+        }
+    }
+
+    /// Verifies here what takes microseconds, and lets the workers do the rest.
+    fn verify(&mut self, id: ConnectionId, command: u32, token: &str, purpose: TokenPurpose) {
+        let keys = &self.options.token_keys;
+        if keys.weigh(token) == Weight::Light {
+            let verified = keys.verify(token, self.unix_seconds);
+            return self.token_verified(id, command, purpose, verified);
+        }
+        let work = Work::VerifyToken { token: token.into(), keys: Arc::clone(keys), unix_seconds: self.unix_seconds };
+        self.jobs.push_back(Job { shard: self.id, connection: id, work });
+        if purpose == TokenPurpose::Connect
+            && let Some(connection) = self.connections.find_mut(id)
+        {
+            connection.phase = Phase::Verifying;
+        }
+        self.wait_for(id, On::Token { id: command, purpose });
+    }
+
+    fn accept(&mut self, id: ConnectionId, command: u32, claims: Claims) {
+        let client = ClientId::from_random(self.random.u128(..).to_le_bytes());
+        let info = ClientInfo { user: claims.user, client, conn_info: claims.info, chan_info: None };
+        let (ttl, expires) = self.lifetime(claims.expires_at);
+        let Some(connection) = self.connections.find_mut(id) else { return };
+        connection.phase = Phase::Ready;
+        connection.client = Some(Arc::new(info));
+        connection.expires = expires;
+        let interval = self.options.ping_interval;
+        if interval.is_zero() {
+            self.set_clock(id.slot, Clock::Ping, Duration::MAX);
+        } else {
+            // Jittered, so that clients that connected together are not pinged together.
+            let jitter = interval.mul_f64(0.5 + self.random.f64() / 2.0);
+            self.set_clock(id.slot, Clock::Ping, self.time.now() + jitter);
+        }
+        self.remind(id.slot);
+        let result = ConnectResult {
+            client,
+            version: Arc::clone(&self.options.version),
+            ttl,
+            data: Bytes::new(),
+            ping: interval.as_secs() as u32,
+            pong: !interval.is_zero() && !self.options.pong_timeout.is_zero(),
+        };
+        self.reply(id.slot, command, Ok(Outcome::Connect(Box::new(result))));
+    }
+
+    /// Answers the connect command with an error, after which the connection is of no use.
+    fn refuse(&mut self, id: ConnectionId, command: u32, error: ErrorCode) {
+        self.reply(id.slot, command, Err(error));
+        self.flush_replies();
+        let patience = crate::limits::CLOSE_HANDSHAKE_TIMEOUT;
+        if let Some(connection) = self.connections.find_mut(id).filter(|connection| connection.is_open()) {
+            connection.phase = Phase::Refused;
+            connection.waiting = None;
+            self.set_clock(id.slot, Clock::Drop, self.time.now() + patience);
+        }
+    }
+
+    fn extend(&mut self, id: ConnectionId, command: u32, claims: &Claims) {
+        let (ttl, expires) = self.lifetime(claims.expires_at);
+        let Some(connection) = self.connections.find_mut(id) else { return };
+        let Some(client) = connection.client.as_ref().filter(|client| client.user == claims.user) else {
+            return self.disconnect(id.slot, DisconnectCode::InvalidToken);
+        };
+        let client = client.client;
+        connection.expires = expires;
+        self.remind(id.slot);
+        self.reply(id.slot, command, Ok(Outcome::Refresh { client, ttl }));
+    }
+
+    /// Seconds until the client must refresh, and when the connection is closed if it does not.
+    fn lifetime(&self, expires_at: Option<i64>) -> (Option<u32>, Duration) {
+        let Some(expires_at) = expires_at else { return (None, Duration::MAX) };
+        let ttl = u32::try_from(expires_at.saturating_sub(self.unix_seconds)).unwrap_or(0);
+        let left = Duration::from_secs(u64::from(ttl)) + self.options.expired_close_delay;
+        (Some(ttl), self.time.now() + left)
+    }
+}

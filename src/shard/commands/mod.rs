@@ -1,0 +1,192 @@
+//! What clients ask, one file for each group of commands.
+//!
+//! Commands of one connection take effect in the order sent, also across home shards: the next one
+//! starts when the one before is decided. Publishes to one channel need not wait for one another:
+//! the lane keeps their order.
+
+mod connect;
+mod publish;
+mod query;
+mod subscribe;
+
+use super::Shard;
+use super::connection::{On, Phase, Waiting};
+use super::events::{HomeAnswer, Reached};
+use crate::access::Asker;
+use crate::limits;
+use crate::model::{ChannelName, Command, ConnectionId, DisconnectCode, ErrorCode, Request};
+use crate::workers::{Done, WorkOutcome};
+
+impl Shard {
+    /// A command came; it starts at once or waits for those before it.
+    pub(super) fn command(&mut self, slot: u32, command: Command) {
+        self.metrics.count_command(command.request.kind().as_str());
+        let Some(id) = self.connections.id_at(slot) else { return };
+        let Some(connection) = self.connections.at(slot) else { return };
+        let is_connect = matches!(command.request, Request::Connect(_));
+        if is_connect != (connection.phase == Phase::Fresh) {
+            // Something else before connect, or a second connect.
+            return self.disconnect(slot, DisconnectCode::BadRequest);
+        }
+        match &mut connection.waiting {
+            Some(waiting) if waiting.must_wait(&command) => {
+                waiting.commands.push_back(command);
+                if waiting.commands.len() >= limits::COMMANDS_WAITING_MAX {
+                    waiting.unread_since.get_or_insert(self.time.now());
+                }
+            }
+            _ => self.start(id, command),
+        }
+    }
+
+    fn start(&mut self, id: ConnectionId, command: Command) {
+        let slot = id.slot;
+        let Command { id: command, request } = command;
+        match request {
+            Request::Connect(request) => self.connect(id, command, &request),
+            Request::Subscribe(request) => self.subscribe(id, command, &request),
+            Request::Unsubscribe { channel } => self.unsubscribe_command(slot, command, &channel),
+            Request::Publish { channel, data } => self.publish(id, command, &channel, data),
+            Request::Presence { channel } => self.presence(id, command, &channel),
+            Request::PresenceStats { channel } => self.presence_stats(id, command, &channel),
+            Request::History(request) => self.history(id, command, *request),
+            Request::Rpc { method, .. } => self.rpc(id, command, &method),
+            Request::Refresh { token } => self.refresh(id, command, &token),
+            Request::SubRefresh { channel, .. } => self.sub_refresh(slot, command, &channel),
+            // Maps and shared polls.
+            Request::NotOffered { .. } => self.reply(slot, command, Err(ErrorCode::NotAvailable)),
+            // Nobody takes messages without a reply; and what the schema calls `ping` is not served.
+            Request::Send { .. } => self.disconnect(slot, DisconnectCode::NotAvailable),
+            Request::Ping => self.disconnect(slot, DisconnectCode::BadRequest),
+        }
+    }
+
+    /// The home of a channel answered a connection of this shard.
+    pub(super) fn answered(&mut self, reached: Reached) {
+        let Reached { asker, id, channel, answer } = reached;
+        match answer {
+            HomeAnswer::Subscribed { client, outcome } => {
+                self.subscribe_answered(asker, id, &channel, client, outcome);
+            }
+            HomeAnswer::Decided(outcome) => {
+                if self.connections.find(asker).is_some() {
+                    self.reply(asker.slot, id, outcome);
+                }
+            }
+        }
+        self.decided(asker);
+    }
+
+    /// A worker finished a job of a connection of this shard.
+    pub(super) fn job_done(&mut self, done: Done) {
+        let Some(connection) = self.connections.find_mut(done.connection) else { return };
+        let Some(waiting) = &mut connection.waiting else { return };
+        let On::Token { id, purpose } = waiting.on else { return };
+        match done.outcome {
+            WorkOutcome::TokenVerified(verified) => self.token_verified(done.connection, id, purpose, verified),
+            WorkOutcome::Panicked => self.reply(done.connection.slot, id, Err(ErrorCode::Internal)),
+        }
+        self.decided(done.connection);
+        self.flush_replies();
+    }
+
+    /// What the connection's next command had to wait for is decided, or one publish of several.
+    fn decided(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.find_mut(id) else { return };
+        let Some(waiting) = &mut connection.waiting else { return };
+        match &mut waiting.on {
+            On::Publishes { count, .. } if *count > 1 => *count -= 1,
+            on => *on = On::Nothing,
+        }
+        // Each command that starts may be decided at once, or be waited for.
+        while let Some(connection) = self.connections.find_mut(id)
+            && connection.is_open()
+            && let Some(waiting) = &mut connection.waiting
+            && let Some(next) = waiting.next_to_start()
+        {
+            self.start(id, next);
+        }
+        self.read_again(id);
+    }
+
+    /// Gives up what is only needed while commands wait, and lets the socket be read again.
+    fn read_again(&mut self, id: ConnectionId) {
+        let now = self.time.now();
+        let Some(connection) = self.connections.find_mut(id) else { return };
+        let Some(waiting) = &mut connection.waiting else { return };
+        if waiting.commands.len() < limits::COMMANDS_WAITING_MAX / 2
+            && let Some(since) = waiting.unread_since.take_if(|_| !matches!(waiting.on, On::Token { .. }))
+        {
+            // The time in which its pong could not be read does not count.
+            connection.deadline = connection.deadline.saturating_add(now - since);
+            self.resumed.push_back(id);
+        }
+        if !waiting.is_idle() {
+            return;
+        }
+        let then_close = waiting.then_close;
+        connection.waiting = None;
+        if let Some(code) = then_close {
+            self.disconnect(id.slot, code);
+        }
+    }
+
+    /// The connection's later commands wait until `decided`.
+    fn wait_for(&mut self, id: ConnectionId, on: On) {
+        let now = self.time.now();
+        let Some(connection) = self.connections.find_mut(id) else { return };
+        let waiting = connection.waiting.get_or_insert_default();
+        // With a job pending the socket is not read: what it would bring waits in the kernel.
+        if matches!(on, On::Token { .. }) {
+            waiting.unread_since.get_or_insert(now);
+        }
+        waiting.on = on;
+    }
+
+    /// Checks a channel's name: length, characters, namespace.
+    fn parse_channel(&self, name: &str) -> Result<ChannelName, ErrorCode> {
+        let channel = ChannelName::parse(name, self.options.channel_bytes_max).map_err(|_| ErrorCode::BadRequest)?;
+        if !name.is_ascii() {
+            return Err(ErrorCode::BadRequest);
+        }
+        self.options.namespaces.find_options(name).map_err(|_| ErrorCode::UnknownChannel)?;
+        Ok(channel)
+    }
+
+    /// Who asks about `channel`, for the permission rules.
+    fn asker(&mut self, slot: u32, channel: &str) -> Asker {
+        let is_unchecked = self.options.insecure;
+        let subscribed = self.channels.find(channel);
+        let Some(connection) = self.connections.at(slot) else {
+            return Asker { is_anonymous: true, is_subscriber: false, is_unchecked };
+        };
+        let is_subscriber = subscribed
+            .and_then(|channel| connection.find_subscription(channel))
+            .is_some_and(|subscription| subscription.member.is_some());
+        let is_anonymous = connection.client.as_ref().is_none_or(|client| client.user.is_empty());
+        Asker { is_anonymous, is_subscriber, is_unchecked }
+    }
+}
+
+impl Waiting {
+    fn must_wait(&self, command: &Command) -> bool {
+        !self.commands.is_empty() || !self.admits(command)
+    }
+
+    /// Whether `command` may start beside what is under way.
+    fn admits(&self, command: &Command) -> bool {
+        match (&self.on, &command.request) {
+            (On::Nothing, _) => true,
+            (On::Publishes { name, .. }, Request::Publish { channel, .. }) => *name.as_str() == **channel,
+            _ => false,
+        }
+    }
+
+    fn next_to_start(&mut self) -> Option<Command> {
+        let next = self.commands.front()?;
+        if !self.admits(next) {
+            return None;
+        }
+        self.commands.pop_front()
+    }
+}

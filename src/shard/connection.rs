@@ -1,0 +1,165 @@
+//! One connection's state.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::events::Speaks;
+use super::outbox::Outbox;
+use crate::model::{ChannelName, ClientInfo, Command, DisconnectCode};
+use crate::room::MemberIndex;
+use crate::ws;
+
+/// What one shard knows of one connection. Nothing in it is on the heap while it idles, except who it
+/// is and what it is subscribed to.
+#[derive(Debug)]
+pub struct Connection {
+    pub speaks: Speaks,
+    pub phase: Phase,
+    pub clock: Clock,
+    /// In the shard's list of connections to write.
+    pub is_dirty: bool,
+    /// In the shard's list of connections whose subscriptions are being taken down.
+    pub is_leaving: bool,
+    /// The socket is gone, or io was told to drop it.
+    pub is_finished: bool,
+    pub reader: ws::Reader,
+    pub outbox: Outbox,
+    /// Who it is, once connected.
+    pub client: Option<Arc<ClientInfo>>,
+    pub subscriptions: Vec<Subscription>,
+    /// What its next command has to wait for.
+    pub waiting: Option<Box<Waiting>>,
+    /// When `clock` runs out.
+    pub deadline: Duration,
+    /// When the token expires, grace included; `Duration::MAX` without expiry.
+    pub expires: Duration,
+    /// Tick of its entry in the wheel.
+    pub tick: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Before the connect command.
+    Fresh,
+    /// A worker verifies its token.
+    Verifying,
+    Ready,
+    /// Its connect was answered with an error: nothing is read any more.
+    Refused,
+    /// A close frame waits or is sent; the peer's is awaited.
+    Closing,
+    /// The close frame is the last to be sent, and nothing is awaited.
+    Ending,
+}
+
+/// What happens at `deadline`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    /// No connect command came (3502).
+    Stale,
+    /// A ping is due.
+    Ping,
+    /// The answer to a ping is due (3012).
+    Pong,
+    /// The socket is dropped.
+    Drop,
+}
+
+/// One connection's place in a channel.
+#[derive(Clone, Copy, Debug)]
+pub struct Subscription {
+    /// Slot of the channel in the shard's table of audiences.
+    pub channel: u32,
+    /// `None` while the home has not answered.
+    pub member: Option<MemberIndex>,
+}
+
+/// Commands take effect in the order sent: the next one starts when the one before is decided.
+#[derive(Debug, Default)]
+pub struct Waiting {
+    pub on: On,
+    /// Commands that came meanwhile, at most a read's worth above `COMMANDS_WAITING_MAX`.
+    pub commands: VecDeque<Command>,
+    /// Close when what is under way is decided.
+    pub then_close: Option<DisconnectCode>,
+    /// Since when the connection is not read.
+    pub unread_since: Option<Duration>,
+}
+
+/// What is under way.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum On {
+    #[default]
+    Nothing,
+    /// A worker verifies a token for the command with this id.
+    Token { id: u32, purpose: TokenPurpose },
+    /// The home of a channel answers a question.
+    Home,
+    /// The home of a channel answers a subscribe.
+    Subscribe(Wanted),
+    /// Publishes to one channel, which need not wait for one another.
+    Publishes { name: ChannelName, count: u32 },
+}
+
+/// What a subscriber wanted, kept until the home answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    pub is_positioned: bool,
+    pub is_recoverable: bool,
+    pub wants_joins: bool,
+    /// The offset it asked to recover from.
+    pub since_offset: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenPurpose {
+    Connect,
+    Refresh,
+}
+
+impl Connection {
+    pub fn new(speaks: Speaks) -> Connection {
+        Connection {
+            speaks,
+            phase: Phase::Fresh,
+            clock: Clock::Stale,
+            is_dirty: false,
+            is_leaving: false,
+            is_finished: false,
+            reader: ws::Reader::new(),
+            outbox: Outbox::default(),
+            client: None,
+            subscriptions: Vec::new(),
+            waiting: None,
+            deadline: Duration::MAX,
+            expires: Duration::MAX,
+            tick: 0,
+        }
+    }
+
+    /// Whether frames may be added to its outbox.
+    pub fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Fresh | Phase::Verifying | Phase::Ready)
+    }
+
+    /// Whether its socket is left alone, for what it sent can't be looked at yet.
+    pub fn is_unread(&self) -> bool {
+        self.waiting.as_ref().is_some_and(|waiting| waiting.unread_since.is_some())
+    }
+
+    pub fn find_subscription(&mut self, channel: u32) -> Option<&mut Subscription> {
+        self.subscriptions.iter_mut().find(|subscription| subscription.channel == channel)
+    }
+
+    /// When the wheel has to look at it.
+    pub fn due(&self) -> Duration {
+        self.deadline.min(self.expires)
+    }
+}
+
+impl Waiting {
+    pub fn is_idle(&self) -> bool {
+        self.on == On::Nothing && self.commands.is_empty()
+    }
+}

@@ -1,0 +1,228 @@
+//! Deliveries reach the local audience, and from there the outboxes.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::Shard;
+use crate::limits;
+use crate::model::{DisconnectCode, Now, Position, Push, UnsubscribeCode};
+use crate::room::{Delivery, DeliveryKind, Full, Slice, Step};
+use crate::telemetry::{Counter, Gauge};
+
+impl Shard {
+    /// Hands one slice of pending deliveries to outboxes. Returns whether more are pending.
+    pub fn walk(&mut self, now: Now) -> bool {
+        self.tell_time(now);
+        self.flush_replies();
+        self.tell_behind();
+        let mut slice = Slice {
+            sends: self.options.slice_sends_max,
+            bytes: self.options.slice_bytes_max,
+            visits: limits::SLICE_VISITS_MAX,
+        };
+        while !slice.is_used_up()
+            && let Some(slot) = self.walking.pop_front()
+        {
+            self.walk_audience(slot, &mut slice);
+        }
+        self.close_doomed();
+        let is_leaving = self.leave_some();
+        self.metrics.set(Gauge::OutboxBytes, self.outbox_bytes as u64);
+        self.metrics.set(Gauge::LaneDepth, self.outgoing.len() as u64);
+        !self.walking.is_empty() || is_leaving
+    }
+
+    /// A publication, join or leave of a channel came to this shard.
+    pub(super) fn deliver_here(&mut self, delivery: Arc<Delivery>) {
+        let Some(slot) = self.channels.find(delivery.channel.as_str()) else { return };
+        let Some(channel) = self.channels.at(slot) else { return };
+        if channel.audience.is_empty() {
+            // Somebody's answer is on its way, and says what the position is then.
+            channel.position = None;
+            return;
+        }
+        if let DeliveryKind::Publication(Some(position)) = delivery.kind {
+            match follows(channel.position, position) {
+                Order::Next => channel.position = Some(position),
+                Order::Repeated => {
+                    debug_assert!(false, "{}: {position:?} came twice", channel.name);
+                    self.metrics.add(Counter::Bugs, 1);
+                    return;
+                }
+                Order::Gap => {
+                    self.insufficient(slot);
+                    return self.deliver_after_gap(delivery);
+                }
+            }
+        }
+        self.give_audience(slot, delivery);
+    }
+
+    /// Those without a position are given what comes after a gap as well.
+    fn deliver_after_gap(&mut self, delivery: Arc<Delivery>) {
+        let Some(slot) = self.channels.find(delivery.channel.as_str()) else { return };
+        if let (DeliveryKind::Publication(position), Some(channel)) = (delivery.kind, self.channels.at(slot)) {
+            channel.position = position;
+        }
+        self.give_audience(slot, delivery);
+    }
+
+    fn give_audience(&mut self, slot: u32, delivery: Arc<Delivery>) {
+        let Some(channel) = self.channels.at(slot) else { return };
+        match channel.audience.push(delivery) {
+            Ok(()) if !channel.is_walking => {
+                channel.is_walking = true;
+                self.walking.push_back(slot);
+            }
+            Ok(()) => {}
+            Err(Full) => {
+                self.metrics.add(Counter::DeliveriesLost, 1);
+                self.insufficient(slot);
+            }
+        }
+    }
+
+    /// The home lost deliveries to this shard, because the lane was full.
+    pub(super) fn fell_behind(&mut self, channel: &str) {
+        if let Some(slot) = self.channels.find(channel) {
+            self.insufficient(slot);
+        }
+    }
+
+    /// The home says where this shard's audience should be by now.
+    pub(super) fn position_told(&mut self, channel: &str, told: Option<Position>) {
+        let Some(slot) = self.channels.find(channel) else { return };
+        let Some(channel) = self.channels.at(slot) else { return };
+        if channel.positioned > 0 && channel.position != told {
+            self.insufficient(slot);
+        }
+    }
+
+    /// Adds a frame to an open connection's outbox; one that is too slow is closed.
+    pub(super) fn enqueue(&mut self, slot: u32, frame: Bytes) {
+        let Some(connection) = self.connections.at(slot).filter(|connection| connection.is_open()) else { return };
+        let bytes = frame.len();
+        match connection.outbox.push(frame, self.options.outbox_bytes_max) {
+            Ok(()) => {
+                self.outbox_bytes += bytes;
+                self.mark_dirty(slot);
+            }
+            Err(super::outbox::Full) => self.disconnect(slot, DisconnectCode::Slow),
+        }
+    }
+
+    pub(super) fn mark_dirty(&mut self, slot: u32) {
+        let Some(connection) = self.connections.at(slot) else { return };
+        if !connection.is_dirty {
+            connection.is_dirty = true;
+            self.dirty.push_back(slot);
+        }
+    }
+
+    /// The member that `step` names has another index.
+    pub(super) fn renumber(&mut self, channel: u32, step: Step<'_>) {
+        let Step::Moved { slot, from, to } = step else { return };
+        let connection = self.connections.at(slot).expect("members are connections of this shard");
+        let subscription = connection.find_subscription(channel).expect("a member lists its subscription");
+        debug_assert_eq!(subscription.member, Some(from));
+        subscription.member = Some(to);
+    }
+
+    /// Forgets a channel without subscribers here, and tells its home.
+    pub(super) fn drop_if_unused(&mut self, slot: u32) {
+        if self.channels.at(slot).is_some_and(|channel| channel.is_unused())
+            && let Some(channel) = self.channels.remove(slot)
+        {
+            self.tell_unlisten(channel.home, channel.name);
+        }
+    }
+
+    fn walk_audience(&mut self, slot: u32, slice: &mut Slice) {
+        let Some(channel) = self.channels.at(slot) else { return };
+        let mut publications_sent = 0;
+        let (connections, dirty, doomed) = (&mut self.connections, &mut self.dirty, &mut self.doomed);
+        let (outbox_bytes, outbox_bytes_max) = (&mut self.outbox_bytes, self.options.outbox_bytes_max);
+        channel.audience.walk(slice, |step| match step {
+            Step::Give { slot, frames, publications } => {
+                let Some(connection) = connections.at(slot).filter(|connection| connection.is_open()) else { return };
+                if connection.outbox.push(frames.clone(), outbox_bytes_max).is_err() {
+                    doomed.push((slot, DisconnectCode::Slow));
+                    return;
+                }
+                *outbox_bytes += frames.len();
+                publications_sent += u64::from(publications);
+                if !connection.is_dirty {
+                    connection.is_dirty = true;
+                    dirty.push_back(slot);
+                }
+            }
+            Step::Inappropriate { slot } => doomed.push((slot, DisconnectCode::InappropriateProtocol)),
+            Step::Moved { slot: moved, from, to } => {
+                let connection = connections.at(moved).expect("members are connections of this shard");
+                let subscription = connection.find_subscription(slot).expect("a member lists its subscription");
+                debug_assert_eq!(subscription.member, Some(from));
+                subscription.member = Some(to);
+            }
+        });
+        channel.is_walking = channel.audience.is_pending();
+        if channel.is_walking {
+            self.walking.push_back(slot);
+        }
+        self.metrics.add(Counter::PublicationsSent, publications_sent);
+    }
+
+    fn close_doomed(&mut self) {
+        for (slot, code) in std::mem::take(&mut self.doomed) {
+            self.disconnect(slot, code);
+        }
+    }
+
+    /// Something was lost for this channel's audience: whoever holds a position is told, and comes
+    /// back for it; the others lose it.
+    fn insufficient(&mut self, slot: u32) {
+        let Some(channel) = self.channels.at(slot) else { return };
+        channel.position = None;
+        let name = channel.name.clone();
+        let positioned: Vec<u32> = channel
+            .audience
+            .members()
+            .filter(|(_, member)| member.is_positioned)
+            .map(|(_, member)| member.slot)
+            .collect();
+        for member in positioned {
+            self.unsubscribe(member, slot);
+            self.metrics.count_unsubscribe(UnsubscribeCode::InsufficientState.code());
+            let push = Push::Unsubscribe { channel: name.as_str(), code: UnsubscribeCode::InsufficientState };
+            self.push_to(member, &push);
+        }
+        self.flush_replies();
+    }
+
+    /// Ends the subscription of the connection at `slot` to the channel at `channel`.
+    pub(super) fn unsubscribe(&mut self, slot: u32, channel: u32) {
+        let Some(connection) = self.connections.at(slot) else { return };
+        let Some(at) = connection.subscriptions.iter().position(|subscription| subscription.channel == channel) else {
+            return;
+        };
+        let subscription = connection.subscriptions.swap_remove(at);
+        self.take_down(slot, subscription);
+    }
+}
+
+enum Order {
+    Next,
+    Repeated,
+    Gap,
+}
+
+/// How `came` stands to the last position. Where that is unknown, anything is next.
+fn follows(last: Option<Position>, came: Position) -> Order {
+    match last {
+        None => Order::Next,
+        Some(last) if last.epoch != came.epoch => Order::Gap,
+        Some(last) if came.offset == last.offset + 1 => Order::Next,
+        Some(last) if came.offset <= last.offset => Order::Repeated,
+        Some(_) => Order::Gap,
+    }
+}

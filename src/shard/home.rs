@@ -1,0 +1,329 @@
+//! What this shard does as the home of channels: order, remember, recover, say who is there.
+
+use std::sync::Arc;
+
+use super::Shard;
+use super::events::{
+    Answer, Answered, Ask, Asked, HomeAnswer, LaneMessage, Question, Reached, ServerPublication, SubscribeAsk,
+    Subscribed,
+};
+use super::outgoing::Class;
+use super::replies::frame_kind;
+use crate::engine::RecoveryLimits;
+use crate::model::{
+    ChannelName, ClientId, ClientInfo, Encoding, EncodingSet, Epoch, ErrorCode, HistoryRequest, HistoryResult, Outcome,
+    Position, PresenceStats, Publication, Push, ShardId,
+};
+use crate::protocol;
+use crate::room::{Delivery, DeliveryKind, Variant};
+use crate::telemetry::{Counter, Gauge};
+use crate::ws;
+
+impl Shard {
+    /// Asks the channel's home, which may be here; the answer comes to `answered`.
+    pub(super) fn ask_home(&mut self, ask: Ask) {
+        let home = self.options.homes.home_of(ask.channel.as_str());
+        if home == self.id {
+            self.asked_by(self.id, ask);
+        } else {
+            self.outgoing.push(home, LaneMessage::Ask(Box::new(ask)));
+        }
+    }
+
+    /// A connection of shard `from` asks. The answer leaves before anything that follows from it.
+    pub(super) fn asked_by(&mut self, from: ShardId, ask: Ask) {
+        let Ask { asker, id, channel, asked } = ask;
+        let mut joined = None;
+        let answer = match asked {
+            Asked::Subscribe(subscribe) => {
+                let client = subscribe.info.client;
+                let outcome = self.home_subscribe(from, &channel, &subscribe);
+                joined = outcome.is_ok().then_some(subscribe.info);
+                HomeAnswer::Subscribed { client, outcome }
+            }
+            Asked::Publish { data, info } => {
+                let publication = Publication { data, info: Some(info), offset: 0, tags: None };
+                HomeAnswer::Decided(self.home_publish(&channel, publication, false).map(|_| Outcome::Publish))
+            }
+            Asked::Presence => HomeAnswer::Decided(self.home_presence(&channel).map(Outcome::Presence)),
+            Asked::PresenceStats => HomeAnswer::Decided(self.home_presence_stats(&channel).map(Outcome::PresenceStats)),
+            Asked::History(request) => {
+                let page = self.home_history(&channel, &request, self.options.history_publications_max);
+                HomeAnswer::Decided(page.map(Outcome::History))
+            }
+        };
+        let reached = Reached { asker, id, channel: channel.clone(), answer };
+        if from == self.id {
+            self.answered(reached);
+        } else {
+            self.outgoing.push(from, LaneMessage::Answer(Box::new(reached)));
+        }
+        if let Some(info) = joined {
+            self.tell_membership(&channel, &info, DeliveryKind::Join);
+        }
+    }
+
+    /// A question of the control plane.
+    pub(super) fn home_question(&mut self, question: Question) -> Answer {
+        match question {
+            Question::Publish(ServerPublication { channel, data, tags, skip_history }) => {
+                let publication = Publication { data, info: None, offset: 0, tags };
+                self.home_publish(&channel, publication, skip_history).map(Answered::Published)
+            }
+            Question::Presence { channel } => self.home_presence(&channel).map(Answered::Presence),
+            Question::PresenceStats { channel } => self.home_presence_stats(&channel).map(Answered::PresenceStats),
+            Question::History { channel, request } => {
+                self.home_history(&channel, &request, usize::MAX).map(Answered::History)
+            }
+        }
+    }
+
+    /// The subscriber `client` of another shard, or of this one, is gone.
+    pub(super) fn home_left(&mut self, channel: &ChannelName, client: ClientId) {
+        let info = self.memory.leave(channel.as_str(), client);
+        if let Some(info) = info {
+            self.tell_membership(channel, &info, DeliveryKind::Leave);
+        }
+    }
+
+    /// Shard `from` has no subscriber of the channel any more.
+    pub(super) fn home_unlistened(&mut self, from: ShardId, channel: &ChannelName) {
+        let Some(room) = self.rooms.get_mut(channel) else { return };
+        room.unlisten(from);
+        if room.is_empty() {
+            self.rooms.remove(channel);
+            self.memory.forget_untouched(channel.as_str());
+            self.metrics.set(Gauge::Rooms, self.rooms.len() as u64);
+        }
+    }
+
+    pub(super) fn home_keep_alive(&mut self, from: ShardId, channel: &ChannelName) {
+        let until = self.time.now() + self.options.presence_ttl;
+        self.memory.keep_alive(channel.as_str(), from, until);
+    }
+
+    pub(super) fn tell_left(&mut self, home: ShardId, channel: ChannelName, client: ClientId) {
+        if home == self.id {
+            self.home_left(&channel, client);
+        } else {
+            self.outgoing.push(home, LaneMessage::Left { channel, client });
+        }
+    }
+
+    pub(super) fn tell_unlisten(&mut self, home: ShardId, channel: ChannelName) {
+        if home == self.id {
+            self.home_unlistened(self.id, &channel);
+        } else {
+            self.outgoing.push(home, LaneMessage::Unlisten { channel });
+        }
+    }
+
+    /// Tells shards that lost deliveries so, as far as their lanes have room for it.
+    pub(super) fn tell_behind(&mut self) {
+        let mut untold = std::mem::take(&mut self.behind);
+        untold.retain(|(shard, channel)| {
+            let Some(listener) = self.rooms.get_mut(channel).and_then(|room| room.find_listener(*shard)) else {
+                return false;
+            };
+            if !listener.is_behind {
+                return false;
+            }
+            if !self.outgoing.has_room(*shard, Class::Delivery) {
+                return true;
+            }
+            listener.is_behind = false;
+            self.outgoing.push(*shard, LaneMessage::Behind { channel: channel.clone() });
+            false
+        });
+        self.behind = untold;
+    }
+
+    fn home_subscribe(
+        &mut self,
+        from: ShardId,
+        channel: &ChannelName,
+        ask: &SubscribeAsk,
+    ) -> Result<Subscribed, ErrorCode> {
+        let options = self.options.namespaces.find_options(channel.as_str()).map_err(|_| ErrorCode::UnknownChannel)?;
+        let options = Arc::clone(options);
+        let mut subscribed = Subscribed { position: None, recovered: None };
+        if ask.is_positioned || ask.is_recoverable {
+            let limits = RecoveryLimits {
+                publications_max: self.options.recovery_publications_max,
+                bytes_max: self.options.outbox_bytes_max / 2,
+            };
+            let stream = self.memory.stream(self.time.now(), channel, &options);
+            subscribed.position = Some(stream.position());
+            if let Some(since) = &ask.since {
+                let mut recovered = stream.recover(since, limits);
+                if self.options.faults.recovery_off_by_one
+                    && let Some(publications) = &mut recovered
+                    && !publications.is_empty()
+                {
+                    publications.remove(0);
+                }
+                if recovered.is_none() && ask.must_recover {
+                    self.metrics.add(Counter::RecoveriesFailed, 1);
+                    return Err(ErrorCode::UnrecoverablePosition);
+                }
+                let counter = match recovered {
+                    Some(_) => Counter::RecoveriesSucceeded,
+                    None => Counter::RecoveriesFailed,
+                };
+                self.metrics.add(counter, 1);
+                subscribed.recovered = recovered;
+            }
+        }
+        let room = self.rooms.entry(channel.clone()).or_default();
+        room.listen(from, ask.encoding);
+        if let Some(listener) = room.find_listener(from)
+            && listener.is_behind
+        {
+            // Before the answer: what was lost is in it, and is not to be lost for the asker.
+            listener.is_behind = false;
+            self.outgoing.push(from, LaneMessage::Behind { channel: channel.clone() });
+        }
+        self.metrics.set(Gauge::Rooms, self.rooms.len() as u64);
+        if options.presence || options.join_leave {
+            let until = self.time.now() + self.options.presence_ttl;
+            self.memory.join(channel, Arc::clone(&ask.info), from, until);
+        }
+        Ok(subscribed)
+    }
+
+    /// Appends, answers with the position, and sends to every shard that listens.
+    fn home_publish(
+        &mut self,
+        channel: &ChannelName,
+        publication: Publication,
+        skip_history: bool,
+    ) -> Result<Option<Position>, ErrorCode> {
+        let options = self.options.namespaces.find_options(channel.as_str()).map_err(|_| ErrorCode::UnknownChannel)?;
+        let options = Arc::clone(options);
+        self.metrics.add(Counter::PublicationsAccepted, 1);
+        if self.options.faults.answer_without_append.is_some_and(|rate| self.random.u32(..rate) == 0) {
+            return Ok(None);
+        }
+        if !options.has_history() || skip_history {
+            self.fan_out_publication(channel, &publication, None);
+            return Ok(None);
+        }
+        let (publication, epoch, evicted) = self.memory.append(self.time.now(), channel, &options, publication);
+        self.metrics.add(Counter::StreamsEvicted, evicted as u64);
+        self.metrics.set(Gauge::StreamBytes, self.memory.bytes() as u64);
+        let position = Position { epoch, offset: publication.offset };
+        self.fan_out_publication(channel, &publication, Some(position));
+        Ok(Some(position))
+    }
+
+    fn home_presence(&mut self, channel: &ChannelName) -> Result<Vec<Arc<ClientInfo>>, ErrorCode> {
+        self.check_presence(channel)?;
+        let presence = self.memory.find_presence(self.time.now(), channel.as_str());
+        Ok(presence.map_or_else(Vec::new, |presence| presence.list()))
+    }
+
+    fn home_presence_stats(&mut self, channel: &ChannelName) -> Result<PresenceStats, ErrorCode> {
+        self.check_presence(channel)?;
+        let presence = self.memory.find_presence(self.time.now(), channel.as_str());
+        Ok(presence.map_or_else(PresenceStats::default, |presence| presence.stats()))
+    }
+
+    fn check_presence(&self, channel: &ChannelName) -> Result<(), ErrorCode> {
+        match self.options.namespaces.find_options(channel.as_str()) {
+            Err(_) => Err(ErrorCode::UnknownChannel),
+            Ok(options) if !options.presence => Err(ErrorCode::NotAvailable),
+            Ok(_) => Ok(()),
+        }
+    }
+
+    fn home_history(
+        &mut self,
+        channel: &ChannelName,
+        request: &HistoryRequest,
+        publications_max: usize,
+    ) -> Result<HistoryResult, ErrorCode> {
+        let options = self.options.namespaces.find_options(channel.as_str()).map_err(|_| ErrorCode::UnknownChannel)?;
+        let options = Arc::clone(options);
+        if !options.has_history() {
+            return Err(ErrorCode::NotAvailable);
+        }
+        let stream = self.memory.stream(self.time.now(), channel, &options);
+        let Position { epoch, offset } = stream.position();
+        let publications = stream.page(request, publications_max, self.options.outbox_bytes_max / 2);
+        if !self.rooms.contains_key(channel) {
+            self.memory.forget_untouched(channel.as_str());
+        }
+        Ok(HistoryResult { publications: publications?, epoch, offset })
+    }
+
+    fn fan_out_publication(&mut self, channel: &ChannelName, publication: &Publication, position: Option<Position>) {
+        // The first publication of a stream says which stream it is.
+        let epoch: Option<Epoch> = position.filter(|position| position.offset == 1).map(|position| position.epoch);
+        let push = Push::Publication { channel: channel.as_str(), publication, epoch };
+        self.fan_out(channel, DeliveryKind::Publication(position), &push);
+    }
+
+    /// A subscriber came or went; said in channels that have it on.
+    fn tell_membership(&mut self, channel: &ChannelName, info: &ClientInfo, kind: DeliveryKind) {
+        let has_joins = self.options.namespaces.find_options(channel.as_str()).is_ok_and(|options| options.join_leave);
+        if !has_joins {
+            return;
+        }
+        let push = match kind {
+            DeliveryKind::Leave => Push::Leave { channel: channel.as_str(), info },
+            _ => Push::Join { channel: channel.as_str(), info },
+        };
+        self.fan_out(channel, kind, &push);
+    }
+
+    /// Encodes once for each encoding that the room reads, and hands the delivery to each shard that
+    /// listens. A shard whose lane is full is *behind*.
+    fn fan_out(&mut self, channel: &ChannelName, kind: DeliveryKind, push: &Push<'_>) {
+        let Some(room) = self.rooms.get_mut(channel) else { return };
+        let frames = encode(push, room.encodings());
+        let delivery = Arc::new(Delivery { channel: channel.clone(), kind, frames });
+        let mut is_for_here = false;
+        for listener in room.listeners_mut() {
+            if listener.shard == self.id {
+                is_for_here = true;
+            } else if !listener.is_behind && self.outgoing.has_room(listener.shard, Class::Delivery) {
+                self.outgoing.push(listener.shard, LaneMessage::Deliver(Arc::clone(&delivery)));
+            } else {
+                self.metrics.add(Counter::DeliveriesLost, 1);
+                if !std::mem::replace(&mut listener.is_behind, true) {
+                    self.behind.push((listener.shard, channel.clone()));
+                }
+            }
+        }
+        if is_for_here {
+            self.deliver_here(delivery);
+        }
+    }
+}
+
+/// The frames of one push, each encoded once.
+fn encode(push: &Push<'_>, encodings: EncodingSet) -> [Variant; Encoding::COUNT] {
+    Encoding::ALL.map(|encoding| {
+        if !encodings.contains(encoding) {
+            return Variant::NotNeeded;
+        }
+        let mut outcome = Ok(());
+        let frame = ws::build_frame(frame_kind(encoding), capacity_for(push), |payload| {
+            let starts_at = payload.len();
+            outcome = protocol::append_push(encoding, push, payload, starts_at);
+        });
+        match outcome {
+            Ok(()) => Variant::Ready(frame),
+            Err(protocol::Inappropriate) => Variant::Inappropriate,
+        }
+    })
+}
+
+/// Bytes that `push` will take, about.
+fn capacity_for(push: &Push<'_>) -> usize {
+    match push {
+        Push::Publication { channel, publication, .. } => channel.len() + publication.data.len() + 256,
+        Push::Join { channel, .. } | Push::Leave { channel, .. } => channel.len() + 256,
+        Push::Unsubscribe { .. } | Push::Disconnect { .. } => 128,
+    }
+}

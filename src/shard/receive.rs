@@ -1,0 +1,115 @@
+//! Bytes of a socket become commands.
+
+use super::connection::{Clock, Phase};
+use super::{Shard, Speaks};
+use crate::model::{ConnectionId, DisconnectCode, Now};
+use crate::protocol::{self, DecodeLimits, Incoming};
+use crate::telemetry::Counter;
+use crate::ws;
+
+impl Shard {
+    /// Bytes came from the connection's socket; they are unmasked in place.
+    pub fn received(&mut self, now: Now, id: ConnectionId, bytes: &mut [u8]) {
+        self.tell_time(now);
+        let Some(connection) = self.connections.find_mut(id) else { return };
+        if matches!(connection.phase, Phase::Refused | Phase::Ending) {
+            return;
+        }
+        let mut reader = std::mem::take(&mut connection.reader);
+        let limits = self.reader_limits(connection_speaks(self, id));
+        let mut at = 0;
+        while let Some(rest) = bytes.get_mut(at..) {
+            match reader.read(&limits, rest) {
+                Ok((used, Some(incoming))) => {
+                    at += used;
+                    self.incoming(id, incoming);
+                }
+                Ok((_, None)) => break,
+                Err(violation) => {
+                    self.violated(id.slot, violation);
+                    break;
+                }
+            }
+            match self.connections.find(id).map(|connection| connection.phase) {
+                None | Some(Phase::Refused | Phase::Ending) => break,
+                Some(_) => {}
+            }
+        }
+        reader.release();
+        if let Some(connection) = self.connections.find_mut(id) {
+            connection.reader = reader;
+        }
+        self.flush_replies();
+    }
+
+    fn incoming(&mut self, id: ConnectionId, incoming: ws::Incoming<'_>) {
+        match incoming {
+            ws::Incoming::Message { kind, payload } => self.message(id, kind, payload),
+            ws::Incoming::Ping(payload) => {
+                let mut pong = Vec::with_capacity(payload.len() + 2);
+                ws::append_frame(ws::FrameKind::Pong, payload, &mut pong);
+                self.enqueue(id.slot, pong.into());
+            }
+            // A pong of the WebSocket layer that nobody asked for is legal (RFC 6455 §5.5.3).
+            ws::Incoming::Pong(_) => {}
+            ws::Incoming::Close(close) => self.peer_closed(id.slot, close),
+        }
+    }
+
+    fn message(&mut self, id: ConnectionId, kind: ws::MessageKind, payload: &[u8]) {
+        self.metrics.add(Counter::MessagesReceived, 1);
+        self.metrics.add(Counter::BytesReceived, payload.len() as u64);
+        let Some(connection) = self.connections.find(id).filter(|connection| connection.is_open()) else { return };
+        match connection.speaks {
+            Speaks::Echo => {
+                let kind = match kind {
+                    ws::MessageKind::Text => ws::FrameKind::Text,
+                    ws::MessageKind::Binary => ws::FrameKind::Binary,
+                };
+                let frame = ws::build_frame(kind, payload.len(), |out| out.extend_from_slice(payload));
+                self.enqueue(id.slot, frame);
+            }
+            Speaks::Centrifugo(encoding) => {
+                let limits = DecodeLimits { command_bytes_max: self.options.message_bytes_max };
+                for incoming in protocol::decode(encoding, payload, limits) {
+                    match incoming {
+                        Ok(Incoming::Pong) => self.pong(id.slot),
+                        Ok(Incoming::Command(command)) => self.command(id.slot, command),
+                        Err(malformed) => self.disconnect(id.slot, malformed.code),
+                    }
+                    // Whatever follows what ended the connection is not looked at.
+                    if !self.connections.find(id).is_some_and(|connection| connection.is_open()) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// A client answers a ping; without one to answer, or twice, it is not speaking the protocol.
+    fn pong(&mut self, slot: u32) {
+        let Some(connection) = self.connections.at(slot) else { return };
+        if connection.clock != Clock::Pong {
+            return self.disconnect(slot, DisconnectCode::BadRequest);
+        }
+        let pinged = connection.deadline - self.options.pong_timeout;
+        self.set_clock(slot, Clock::Ping, pinged + self.options.ping_interval);
+    }
+
+    fn reader_limits(&self, speaks: Speaks) -> ws::ReaderLimits {
+        match speaks {
+            Speaks::Centrifugo(_) => ws::ReaderLimits {
+                message_bytes_max: self.options.message_bytes_max,
+                fragments_max: crate::limits::FRAGMENTS_MAX,
+            },
+            Speaks::Echo => ws::ReaderLimits {
+                message_bytes_max: self.options.echo_message_bytes_max,
+                fragments_max: crate::limits::ECHO_FRAGMENTS_MAX,
+            },
+        }
+    }
+}
+
+fn connection_speaks(shard: &Shard, id: ConnectionId) -> Speaks {
+    shard.connections.find(id).map_or(Speaks::Echo, |connection| connection.speaks)
+}

@@ -1,0 +1,89 @@
+//! Replies of one connection, joined into as few WebSocket messages as the turn allows.
+
+use super::{Shard, Speaks};
+use crate::limits;
+use crate::model::{DisconnectCode, Encoding, ErrorCode, Outcome, Push, Reply};
+use crate::protocol;
+use crate::telemetry::Counter;
+use crate::ws;
+
+/// The replies of one connection that wait for more of the same.
+///
+/// One buffer for the whole shard: it belongs to `slot` until the shard turns to another connection,
+/// or gives this one anything else.
+#[derive(Debug, Default)]
+pub struct Replies {
+    slot: Option<u32>,
+    payload: Vec<u8>,
+}
+
+impl Shard {
+    /// Answers the command `id` of the connection at `slot`.
+    pub(super) fn reply(&mut self, slot: u32, id: u32, outcome: Result<Outcome, ErrorCode>) {
+        if let Err(error) = outcome {
+            self.metrics.count_error(error.code());
+        }
+        let reply = Reply { id, outcome };
+        let Some(encoding) = self.encoding_at(slot) else { return };
+        self.join_reply(slot, |payload| protocol::append_reply(encoding, &reply, payload, 0));
+        self.metrics.add(Counter::RepliesSent, 1);
+    }
+
+    pub(super) fn ping(&mut self, slot: u32) {
+        let Some(encoding) = self.encoding_at(slot) else { return };
+        self.join_reply(slot, |payload| {
+            protocol::append_ping(encoding, payload, 0);
+            Ok(())
+        });
+        self.metrics.add(Counter::PingsSent, 1);
+    }
+
+    /// Tells one connection something, behind what it has been answered.
+    pub(super) fn push_to(&mut self, slot: u32, push: &Push<'_>) {
+        let Some(encoding) = self.encoding_at(slot) else { return };
+        self.join_reply(slot, |payload| protocol::append_push(encoding, push, payload, 0));
+        self.metrics.add(Counter::OtherPushesSent, 1);
+    }
+
+    /// Makes a frame of the waiting replies and puts it into its connection's outbox.
+    pub(super) fn flush_replies(&mut self) {
+        let Some(slot) = self.replies.slot.take() else { return };
+        let mut payload = std::mem::take(&mut self.replies.payload);
+        if let Some(encoding) = self.encoding_at(slot) {
+            let kind = frame_kind(encoding);
+            let frame = ws::build_frame(kind, payload.len(), |out| out.extend_from_slice(&payload));
+            self.enqueue(slot, frame);
+        }
+        payload.clear();
+        // A page of history may have been large: the buffer is kept for the usual reply.
+        payload.shrink_to(limits::REPLY_FRAME_BYTES);
+        self.replies.payload = payload;
+    }
+
+    fn join_reply(&mut self, slot: u32, append: impl FnOnce(&mut Vec<u8>) -> Result<(), protocol::Inappropriate>) {
+        if self.replies.slot != Some(slot) || self.replies.payload.len() >= limits::REPLY_FRAME_BYTES {
+            self.flush_replies();
+        }
+        self.replies.slot = Some(slot);
+        if append(&mut self.replies.payload).is_err() {
+            self.disconnect(slot, DisconnectCode::InappropriateProtocol);
+        }
+    }
+
+    /// The encoding of the connection at `slot`, if it may still be sent something.
+    pub(super) fn encoding_at(&mut self, slot: u32) -> Option<Encoding> {
+        let connection = self.connections.at(slot).filter(|connection| connection.is_open())?;
+        match connection.speaks {
+            Speaks::Centrifugo(encoding) => Some(encoding),
+            Speaks::Echo => None,
+        }
+    }
+}
+
+/// The kind of WebSocket message that an encoding travels in.
+pub(super) fn frame_kind(encoding: Encoding) -> ws::FrameKind {
+    match protocol::is_text(encoding) {
+        true => ws::FrameKind::Text,
+        false => ws::FrameKind::Binary,
+    }
+}

@@ -1,0 +1,104 @@
+//! What happens by itself: pings, time-outs, expiry, position checks, presence.
+
+use super::Shard;
+use super::connection::{Clock, Phase};
+use super::events::LaneMessage;
+use super::timers::Appointment;
+use crate::limits;
+use crate::model::{DisconnectCode, Now};
+
+impl Shard {
+    /// Does what is due by `now`. Returns whether more is due than one turn's share.
+    pub fn timers(&mut self, now: Now) -> bool {
+        self.tell_time(now);
+        let now = self.time.now();
+        self.drain_some();
+        let mut left = limits::TIMERS_PER_TURN;
+        while left > 0
+            && let Some((slot, tick)) = self.wheel.pop(now)
+        {
+            left -= 1;
+            self.connection_due(slot, tick);
+        }
+        while left > 0
+            && let Some(appointment) = self.agenda.pop(now)
+        {
+            left -= 1;
+            self.keep(appointment);
+        }
+        left -= self.memory.expire(now, left);
+        self.flush_replies();
+        left == 0
+    }
+
+    fn connection_due(&mut self, slot: u32, tick: u64) {
+        let now = self.time.now();
+        let Some(connection) = self.connections.at(slot) else { return };
+        if connection.tick != tick || connection.is_finished {
+            return;
+        }
+        if connection.due() > now {
+            return self.remind(slot);
+        }
+        if connection.is_unread() {
+            // Its clocks stand still; they are set forward when it is read again.
+            connection.tick = self.wheel.insert(slot, now + self.options.pong_timeout);
+            return;
+        }
+        if connection.expires <= now && connection.is_open() {
+            return self.disconnect(slot, DisconnectCode::Expired);
+        }
+        match (connection.clock, connection.phase) {
+            (Clock::Drop, _) => self.finish(slot),
+            (Clock::Stale, Phase::Fresh) => self.disconnect(slot, DisconnectCode::Stale),
+            (Clock::Ping, Phase::Ready) => self.ping_due(slot),
+            (Clock::Pong, Phase::Ready) => self.disconnect(slot, DisconnectCode::NoPong),
+            (Clock::Stale | Clock::Ping | Clock::Pong, _) => {}
+        }
+    }
+
+    fn ping_due(&mut self, slot: u32) {
+        self.ping(slot);
+        let now = self.time.now();
+        let (clock, deadline) = match self.options.pong_timeout.is_zero() {
+            true => (Clock::Ping, now + self.options.ping_interval),
+            false => (Clock::Pong, now + self.options.pong_timeout),
+        };
+        if let Some(connection) = self.connections.at(slot).filter(|connection| connection.is_open()) {
+            connection.clock = clock;
+            connection.deadline = deadline;
+            self.remind(slot);
+        }
+    }
+
+    fn keep(&mut self, appointment: Appointment) {
+        let now = self.time.now();
+        match appointment {
+            Appointment::CheckPosition { channel: slot, generation } => {
+                let Some(channel) = self.channels.at_generation(slot, generation) else { return };
+                channel.has_check = channel.positioned > 0;
+                if !channel.has_check {
+                    return;
+                }
+                let (home, name) = (channel.home, channel.name.clone());
+                self.agenda.insert(now + self.options.position_check_delay, appointment);
+                if home == self.id {
+                    let position = self.memory.find_position(name.as_str());
+                    self.position_told(name.as_str(), position);
+                } else {
+                    self.outgoing.push(home, LaneMessage::CheckPosition { channel: name });
+                }
+            }
+            Appointment::KeepAlive { channel: slot, generation } => {
+                let Some(channel) = self.channels.at_generation(slot, generation) else { return };
+                let (home, name) = (channel.home, channel.name.clone());
+                self.agenda.insert(now + self.options.presence_update_interval, appointment);
+                if home == self.id {
+                    self.home_keep_alive(home, &name);
+                } else {
+                    self.outgoing.push(home, LaneMessage::KeepAlive { channel: name });
+                }
+            }
+        }
+    }
+}
