@@ -100,11 +100,11 @@ impl Shard {
         match speaks {
             Speaks::Centrifugo(_) => ws::ReaderLimits {
                 message_bytes_max: self.options.message_bytes_max,
-                fragments_max: crate::limits::FRAGMENTS_MAX,
+                fragments_max: crate::limits::MESSAGE_FRAGMENTS_MAX,
             },
             Speaks::Echo => ws::ReaderLimits {
                 message_bytes_max: self.options.echo_message_bytes_max,
-                fragments_max: crate::limits::ECHO_FRAGMENTS_MAX,
+                fragments_max: crate::limits::ECHO_MESSAGE_FRAGMENTS_MAX,
             },
         }
     }

@@ -79,10 +79,10 @@ impl Partial {
                     self.stage = Stage::Payload(self.begin_frame(limits, &header)?);
                 }
                 Stage::Payload(frame) => {
-                    let now = rest.split_off_mut(..frame.bytes_left.min(rest.len())).unwrap_or_default();
-                    frame.unmask(now);
+                    let payload = rest.split_off_mut(..frame.bytes_left.min(rest.len())).unwrap_or_default();
+                    frame.unmask(payload);
                     let frame = *frame;
-                    self.append(limits, &frame, now)?;
+                    self.append(limits, &frame, payload)?;
                     if frame.bytes_left > 0 {
                         return Ok((arrived, None));
                     }

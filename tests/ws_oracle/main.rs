@@ -19,7 +19,7 @@ use proptest::prelude::*;
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Message, WebSocket};
 
-use streams::{cuts, message, mutated_stream, random_frames, valid_stream};
+use streams::{cuts, frame, message, mutated_stream, random_frames, valid_stream};
 
 const LIMITS: ReaderLimits = ReaderLimits { message_bytes_max: 600, fragments_max: usize::MAX };
 
@@ -109,6 +109,13 @@ fn payloads_of_every_size_come_back() {
             }
             assert_eq!(came, 1, "{size} bytes in pieces of {cut}");
         }
+    }
+}
+
+#[test]
+fn every_close_code_gets_the_same_verdict() {
+    for code in 0..=u16::MAX {
+        check_verdicts(&frame(0x88, [0; 4], &code.to_be_bytes()), &[usize::MAX]).expect("the same verdict");
     }
 }
 

@@ -88,25 +88,64 @@ pub fn mutated_stream() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// Frames that are each nearly right, in any order.
+/// Frames that are mostly right, also in their order, so that the wrong one comes late.
 pub fn random_frames() -> impl Strategy<Value = Vec<u8>> {
-    let first = prop_oneof![
-        20 => prop::sample::select(vec![0x00, 0x80, 0x01, 0x81, 0x02, 0x82, 0x89, 0x8a]),
-        1 => Just(0x88),
-        1 => any::<u8>(),
-    ];
-    let code = prop_oneof![Just(1014u16), 990..1020u16, 2990..3010u16, 4990..5010u16, any::<u16>()];
-    let payload = prop_oneof![
-        10 => "[aé€😀]{0,20}".prop_map(String::into_bytes),
-        3 => prop::collection::vec(any::<u8>(), 0..130),
-        3 => prop::sample::select(vec![&b"\xe2\x82"[..], b"\xac", b"\xf4\x90", b"\xed\xa0", b"\xc3"]).prop_map(<[u8]>::to_vec),
-        2 => (code, "[aé]{0,4}").prop_map(|(code, reason)| [&code.to_be_bytes(), reason.as_bytes()].concat()),
-        1 => (500..700usize).prop_map(|size| vec![b'x'; size]),
-    ];
-    let shape = prop_oneof![40 => Just(Shape::Right), 1 => Just(Shape::Unmasked), 1 => Just(Shape::LongLength)];
-    prop::collection::vec((first, any::<[u8; 4]>(), payload, shape), 1..10).prop_map(|frames| {
-        frames.into_iter().flat_map(|(first, mask, payload, shape)| shape.frame(first, mask, &payload)).collect()
+    let shape = prop_oneof![60 => Just(Shape::Right), 1 => Just(Shape::Unmasked), 1 => Just(Shape::LongLength)];
+    prop::collection::vec((step(), any::<[u8; 4]>(), shape), 1..12).prop_map(|steps| {
+        let mut stream = Vec::new();
+        let mut inside_message = false;
+        for (step, mask, shape) in steps {
+            let (first, payload) = match step {
+                Step::Data { opcode, is_final, payload } => {
+                    let opcode = if inside_message { 0 } else { opcode };
+                    inside_message = !is_final;
+                    (opcode | if is_final { 0x80 } else { 0 }, payload)
+                }
+                Step::Any { first, payload } => (first, payload),
+            };
+            stream.extend(shape.frame(first, mask, &payload));
+        }
+        stream
     })
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// A fragment: it begins a message, or goes on with the one that is begun.
+    Data {
+        opcode: u8,
+        is_final: bool,
+        payload: Vec<u8>,
+    },
+    Any {
+        first: u8,
+        payload: Vec<u8>,
+    },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let halves: [&[u8]; 6] = [b"\xe2\x82", b"\xac", b"\xf4\x90", b"\xed\xa0", b"\xc3", b"\xa9"];
+    let fragment = prop_oneof![
+        10 => "[aé€😀]{0,20}".prop_map(String::into_bytes),
+        2 => prop::sample::select(halves.to_vec()).prop_map(<[u8]>::to_vec),
+        // Two of them pass the limit together, or just do not.
+        3 => (290..310usize).prop_map(|size| vec![b'x'; size]),
+        1 => (590..610usize).prop_map(|size| vec![b'x'; size]),
+    ];
+    let data = (1..=2u8, any::<bool>(), fragment).prop_map(|(opcode, is_final, payload)| Step::Data {
+        opcode,
+        is_final,
+        payload,
+    });
+    let control = (0x89..=0x8au8, prop::collection::vec(any::<u8>(), 0..130))
+        .prop_map(|(first, payload)| Step::Any { first, payload });
+    let code = prop_oneof![Just(1000), any::<u16>()];
+    let close = (code, prop::collection::vec(prop::sample::select(b"a\xc3\xa9".to_vec()), 0..4))
+        .prop_map(|(code, reason)| Step::Any { first: 0x88, payload: [&code.to_be_bytes(), &reason[..]].concat() });
+    let first = prop_oneof![prop::sample::select(vec![0x00, 0x80, 0x01, 0x81, 0x02, 0x82]), any::<u8>()];
+    let any =
+        (first, prop::collection::vec(any::<u8>(), 0..5)).prop_map(|(first, payload)| Step::Any { first, payload });
+    prop_oneof![20 => data, 5 => control, 1 => close, 1 => any]
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -132,7 +171,7 @@ impl Shape {
 }
 
 /// A masked client frame with the shortest form of its length.
-fn frame(first: u8, mask: [u8; 4], payload: &[u8]) -> Vec<u8> {
+pub fn frame(first: u8, mask: [u8; 4], payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![first];
     match payload.len() {
         length @ 0..=125 => frame.push(0x80 | length as u8),
