@@ -9,4 +9,4 @@ mod tokens;
 
 pub use namespaces::{ChannelOptions, Namespaces, UnknownNamespace};
 pub use permissions::{Asker, may_publish, may_read_history, may_read_presence, may_subscribe};
-pub use tokens::{Claims, TokenKeys, TokenProblem, Weight};
+pub use tokens::{Claims, KeyProblem, TokenKeys, TokenProblem, Weight};

@@ -44,7 +44,7 @@ impl ChannelOptions {
 pub struct UnknownNamespace;
 
 /// All namespaces of the node.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Namespaces {
     pub without: Arc<ChannelOptions>,
     pub by_name: HashMap<Box<str>, Arc<ChannelOptions>>,
@@ -78,5 +78,62 @@ impl Namespaces {
 
     pub fn is_private(&self, channel: &str) -> bool {
         !self.private_prefix.is_empty() && channel.starts_with(&*self.private_prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn namespaces(private_prefix: &str, boundary: &str) -> Namespaces {
+        let chat = ChannelOptions { presence: true, ..ChannelOptions::default() };
+        Namespaces {
+            without: Arc::default(),
+            by_name: HashMap::from([("chat".into(), Arc::new(chat))]),
+            private_prefix: private_prefix.into(),
+            boundary: boundary.into(),
+        }
+    }
+
+    #[test]
+    fn the_namespace_is_what_stands_before_the_first_boundary() {
+        let namespaces = namespaces("$", ":");
+        assert_eq!(namespaces.namespace_of("news"), None);
+        assert_eq!(namespaces.namespace_of("chat:1"), Some("chat"));
+        assert_eq!(namespaces.namespace_of("chat:1:2"), Some("chat"));
+        assert_eq!(namespaces.namespace_of("$chat:1"), Some("chat"), "a private prefix is no part of it");
+        assert_eq!(namespaces.namespace_of(":1"), Some(""), "an empty name is a name");
+    }
+
+    #[test]
+    fn options_are_those_of_the_namespace() {
+        let namespaces = namespaces("$", ":");
+        let presence = |channel| namespaces.find_options(channel).map(|options| options.presence);
+        assert_eq!(presence("chat:1"), Ok(true));
+        assert_eq!(presence("$chat:1"), Ok(true));
+        assert_eq!(presence("chat"), Ok(false), "without a boundary there is no namespace");
+        assert_eq!(presence("game:1"), Err(UnknownNamespace));
+        assert_eq!(presence(":1"), Err(UnknownNamespace));
+    }
+
+    #[test]
+    fn an_empty_prefix_or_boundary_switches_its_rule_off() {
+        assert!(namespaces("$", ":").is_private("$chat:1"));
+        assert!(!namespaces("", ":").is_private("$chat:1"));
+        assert_eq!(namespaces("", ":").namespace_of("$chat:1"), Some("$chat"));
+        assert_eq!(namespaces("$", "").namespace_of("chat:1"), None);
+        assert_eq!(namespaces("$", "::").namespace_of("chat:1::2"), Some("chat:1"), "a boundary may be longer");
+    }
+
+    #[test]
+    fn history_needs_a_size_and_a_time_to_live() {
+        let options = |history_size, seconds| ChannelOptions {
+            history_size,
+            history_ttl: Duration::from_secs(seconds),
+            ..ChannelOptions::default()
+        };
+        assert!(options(1, 1).has_history());
+        assert!(!options(0, 1).has_history());
+        assert!(!options(1, 0).has_history());
     }
 }
