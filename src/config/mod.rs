@@ -1,1 +1,30 @@
-//! (being built)
+//! File and flags to checked options.
+//!
+//! A file is read in three steps: text to a tree that knows its places (`document.rs`), the tree
+//! against the one table of keys (`keys.rs`, `settings.rs`), the values to [`Options`] (`load.rs`)
+//! under the rules that relate them (`check.rs`).
+//!
+//! Invariants: whoever holds [`Options`] need not check them again; everything wrong with a file is
+//! told at once and with its place; no secret is shown in an error, a warning or a `Debug`.
+//! Must never be imported by any other folder than `node` and `main`; it starts nothing.
+//! Read `keys.rs` first, then `load.rs`.
+
+mod check;
+mod dev;
+mod document;
+mod duration;
+mod flags;
+mod keys;
+mod load;
+mod not_yet;
+mod options;
+mod reference;
+mod settings;
+mod source;
+mod values;
+
+pub use flags::{Command, CommandLine, Flags};
+pub use load::{load, read};
+pub use options::{ApiOptions, DevSecrets, HttpOptions, LogLevel, LogOptions, Options, Secret, WorkerOptions};
+pub use reference::markdown as reference_markdown;
+pub use source::{ConfigError, Warning};

@@ -8,7 +8,7 @@ use crate::access::{Namespaces, TokenKeys};
 use crate::model::Homes;
 
 /// The same for every shard of the node; shared, never changed.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Options {
     pub homes: Homes,
     /// Sent in connect replies.

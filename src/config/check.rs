@@ -1,0 +1,124 @@
+//! Rules that no single key can break: how options must relate, and what may face the world.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::options::{HttpOptions, Options};
+use super::settings::Scope;
+use super::source::{Problems, Span};
+
+/// Timers that must fire in order.
+pub fn relations(root: &Scope<'_>, problems: &mut Problems<'_>) {
+    let mut less = |short: &str, long: &str, reason: &str| {
+        if root.duration(short) >= root.duration(long) {
+            let span = root.span(short).or(root.span(long));
+            problems.add(span, format!("{short} must be less than {long}: {reason}"));
+        }
+    };
+    less("client.pong_timeout", "client.ping_interval", "a pong belongs to the last ping");
+    less("client.presence_update_interval", "fanfare.presence_ttl", "presence would run out before it is updated");
+}
+
+/// The tables of `channel.namespaces`.
+pub fn namespace_scopes<'a>(root: &Scope<'a>) -> Vec<Scope<'a>> {
+    root.tables("channel.namespaces", "channel.namespaces[]")
+}
+
+/// Names and options of all namespaces, and the options without one.
+pub fn namespaces(root: &Scope<'_>, problems: &mut Problems<'_>) {
+    let node_meta_ttl = root.duration("channel.history_meta_ttl");
+    whole_seconds(root, "channel.history_meta_ttl", problems);
+    history(&root.table("channel.without_namespace"), "channel.without_namespace", node_meta_ttl, problems);
+    let mut names: Vec<String> = Vec::new();
+    for scope in namespace_scopes(root) {
+        let Some(name) = scope.text("name") else {
+            problems.add(scope.start(), "a namespace needs a name");
+            continue;
+        };
+        if !is_namespace_name(&name) {
+            let message =
+                format!("the namespace name {name:?} should be two or more of letters, digits, \"-\", \"_\", \".\"");
+            problems.add(scope.span("name"), message);
+        }
+        if names.contains(&name) {
+            problems.add(scope.span("name"), format!("there is another namespace {name:?}"));
+        }
+        history(&scope, &format!("namespace {name:?}"), node_meta_ttl, problems);
+        names.push(name);
+    }
+}
+
+/// Centrifugo's pattern `^[-a-zA-Z0-9_.]{2,}$`.
+fn is_namespace_name(name: &str) -> bool {
+    name.len() >= 2 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+}
+
+fn history(scope: &Scope<'_>, owner: &str, node_meta_ttl: Duration, problems: &mut Problems<'_>) {
+    let (size, ttl) = (scope.count("history_size"), scope.duration("history_ttl"));
+    let meta_ttl = Some(scope.duration("history_meta_ttl")).filter(|ttl| !ttl.is_zero()).unwrap_or(node_meta_ttl);
+    whole_seconds(scope, "history_ttl", problems);
+    whole_seconds(scope, "history_meta_ttl", problems);
+    if (size == 0) != ttl.is_zero() {
+        let (set, unset) = if size > 0 { ("history_size", "history_ttl") } else { ("history_ttl", "history_size") };
+        problems.add(scope.span(set), format!("{owner} has {set} but no {unset}: history needs both"));
+    } else if size == 0 && scope.flag("force_recovery") {
+        let message = format!("{owner} has force_recovery but no history: it needs history_size and history_ttl");
+        problems.add(scope.span("force_recovery"), message);
+    } else if size == 0 && scope.flag("allow_recovery") {
+        problems
+            .warn(scope.span("allow_recovery"), format!("{owner} has allow_recovery but no history to recover from"));
+    }
+    if ttl > meta_ttl {
+        let message =
+            format!("{owner} has a history_ttl longer than history_meta_ttl: offsets would be forgotten first");
+        problems.add(scope.span("history_meta_ttl").or(scope.span("history_ttl")), message);
+    }
+}
+
+fn whole_seconds(scope: &Scope<'_>, key: &str, problems: &mut Problems<'_>) {
+    if scope.duration(key).subsec_nanos() > 0 {
+        problems.add(scope.span(key), format!("{key} is counted in whole seconds"));
+    }
+}
+
+/// Two things can't be served at one path.
+pub fn paths(root: &Scope<'_>, http: &HttpOptions, problems: &mut Problems<'_>) {
+    let mut taken: Vec<(&str, &str)> = vec![("/livez", "the health of the process"), ("/readyz", "readiness")];
+    let paths = [
+        ("websocket.handler_prefix", Some(&http.websocket_path)),
+        ("http_api.handler_prefix", Some(&http.api_prefix)),
+        ("prometheus.handler_prefix", http.metrics_path.as_ref()),
+        ("health.handler_prefix", http.health_path.as_ref()),
+    ];
+    for (key, path) in paths {
+        let Some(path) = path else { continue };
+        match taken.iter().find(|(other, _)| other == path) {
+            Some((_, owner)) => problems.add(root.span(key), format!("{key} is {path:?}, the path of {owner}")),
+            None => taken.push((path, key)),
+        }
+    }
+}
+
+/// What gives rights to everyone must not be reachable from other machines by accident.
+pub fn exposure(root: &Scope<'_>, options: &Options, allow_insecure: bool, problems: &mut Problems<'_>) {
+    let client = options.client_address;
+    let api = match options.internal_address {
+        Some(internal) if !options.api.external => internal,
+        _ => client,
+    };
+    let mut refuse = |span: Option<Span>, what: &str, address: SocketAddr, key: &str| {
+        let message = format!("{what}, and {address} can be reached from other machines");
+        problems.add_with_help(span, message, problems.listen_on_loopback(key));
+    };
+    if options.shard.insecure && !client.ip().is_loopback() && !allow_insecure {
+        refuse(root.span("client.insecure"), "client.insecure gives everyone every right", client, "address");
+    }
+    if options.api.insecure && !options.api.disabled && !api.ip().is_loopback() && !allow_insecure {
+        let key = if api == client { "address" } else { "internal_address" };
+        refuse(root.span("http_api.insecure"), "http_api.insecure lets everyone call the API", api, key);
+    }
+    // Conformance tests run beside the node: there is no reason to allow this anywhere else.
+    if options.http.echo && !client.ip().is_loopback() {
+        problems.add(None, format!("--echo is for tests on this machine, and {client} can be reached from others"));
+    }
+}

@@ -1,0 +1,38 @@
+//! Dev mode: the options of a node that is given no file.
+
+use crate::access::TokenKeys;
+
+use super::flags::Flags;
+use super::load;
+use super::options::{DevSecrets, Options, Secret};
+use super::source::{ConfigError, Warning};
+
+/// What dev mode is, as the file that it might be.
+pub const FILE: &str = include_str!("dev.toml");
+
+/// The options of [`FILE`] with the page, and with secrets that no other run will have.
+pub fn options(flags: &Flags) -> Result<(Options, Vec<Warning>), ConfigError> {
+    let (mut options, warnings) = load::read("dev.toml", FILE, flags)?;
+    if !options.client_address.ip().is_loopback() {
+        if !flags.allow_insecure {
+            return Err(ConfigError::new(format!(
+                "dev mode gives everyone every right, and {} can be reached from other machines\n\
+                 give a configuration with -c FILE, leave --address out, or add --allow-insecure",
+                options.client_address
+            )));
+        }
+        // The page is opened under whatever name this machine has, and nothing is left to protect.
+        options.http.allowed_origins = vec!["*".into()];
+    }
+    let secrets = DevSecrets { hmac_secret: random_secret(), api_key: random_secret() };
+    options.shard.token_keys = TokenKeys::default().with_hmac_secret(secrets.hmac_secret.reveal()).into();
+    options.api.key = Some(secrets.api_key.clone());
+    options.http.page = true;
+    options.dev = Some(secrets);
+    Ok((options, warnings))
+}
+
+/// 122 random bits of the operating system's generator.
+fn random_secret() -> Secret {
+    Secret::new(&uuid::Uuid::new_v4().simple().to_string())
+}

@@ -1,0 +1,226 @@
+//! From flags and a file to options.
+
+use std::collections::HashMap;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crate::access::{ChannelOptions, Namespaces, TokenKeys};
+use crate::model::Homes;
+use crate::shard;
+
+use super::flags::Flags;
+use super::options::{ApiOptions, HttpOptions, LogLevel, LogOptions, Options, Secret, WorkerOptions};
+use super::settings::{self, Missing, Scope};
+use super::source::{ConfigError, Format, Problems, Source, Warning};
+use super::values::parse_address;
+use super::{check, dev, document};
+
+/// Reads the file that the flags name, or goes to dev mode without one.
+pub fn load(flags: &Flags) -> Result<(Options, Vec<Warning>), ConfigError> {
+    let Some(path) = &flags.config else {
+        return dev::options(flags);
+    };
+    let name = path.display().to_string();
+    let text = fs::read_to_string(path).map_err(|error| ConfigError::new(format!("{name}: {error}")))?;
+    read(&name, &text, flags)
+}
+
+/// The options of a file with this name and text.
+///
+/// All that is wrong is told at once; only broken syntax hides the rest.
+pub fn read(name: &str, text: &str, flags: &Flags) -> Result<(Options, Vec<Warning>), ConfigError> {
+    let Some(format) = Format::of(name) else {
+        return Err(ConfigError::new(format!("{name}: a configuration file ends in .toml or .json")));
+    };
+    let source = Source { name: name.into(), text: text.into(), format };
+    let mut problems = Problems::new(&source);
+    let table = document::parse(&source, &mut problems);
+    let missing = settings::check(&table, "", &mut problems);
+    match flags.strict {
+        true => refuse(&missing, &mut problems),
+        false => warn(&missing, &mut problems),
+    }
+    let root = Scope::root(&table);
+    let options = build(&root, flags, &mut problems);
+    check::relations(&root, &mut problems);
+    check::namespaces(&root, &mut problems);
+    check::paths(&root, &options.http, &mut problems);
+    check::exposure(&root, &options, flags.allow_insecure, &mut problems);
+    Ok((options, problems.into_result()?))
+}
+
+fn refuse(missing: &[Missing], problems: &mut Problems<'_>) {
+    for Missing { path, span, .. } in missing {
+        problems.add(Some(span.clone()), format!("{path} does nothing here yet, and --strict refuses such keys"));
+    }
+}
+
+/// One warning for all keys of Centrifugo that do nothing here.
+fn warn(missing: &[Missing], problems: &mut Problems<'_>) {
+    let list = |chosen: &dyn Fn(&&Missing) -> bool| {
+        let chosen = missing.iter().filter(chosen);
+        let chosen = chosen.map(|Missing { path, span, .. }| format!("{path} (line {})", problems.line_of(span)));
+        chosen.collect::<Vec<_>>().join(", ")
+    };
+    let (all, restricting) = (list(&|_| true), list(&|missing| missing.restricts));
+    let mut text = format!("these keys of Centrifugo do nothing here yet: {all}");
+    if !restricting.is_empty() {
+        text = format!("{text}; without {restricting} this node is more open than the file says");
+    }
+    if !missing.is_empty() {
+        problems.warn(None, text);
+    }
+}
+
+fn build(root: &Scope<'_>, flags: &Flags, problems: &mut Problems<'_>) -> Options {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let or_cores = |count: usize, max: usize| if count == 0 { cores.min(max) } else { count };
+    let shards = flags.shards.unwrap_or(or_cores(root.count("fanfare.shards"), SHARDS_MAX) as u16);
+    let (client_address, internal_address) = addresses(root, flags);
+    Options {
+        shards,
+        client_address,
+        internal_address,
+        http: http(root, flags),
+        api: ApiOptions {
+            key: root.text("http_api.key").map(|key| Secret::new(&key)),
+            insecure: root.flag("http_api.insecure"),
+            disabled: root.flag("http_api.disabled"),
+            external: root.flag("http_api.external"),
+        },
+        shard: shard_options(root, shards, problems),
+        workers: WorkerOptions { threads: or_cores(root.count("fanfare.workers"), usize::MAX) },
+        log: LogOptions {
+            level: root.text("log.level").and_then(|name| LogLevel::parse(&name)).unwrap_or(LogLevel::Info),
+            file: root.text("log.file").map(Into::into),
+        },
+        shutdown_timeout: root.duration("shutdown.timeout"),
+        dev: None,
+        node_name: root.text("node.name").unwrap_or_else(|| format!("{}_{}", host_name(), client_address.port())),
+    }
+}
+
+/// The address for clients, and the internal one if it is another.
+fn addresses(root: &Scope<'_>, flags: &Flags) -> (SocketAddr, Option<SocketAddr>) {
+    let address = |name| root.text(name).and_then(|text| parse_address(&text));
+    let port = |name| root.text(name).and_then(|text| text.parse().ok());
+    let client_ip = flags.address.or(address("http_server.address")).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    let client_port = flags.port.or(port("http_server.port")).unwrap_or(0);
+    let internal_ip = address("http_server.internal_address").unwrap_or(client_ip);
+    let internal_port = flags.internal_port.or(port("http_server.internal_port"));
+    let client = SocketAddr::new(client_ip, client_port);
+    let internal = SocketAddr::new(internal_ip, internal_port.unwrap_or(client_port));
+    (client, (internal != client).then_some(internal))
+}
+
+fn http(root: &Scope<'_>, flags: &Flags) -> HttpOptions {
+    let path = |name| root.text(name).unwrap_or_default();
+    let path_if = |enabled, name| root.flag(enabled).then(|| path(name));
+    HttpOptions {
+        allowed_origins: root.texts("client.allowed_origins").iter().map(|origin| origin.to_lowercase()).collect(),
+        websocket_path: path("websocket.handler_prefix"),
+        api_prefix: path("http_api.handler_prefix"),
+        health_path: path_if("health.enabled", "health.handler_prefix"),
+        metrics_path: path_if("prometheus.enabled", "prometheus.handler_prefix"),
+        page: false,
+        echo: flags.echo,
+    }
+}
+
+fn shard_options(root: &Scope<'_>, shards: u16, problems: &mut Problems<'_>) -> shard::Options {
+    shard::Options {
+        homes: Homes::new(shards, random_key()),
+        namespaces: Arc::new(namespaces(root)),
+        token_keys: Arc::new(token_keys(root, problems)),
+        allow_anonymous_connect: root.flag("client.allow_anonymous_connect_without_token"),
+        insecure: root.flag("client.insecure"),
+        ping_interval: root.duration("client.ping_interval"),
+        pong_timeout: root.duration("client.pong_timeout"),
+        stale_close_delay: root.duration("client.stale_close_delay"),
+        expired_close_delay: root.duration("client.expired_close_delay"),
+        channels_max: root.count("client.channel_limit"),
+        channel_bytes_max: root.count("channel.max_length"),
+        message_bytes_max: root.count("websocket.message_size_limit"),
+        outbox_bytes_max: root.count("client.queue_max_size"),
+        presence_update_interval: root.duration("client.presence_update_interval"),
+        presence_ttl: root.duration("fanfare.presence_ttl"),
+        position_check_delay: root.duration("client.channel_position_check_delay"),
+        history_publications_max: root.count("client.history_max_publication_limit"),
+        recovery_publications_max: root.count("client.recovery_max_publication_limit"),
+        write_timeout: root.duration("websocket.write_timeout"),
+        memory_bytes_max: root.count("fanfare.shard_memory_limit"),
+        ..shard::Options::default()
+    }
+}
+
+fn token_keys(root: &Scope<'_>, problems: &mut Problems<'_>) -> TokenKeys {
+    let secret = root.text("client.token.hmac_secret_key").unwrap_or_default();
+    let keys = TokenKeys::default().with_hmac_secret(&secret);
+    let Some(pem) = root.text("client.token.rsa_public_key") else {
+        return keys;
+    };
+    keys.with_rsa_public_key(&pem).unwrap_or_else(|problem| {
+        problems.add(root.span("client.token.rsa_public_key"), format!("client.token.rsa_public_key {problem}"));
+        TokenKeys::default()
+    })
+}
+
+fn namespaces(root: &Scope<'_>) -> Namespaces {
+    let history_meta_ttl = root.duration("channel.history_meta_ttl");
+    let options = |scope: &Scope<'_>| Arc::new(channel_options(scope, history_meta_ttl));
+    let by_name: HashMap<_, _> = check::namespace_scopes(root)
+        .iter()
+        .map(|scope| (scope.text("name").unwrap_or_default().into(), options(scope)))
+        .collect();
+    Namespaces {
+        without: options(&root.table("channel.without_namespace")),
+        by_name,
+        private_prefix: root.text("channel.private_prefix").unwrap_or_default().into(),
+        boundary: root.text("channel.namespace_boundary").unwrap_or_default().into(),
+    }
+}
+
+fn channel_options(scope: &Scope<'_>, node_history_meta_ttl: Duration) -> ChannelOptions {
+    let own_meta_ttl = Some(scope.duration("history_meta_ttl")).filter(|ttl| !ttl.is_zero());
+    ChannelOptions {
+        presence: scope.flag("presence"),
+        join_leave: scope.flag("join_leave"),
+        force_push_join_leave: scope.flag("force_push_join_leave"),
+        history_size: scope.count("history_size"),
+        history_ttl: scope.duration("history_ttl"),
+        history_meta_ttl: own_meta_ttl.unwrap_or(node_history_meta_ttl),
+        force_positioning: scope.flag("force_positioning"),
+        allow_positioning: scope.flag("allow_positioning"),
+        force_recovery: scope.flag("force_recovery"),
+        allow_recovery: scope.flag("allow_recovery"),
+        allow_subscribe_for_client: scope.flag("allow_subscribe_for_client"),
+        allow_subscribe_for_anonymous: scope.flag("allow_subscribe_for_anonymous"),
+        allow_publish_for_client: scope.flag("allow_publish_for_client"),
+        allow_publish_for_subscriber: scope.flag("allow_publish_for_subscriber"),
+        allow_publish_for_anonymous: scope.flag("allow_publish_for_anonymous"),
+        allow_presence_for_client: scope.flag("allow_presence_for_client"),
+        allow_presence_for_subscriber: scope.flag("allow_presence_for_subscriber"),
+        allow_presence_for_anonymous: scope.flag("allow_presence_for_anonymous"),
+        allow_history_for_client: scope.flag("allow_history_for_client"),
+        allow_history_for_subscriber: scope.flag("allow_history_for_subscriber"),
+        allow_history_for_anonymous: scope.flag("allow_history_for_anonymous"),
+    }
+}
+
+/// For the hash that finds homes: clients must not be able to guess it.
+fn random_key() -> u64 {
+    let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
+    // A UUID's fixed bits are at different places of its halves.
+    high ^ low
+}
+
+fn host_name() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    if name.trim().is_empty() { "fanfare".into() } else { name.trim().into() }
+}
+
+/// The bound of `fanfare.shards`.
+const SHARDS_MAX: usize = 128;

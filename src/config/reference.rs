@@ -1,0 +1,127 @@
+//! `docs/configuration.md`, written from the table of keys.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use super::keys::{CHANNEL_OPTIONS, CHANNEL_SCOPES, KEYS, SUPPORTED, Status, is_in_use};
+use super::values::Kind;
+
+/// The whole page.
+pub fn markdown() -> String {
+    let mut page = String::from(HEAD);
+    let mut section = "";
+    for &(path, kind, default, meaning) in SUPPORTED {
+        let (name, _) = path.split_once('.').unwrap_or((path, ""));
+        if name != section {
+            section = name;
+            head(&mut page, &format!("`{name}`"));
+        }
+        row(&mut page, path, kind, default, meaning);
+    }
+    head(&mut page, "Options of channels");
+    for &(name, kind, default, meaning) in CHANNEL_OPTIONS {
+        row(&mut page, name, kind, default, meaning);
+    }
+    write!(page, "\n{AFTER_CHANNEL_OPTIONS}").expect("a String takes everything");
+    not_yet(&mut page);
+    page
+}
+
+fn head(page: &mut String, title: &str) {
+    let table = "| Key | Value | Default | Meaning |\n|---|---|---|---|";
+    writeln!(page, "\n## {title}\n\n{table}").expect("a String takes everything");
+}
+
+fn row(page: &mut String, path: &str, kind: Kind, default: &str, meaning: &str) {
+    writeln!(page, "| `{path}` | {} | `{default}` | {meaning} |", kind_name(kind)).expect("a String takes everything");
+}
+
+fn kind_name(kind: Kind) -> String {
+    match kind {
+        Kind::Flag => "true, false".into(),
+        Kind::Count { min, max } => format!("{min} to {max}"),
+        Kind::Duration { min: "0s" } => "duration".into(),
+        Kind::Duration { min } => format!("duration from `{min}`"),
+        Kind::Text | Kind::Secret => "text".into(),
+        Kind::OneOf(names) => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+        Kind::Texts => "list of texts".into(),
+        Kind::Address => "IP address".into(),
+        Kind::Port { .. } => "port".into(),
+        Kind::Path => "path".into(),
+    }
+}
+
+/// A line for each section of Centrifugo's file: all of it, or the keys.
+fn not_yet(page: &mut String) {
+    let mut sections: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (path, key) in KEYS.iter() {
+        let Status::NotYet { restricts } = key.status else { continue };
+        let Some((section, name)) = CHANNEL_SCOPES
+            .iter()
+            .find_map(|scope| Some((*scope, path.strip_prefix(scope)?.strip_prefix('.')?)))
+            .or(path.split_once('.'))
+        else {
+            sections.entry("").or_default().push(format!("`{path}`"));
+            continue;
+        };
+        let mark = if restricts { "`!" } else { "`" };
+        sections.entry(section).or_default().push(format!("{mark}{name}`"));
+    }
+    // Both scopes have the same options; the second stands for both.
+    sections.remove(CHANNEL_SCOPES[0]);
+    for (section, keys) in sections {
+        let line = match section {
+            "" => format!("- {}", keys.join(", ")),
+            section if !is_in_use(section) => format!("- `{section}`: all of it"),
+            section => format!("- `{section}`: {}", keys.join(", ")),
+        };
+        writeln!(page, "{line}").expect("a String takes everything");
+    }
+}
+
+const HEAD: &str = "\
+# Configuration
+
+<!-- Written from the table in src/config/keys.rs: `UPDATE=1 cargo test --test config` writes it again. -->
+
+`fanfare -c FILE` reads one file, TOML (`.toml`) or JSON (`.json`), with the structure and the keys of
+Centrifugo v6. `fanfare --help` lists the flags, which win over the file. Without a file the hub runs
+in dev mode, as if it were given [`src/config/dev.toml`](../src/config/dev.toml).
+
+- A key that neither Fanfare nor Centrifugo knows is an error, with its line and the nearest known key.
+- A key of Centrifugo that does nothing here yet is named in one warning at start when the file sets it
+  to something else than its default; `--strict` makes it an error. They are listed at the end.
+- Durations have units: `\"25s\"`, `\"1m30s\"`, `\"720h\"`, `\"300ms\"`.
+- `client.insecure`, `http_api.insecure` and dev mode are refused at addresses that other machines can
+  reach, unless `--allow-insecure` is given.
+- `/livez` and `/readyz` are always served. With `http_server.internal_port`, they, the API, metrics,
+  health and the page are served at that port only.
+
+In TOML a key such as `client.ping_interval` stands in its table:
+
+```toml
+[client]
+ping_interval = \"25s\"
+```
+";
+
+const AFTER_CHANNEL_OPTIONS: &str = "\
+They stand in `channel.without_namespace`, for channels without a namespace, and in each of
+`channel.namespaces`, for channels whose name begins with the namespace's name and `:`.
+
+```toml
+[channel.without_namespace]
+allow_subscribe_for_client = true
+
+[[channel.namespaces]]
+name = \"chat\"
+history_size = 100
+history_ttl = \"10m\"
+```
+
+## Keys of Centrifugo that do nothing here yet
+
+`!` marks those that narrow what clients may do, or protect them: without them this hub is more open
+than the file says, and the warning at start says which they are.
+
+";

@@ -1,0 +1,199 @@
+//! Reading a document by the table of keys: first every key is checked, then values are asked for.
+
+use std::time::Duration;
+
+use super::document::{Entry, Item, Table, Value, find};
+use super::keys::{self, KEYS, Key, Status};
+use super::source::{Problems, Span};
+use super::values::{Kind, Setting, is_default};
+
+/// A key of Centrifugo that the file sets to something else than its default, and that does
+/// nothing here yet.
+pub struct Missing {
+    pub path: String,
+    pub span: Span,
+    pub restricts: bool,
+}
+
+/// Checks all keys below `path` against the table: unknown ones and wrong values are problems;
+/// those that do nothing here yet are returned, each path once.
+pub fn check(table: &Table, path: &str, problems: &mut Problems<'_>) -> Vec<Missing> {
+    let mut missing: Vec<Missing> = Vec::new();
+    for entry in table {
+        let path = if path.is_empty() { entry.key.clone() } else { format!("{path}.{}", entry.key) };
+        for found in check_entry(entry, path, problems) {
+            if !missing.iter().any(|known| known.path == found.path) {
+                missing.push(found);
+            }
+        }
+    }
+    missing
+}
+
+fn check_entry(entry: &Entry, path: String, problems: &mut Problems<'_>) -> Vec<Missing> {
+    if let Some(key) = KEYS.get(&path) {
+        return check_value(entry, path, key, problems).into_iter().collect();
+    }
+    let (is_list, is_table) = (keys::is_list_of_tables(&path), keys::is_table(&path));
+    match &entry.value {
+        Value::Null if is_list || is_table => Vec::new(),
+        Value::Table(table) if is_table => check(table, &path, problems),
+        Value::List(items) if is_list => check_items(entry, items, path, problems),
+        value if is_list || is_table => {
+            let expected = if is_list { "a list of tables" } else { "a table" };
+            let found = value.describe(true);
+            problems.add(Some(entry.span.clone()), format!("{path} is {found}; it should be {expected}"));
+            Vec::new()
+        }
+        _ => {
+            let message = match keys::find_nearest(&path) {
+                Some(nearest) => format!("unknown key {path}; did you mean {nearest}?"),
+                None => format!("unknown key {path}"),
+            };
+            problems.add(Some(entry.key_span.clone()), message);
+            Vec::new()
+        }
+    }
+}
+
+/// A list that does nothing here as a whole is missing as a whole; its items are checked anyway.
+fn check_items(entry: &Entry, items: &[Item], path: String, problems: &mut Problems<'_>) -> Vec<Missing> {
+    let item_path = format!("{path}[]");
+    let mut missing = Vec::new();
+    for item in items {
+        match &item.value {
+            Value::Table(table) => missing.extend(check(table, &item_path, problems)),
+            value => {
+                let message = format!("an item of {path} is {}; it should be a table", value.describe(true));
+                problems.add(Some(item.span.clone()), message);
+            }
+        }
+    }
+    if !items.is_empty() && !keys::is_in_use(&item_path) {
+        return vec![Missing { path, span: entry.key_span.clone(), restricts: false }];
+    }
+    missing
+}
+
+fn check_value(entry: &Entry, path: String, key: &Key, problems: &mut Problems<'_>) -> Option<Missing> {
+    match key.status {
+        Status::Supported(kind) => {
+            if entry.value != Value::Null && kind.read(&entry.value).is_none() {
+                let found = entry.value.describe(matches!(kind, Kind::Secret));
+                problems.add(Some(entry.span.clone()), format!("{path} is {found}; it should be {}", kind.describe()));
+            }
+            None
+        }
+        Status::Needless => None,
+        Status::NotYet { restricts } => {
+            let is_default = is_default(&entry.value, key.default);
+            (!is_default).then(|| Missing { path, span: entry.key_span.clone(), restricts })
+        }
+    }
+}
+
+/// One table of the document with the path that the table of keys knows it by. Values that the
+/// file does not set, or that [`check`] refused, are the defaults.
+pub struct Scope<'a> {
+    table: &'a [Entry],
+    path: &'static str,
+}
+
+impl<'a> Scope<'a> {
+    pub fn root(table: &'a Table) -> Scope<'a> {
+        Scope { table, path: "" }
+    }
+
+    /// The table at `path`, which need not be there.
+    pub fn table(&self, path: &'static str) -> Scope<'a> {
+        match self.find(path).map(|entry| &entry.value) {
+            Some(Value::Table(table)) => Scope { table, path },
+            _ => Scope { table: &[], path },
+        }
+    }
+
+    /// The tables of the list at `path`; `item_path` is that of its items.
+    pub fn tables(&self, path: &str, item_path: &'static str) -> Vec<Scope<'a>> {
+        let Some(Value::List(items)) = self.find(path).map(|entry| &entry.value) else {
+            return Vec::new();
+        };
+        let tables = items.iter().filter_map(|item| match &item.value {
+            Value::Table(table) => Some(Scope { table: table.as_slice(), path: item_path }),
+            _ => None,
+        });
+        tables.collect()
+    }
+
+    pub fn flag(&self, name: &str) -> bool {
+        match self.setting(name) {
+            Setting::Flag(flag) => flag,
+            _ => panic!("{name} is no flag"),
+        }
+    }
+
+    pub fn count(&self, name: &str) -> usize {
+        match self.setting(name) {
+            Setting::Count(count) => count as usize,
+            _ => panic!("{name} is no count"),
+        }
+    }
+
+    pub fn duration(&self, name: &str) -> Duration {
+        match self.setting(name) {
+            Setting::Duration(duration) => duration,
+            _ => panic!("{name} is no duration"),
+        }
+    }
+
+    /// `None` when it is empty.
+    pub fn text(&self, name: &str) -> Option<String> {
+        match self.setting(name) {
+            Setting::Text(text) => (!text.is_empty()).then_some(text),
+            _ => panic!("{name} is no text"),
+        }
+    }
+
+    pub fn texts(&self, name: &str) -> Vec<String> {
+        match self.setting(name) {
+            Setting::Texts(texts) => texts,
+            _ => panic!("{name} is no list of texts"),
+        }
+    }
+
+    /// Where the value of `name` stands, if the file sets it.
+    pub fn span(&self, name: &str) -> Option<Span> {
+        self.find(name).map(|entry| entry.span.clone())
+    }
+
+    /// Where the table begins: at its first key.
+    pub fn start(&self) -> Option<Span> {
+        self.table.first().map(|entry| entry.key_span.clone())
+    }
+
+    fn setting(&self, name: &str) -> Setting {
+        let path = if self.path.is_empty() { name.to_string() } else { format!("{}.{name}", self.path) };
+        let Some(Key { default, status: Status::Supported(kind) }) = KEYS.get(&path) else {
+            panic!("{path} is read, so it is a supported key");
+        };
+        let default = match *default {
+            "[]" => Value::List(Vec::new()),
+            "\"\"" => Value::Text(String::new()),
+            text => Value::Text(text.into()),
+        };
+        let set = self.find(name).and_then(|entry| kind.read(&entry.value));
+        set.or_else(|| kind.read(&default)).expect("the table's defaults are of their kinds")
+    }
+
+    fn find(&self, path: &str) -> Option<&'a Entry> {
+        let mut table = self.table;
+        let mut names = path.split('.').peekable();
+        loop {
+            let entry = find(table, names.next()?)?;
+            match &entry.value {
+                _ if names.peek().is_none() => return Some(entry),
+                Value::Table(below) => table = below,
+                _ => return None,
+            }
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! The text of a configuration file, and how problems in it are shown.
+
+use std::fmt;
+use std::ops::Range;
+
+/// Bytes of the file.
+pub type Span = Range<usize>;
+
+/// One configuration file as it was read.
+pub struct Source {
+    /// As the operator named it.
+    pub name: String,
+    pub text: String,
+    pub format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    Toml,
+    Json,
+}
+
+impl Format {
+    /// The format that the ending of a file's name says.
+    pub fn of(name: &str) -> Option<Format> {
+        match name.rsplit_once('.')?.1 {
+            "toml" => Some(Format::Toml),
+            "json" => Some(Format::Json),
+            _ => None,
+        }
+    }
+}
+
+impl Source {
+    /// Line and column of a byte, both counted from 1, the column in characters.
+    pub fn place(&self, offset: usize) -> (usize, usize) {
+        let before = &self.text[..self.floor(offset)];
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+    }
+
+    /// The line of `span` with carets under it; empty when the line is long, or when it may hold a
+    /// secret: errors end in logs.
+    fn excerpt(&self, span: &Span) -> String {
+        let (number, column) = self.place(span.start);
+        let line = self.text.lines().nth(number - 1).unwrap_or_default();
+        if line.chars().count() > EXCERPT_CHARACTERS_MAX || may_hold_a_secret(line) {
+            return String::new();
+        }
+        let start = self.floor(span.start);
+        let marked = self.text[start..self.floor(span.end).max(start)].lines().next().unwrap_or_default();
+        let gutter = " ".repeat(number.to_string().len());
+        let indent = " ".repeat(column - 1);
+        let carets = "^".repeat(marked.chars().count().max(1));
+        format!("\n{gutter} |\n{number} | {line}\n{gutter} | {indent}{carets}")
+    }
+
+    /// The nearest start of a character at or before `offset`.
+    fn floor(&self, offset: usize) -> usize {
+        let mut offset = offset.min(self.text.len());
+        while !self.text.is_char_boundary(offset) {
+            offset -= 1;
+        }
+        offset
+    }
+}
+
+fn may_hold_a_secret(line: &str) -> bool {
+    let line = line.to_ascii_lowercase();
+    ["key", "secret", "password", "token", "dsn", "credential", "://"].iter().any(|word| line.contains(word))
+}
+
+/// Longer lines would wrap in a terminal, and carets then point at nothing.
+const EXCERPT_CHARACTERS_MAX: usize = 120;
+
+/// Everything that is wrong with one configuration, and what is only odd.
+pub struct Problems<'a> {
+    source: &'a Source,
+    found: Vec<Problem>,
+    warnings: Vec<Warning>,
+}
+
+struct Problem {
+    span: Option<Span>,
+    message: String,
+    help: String,
+}
+
+impl<'a> Problems<'a> {
+    pub fn new(source: &'a Source) -> Problems<'a> {
+        Problems { source, found: Vec::new(), warnings: Vec::new() }
+    }
+
+    /// `span` is `None` for what is wrong because it is missing.
+    pub fn add(&mut self, span: Option<Span>, message: impl Into<String>) {
+        self.add_with_help(span, message, "");
+    }
+
+    /// `help` is shown on lines of its own: what to do.
+    pub fn add_with_help(&mut self, span: Option<Span>, message: impl Into<String>, help: impl Into<String>) {
+        self.found.push(Problem { span, message: message.into(), help: help.into() });
+    }
+
+    /// Something that the operator should know and that stops nothing.
+    pub fn warn(&mut self, span: Option<Span>, message: impl Into<String>) {
+        let place = match span {
+            Some(span) => format!("{}:{}", self.source.name, self.source.place(span.start).0),
+            None => self.source.name.clone(),
+        };
+        self.warnings.push(Warning(format!("{place}: {}", message.into())));
+    }
+
+    /// The line, counted from 1, where `span` begins.
+    pub fn line_of(&self, span: &Span) -> usize {
+        self.source.place(span.start).0
+    }
+
+    /// The lines that make the node listen on this machine only; `key` is one of `http_server`.
+    pub fn listen_on_loopback(&self, key: &str) -> String {
+        let lines = match self.source.format {
+            Format::Toml => format!("    [http_server]\n    {key} = \"127.0.0.1\""),
+            Format::Json => format!("    \"http_server\": {{ \"{key}\": \"127.0.0.1\" }}"),
+        };
+        format!("listen on this machine only:\n{lines}\nor start with --allow-insecure")
+    }
+
+    /// The warnings, or all problems in the order of the file if there are any.
+    pub fn into_result(mut self) -> Result<Vec<Warning>, ConfigError> {
+        if self.found.is_empty() {
+            return Ok(self.warnings);
+        }
+        self.found.sort_by_key(|problem| problem.span.as_ref().map_or(usize::MAX, |span| span.start));
+        Err(ConfigError { problems: self.found.iter().map(|problem| self.render(problem)).collect() })
+    }
+
+    fn render(&self, problem: &Problem) -> String {
+        let Source { name, .. } = self.source;
+        let Problem { span, message, help } = problem;
+        let mut text = match span {
+            Some(span) => {
+                let (line, column) = self.source.place(span.start);
+                format!("{name}:{line}:{column}: {message}{}", self.source.excerpt(span))
+            }
+            None => format!("{name}: {message}"),
+        };
+        if !help.is_empty() {
+            text = format!("{text}\n{help}");
+        }
+        text
+    }
+}
+
+/// Why there are no options. Shows every problem with its place and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    problems: Vec<String>,
+}
+
+impl ConfigError {
+    /// A problem outside of any file.
+    pub fn new(problem: impl Into<String>) -> ConfigError {
+        ConfigError { problems: vec![problem.into()] }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.problems.join("\n"))
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// What an operator should know about a configuration that is accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning(pub String);
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
