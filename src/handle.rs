@@ -1,1 +1,225 @@
-//! (being built)
+//! The one door through which the control plane reaches the shards.
+//!
+//! A question goes to its channel's home and the answer comes back to whoever waits for it; nobody
+//! else knows which shard that is. Invariants: questions of one caller to one channel arrive in the
+//! order in which they were asked; asking never blocks, and a full tray is an answer. Must never
+//! touch a shard's state.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
+
+use crate::limits::ANSWER_TIMEOUT;
+use crate::model::{
+    ChannelName, ClientInfo, ErrorCode, HistoryRequest, HistoryResult, Homes, Position, PresenceStats, ShardId,
+};
+pub use crate::shard::ServerPublication;
+use crate::shard::{Answer, Answered, Answerer, Question, TrayMessage};
+
+/// Puts a message into a shard's in-tray; gives it back if the tray is full.
+pub type Post = dyn Fn(ShardId, TrayMessage) -> Result<(), TrayMessage> + Send + Sync;
+
+/// Cheap to clone, used from any task of the control plane.
+///
+/// The question leaves when a method is called, not when its future is first polled: publications
+/// keep the order of the calls, and many may be on their way at once.
+///
+/// Errors: whatever the home says; [`ErrorCode::TooManyRequests`] if its tray is full;
+/// [`ErrorCode::Internal`] if it stopped, or did not answer within [`ANSWER_TIMEOUT`] (a
+/// publication may have been accepted even so).
+#[derive(Clone)]
+pub struct Handle {
+    homes: Homes,
+    post: Arc<Post>,
+}
+
+impl Handle {
+    pub fn new(homes: Homes, post: Arc<Post>) -> Handle {
+        Handle { homes, post }
+    }
+
+    /// Returns where the publication stands; `None` in channels without history.
+    pub fn publish(
+        &self,
+        publication: ServerPublication,
+    ) -> impl Future<Output = Result<Option<Position>, ErrorCode>> + Send + use<> {
+        let home = self.homes.home_of(publication.channel.as_str());
+        let answer = self.ask(home, Question::Publish(publication));
+        async {
+            match answer.await? {
+                Answered::Published(position) => Ok(position),
+                other => Err(wrong_answer(&other)),
+            }
+        }
+    }
+
+    /// Who is subscribed now.
+    pub fn presence(
+        &self,
+        channel: ChannelName,
+    ) -> impl Future<Output = Result<Vec<Arc<ClientInfo>>, ErrorCode>> + Send + use<> {
+        let home = self.homes.home_of(channel.as_str());
+        let answer = self.ask(home, Question::Presence { channel });
+        async {
+            match answer.await? {
+                Answered::Presence(clients) => Ok(clients),
+                other => Err(wrong_answer(&other)),
+            }
+        }
+    }
+
+    pub fn presence_stats(
+        &self,
+        channel: ChannelName,
+    ) -> impl Future<Output = Result<PresenceStats, ErrorCode>> + Send + use<> {
+        let home = self.homes.home_of(channel.as_str());
+        let answer = self.ask(home, Question::PresenceStats { channel });
+        async {
+            match answer.await? {
+                Answered::PresenceStats(stats) => Ok(stats),
+                other => Err(wrong_answer(&other)),
+            }
+        }
+    }
+
+    /// `request.limit` below 0 asks for all that is kept.
+    pub fn history(
+        &self,
+        channel: ChannelName,
+        request: HistoryRequest,
+    ) -> impl Future<Output = Result<HistoryResult, ErrorCode>> + Send + use<> {
+        let home = self.homes.home_of(channel.as_str());
+        let answer = self.ask(home, Question::History { channel, request });
+        async {
+            match answer.await? {
+                Answered::History(history) => Ok(history),
+                other => Err(wrong_answer(&other)),
+            }
+        }
+    }
+
+    /// Tells every shard to close its connections evenly over `window`; a full tray is tried again
+    /// until it has room.
+    pub async fn drain(&self, window: Duration) {
+        for shard in (0..self.homes.shards()).map(ShardId) {
+            while (self.post)(shard, TrayMessage::Drain { window }).is_err() {
+                sleep(TRAY_RETRY).await;
+            }
+        }
+    }
+
+    /// Asks now; the future waits for the answer.
+    fn ask(&self, home: ShardId, question: Question) -> impl Future<Output = Answer> + Send + use<> {
+        let (sender, receiver) = oneshot::channel();
+        // The asker may be gone by then; nobody misses the answer.
+        let answerer = Answerer(Box::new(move |answer| drop(sender.send(answer))));
+        let is_posted = (self.post)(home, TrayMessage::Ask { question, answerer }).is_ok();
+        async move {
+            if !is_posted {
+                return Err(ErrorCode::TooManyRequests);
+            }
+            match timeout(ANSWER_TIMEOUT, receiver).await {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(_dropped)) => Err(ErrorCode::Internal),
+                Err(_elapsed) => {
+                    tracing::warn!(shard = %home, "a shard did not answer the control plane in time");
+                    Err(ErrorCode::Internal)
+                }
+            }
+        }
+    }
+}
+
+/// A home that answers another question than it was asked is a bug of ours.
+fn wrong_answer(answered: &Answered) -> ErrorCode {
+    debug_assert!(false, "the home answered another question: {answered:?}");
+    ErrorCode::Internal
+}
+
+/// Until a full tray is tried again. Chosen: some turns of a busy shard.
+const TRAY_RETRY: Duration = Duration::from_millis(5);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, sync_channel};
+
+    use super::*;
+
+    fn handle(shards: u16, slots: usize) -> (Handle, Receiver<(ShardId, TrayMessage)>) {
+        let (sender, receiver) = sync_channel(slots);
+        let post = move |shard, message| sender.try_send((shard, message)).map_err(|refused| give_back(refused).1);
+        (Handle::new(Homes::new(shards, 7), Arc::new(post)), receiver)
+    }
+
+    fn give_back<T>(refused: std::sync::mpsc::TrySendError<T>) -> T {
+        match refused {
+            std::sync::mpsc::TrySendError::Full(message) | std::sync::mpsc::TrySendError::Disconnected(message) => {
+                message
+            }
+        }
+    }
+
+    fn channel(name: &str) -> ChannelName {
+        ChannelName::parse(name, 255).expect("a short name")
+    }
+
+    #[tokio::test]
+    async fn a_question_goes_to_the_home_of_its_channel_and_comes_back() {
+        let (handle, tray) = handle(4, 8);
+        for name in ["a", "b", "c", "news:1", "news:2"] {
+            let waiting = handle.presence_stats(channel(name));
+            let (shard, message) = tray.try_recv().expect("the question left at the call");
+            assert_eq!(shard, Homes::new(4, 7).home_of(name));
+            let TrayMessage::Ask { question, answerer } = message else { panic!("not a question") };
+            assert_eq!(question, Question::PresenceStats { channel: channel(name) });
+            let stats = PresenceStats { clients: 3, users: 2 };
+            (answerer.0)(Ok(Answered::PresenceStats(stats)));
+            assert_eq!(waiting.await, Ok(stats));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_tray_is_an_answer() {
+        let (handle, _tray) = handle(1, 1);
+        let _first = handle.presence(channel("a"));
+        assert_eq!(handle.presence(channel("a")).await, Err(ErrorCode::TooManyRequests));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_waits_for_room() {
+        let (handle, tray) = handle(2, 1);
+        let draining = tokio::spawn(async move { handle.drain(Duration::from_secs(9)).await });
+        for expected in [ShardId(0), ShardId(1)] {
+            let message = loop {
+                match tray.try_recv() {
+                    Ok(message) => break message,
+                    Err(_) => tokio::time::advance(TRAY_RETRY).await,
+                }
+            };
+            assert!(
+                matches!(message, (shard, TrayMessage::Drain { window }) if shard == expected && window.as_secs() == 9)
+            );
+        }
+        draining.await.expect("the drain ends");
+    }
+
+    #[tokio::test]
+    async fn errors_of_the_home_come_back_and_a_stopped_home_is_internal() {
+        let (handle, tray) = handle(1, 8);
+        let refused = handle.presence(channel("a"));
+        let stopped = handle.presence(channel("a"));
+        let Ok((_, TrayMessage::Ask { answerer, .. })) = tray.try_recv() else { panic!("not a question") };
+        (answerer.0)(Err(ErrorCode::NotAvailable));
+        drop(tray);
+        assert_eq!(refused.await, Err(ErrorCode::NotAvailable));
+        assert_eq!(stopped.await, Err(ErrorCode::Internal));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_home_is_not_waited_for_forever() {
+        let (handle, _tray) = handle(1, 8);
+        assert_eq!(handle.presence(channel("a")).await, Err(ErrorCode::Internal));
+    }
+}
