@@ -1,0 +1,104 @@
+//! What a process costs, as the kernel counts it.
+
+use std::collections::HashMap;
+use std::fs;
+use std::time::Duration;
+
+use crate::failure::{Doing, Failure};
+
+/// The run time of each thread of a process.
+///
+/// From `/proc/PID/task/*/schedstat`: nanoseconds of the scheduler, against the 10 ms ticks of
+/// `/proc/PID/stat`. A thread that ends between two readings is not counted; the servers under test
+/// keep theirs.
+#[derive(Debug)]
+pub struct CpuReading(HashMap<String, u64>);
+
+impl CpuReading {
+    pub fn take(pid: u32) -> Result<CpuReading, Failure> {
+        let tasks = format!("/proc/{pid}/task");
+        let mut threads = HashMap::new();
+        for task in fs::read_dir(&tasks).doing(format_args!("reading {tasks}"))? {
+            let task = task.doing(format_args!("reading {tasks}"))?;
+            // A thread may end between the listing and this.
+            let Ok(schedstat) = fs::read_to_string(task.path().join("schedstat")) else { continue };
+            let run_ns = schedstat.split_whitespace().next().and_then(|first| first.parse().ok());
+            let run_ns = run_ns.ok_or_else(|| Failure::new(format!("{tasks}: schedstat reads {schedstat:?}")))?;
+            threads.insert(task.file_name().to_string_lossy().into_owned(), run_ns);
+        }
+        Ok(CpuReading(threads))
+    }
+
+    /// CPU time of all threads since `earlier`; threads that are new count whole.
+    pub fn since(&self, earlier: &CpuReading) -> Duration {
+        let run_ns = |(thread, now): (&String, &u64)| now.saturating_sub(*earlier.0.get(thread).unwrap_or(&0));
+        Duration::from_nanos(self.0.iter().map(run_ns).sum())
+    }
+}
+
+/// Memory that the process would give back by ending: its private pages and its share of the
+/// others (Pss of `/proc/PID/smaps_rollup`), in bytes. Kernel memory of its sockets is not in it.
+pub fn pss_bytes(pid: u32) -> Result<u64, Failure> {
+    let path = format!("/proc/{pid}/smaps_rollup");
+    let rollup = fs::read_to_string(&path).doing(format_args!("reading {path}"))?;
+    let kib =
+        rollup.lines().find_map(|line| line.strip_prefix("Pss:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    kib.map(|kib| kib * 1024).ok_or_else(|| Failure::new(format!("{path} has no Pss line")))
+}
+
+/// Raises this process's soft limit of descriptors to the hard one, and fails when that is not
+/// enough for `connections`.
+pub fn raise_descriptor_limit(connections: usize) -> Result<(), Failure> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    // Standard streams, poll set, /proc files and some to spare.
+    const OTHERS: u64 = 32;
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
+        .map_err(std::io::Error::from)
+        .doing("raising the limit of descriptors")?;
+    match maximum {
+        Some(limit) if limit < connections as u64 + OTHERS => Err(Failure::new(format!(
+            "{connections} connections need more descriptors than the hard limit of {limit}; \
+             raise it (ulimit -Hn) or run several generators"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Keeps this thread on `core`.
+pub fn pin_to_core(core: usize) -> Result<(), Failure> {
+    match core_affinity::set_for_current(core_affinity::CoreId { id: core }) {
+        true => Ok(()),
+        false => Err(Failure::new(format!("this process may not run on core {core}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_work_is_counted() {
+        let pid = std::process::id();
+        let before = CpuReading::take(pid).expect("own threads");
+        let begin = std::time::Instant::now();
+        while CpuReading::take(pid).expect("own threads").since(&before) < Duration::from_millis(20) {
+            assert!(begin.elapsed() < Duration::from_secs(30), "20 ms of work are never counted");
+        }
+    }
+
+    #[test]
+    fn own_memory_is_counted() {
+        let pid = std::process::id();
+        let before = pss_bytes(pid).expect("own memory");
+        let block = vec![1_u8; 32 << 20];
+        let grown = pss_bytes(pid).expect("own memory") - before;
+        assert!((30 << 20..40 << 20).contains(&grown), "{grown} bytes for {}", block.len());
+    }
+
+    #[test]
+    fn a_process_that_is_not_there_is_named() {
+        let failure = CpuReading::take(u32::MAX).expect_err("no such process");
+        assert!(failure.to_string().contains("/proc/4294967295/task"), "{failure}");
+    }
+}

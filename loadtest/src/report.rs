@@ -1,0 +1,108 @@
+//! What the scenarios found, for people and for programs.
+
+use std::fmt;
+
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+
+use crate::ledger::Faults;
+
+/// One fan-out run. CPU figures are those of the measured phase; faults are of the whole run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FanoutReport {
+    pub url: String,
+    pub members: usize,
+    pub payload_bytes: usize,
+    pub in_flight: usize,
+    pub publisher: String,
+    pub publications: u64,
+    pub deliveries: u64,
+    pub seconds: f64,
+    pub deliveries_per_second: f64,
+    /// All threads of the server process; `None` without `--server-pid`.
+    pub server_cpu_us_per_delivery: Option<f64>,
+    /// What the generator itself cost; a whole core when it spins.
+    pub generator_cpu_us_per_delivery: f64,
+    /// From the publication's write to its receipt by a member, microseconds.
+    pub latency_us: Percentiles,
+    #[serde(flatten)]
+    pub faults: Faults,
+    /// Times that nothing came for so long that what was missing was given up.
+    pub stalls: u64,
+}
+
+/// One idle run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct IdleReport {
+    pub url: String,
+    pub connections: usize,
+    pub channel: String,
+    pub connections_per_second: f64,
+    /// Pss growth of the server process for each connection, after the hold.
+    pub bytes_per_connection: f64,
+    pub server_pss_bytes_before: u64,
+    pub server_pss_bytes_after: u64,
+    /// CPU of the server to open one connection: upgrade, connect, subscribe.
+    pub server_cpu_us_per_opening: f64,
+    pub hold_seconds: f64,
+    /// CPU of the server while nothing but pings happens, as a share of one core.
+    pub server_cpu_share_idle: f64,
+}
+
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Percentiles {
+    pub p50: u64,
+    pub p90: u64,
+    pub p99: u64,
+    pub p999: u64,
+    pub max: u64,
+}
+
+impl From<&Histogram<u64>> for Percentiles {
+    fn from(histogram: &Histogram<u64>) -> Percentiles {
+        Percentiles {
+            p50: histogram.value_at_quantile(0.5),
+            p90: histogram.value_at_quantile(0.9),
+            p99: histogram.value_at_quantile(0.99),
+            p999: histogram.value_at_quantile(0.999),
+            max: histogram.max(),
+        }
+    }
+}
+
+impl fmt::Display for FanoutReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Percentiles { p50, p90, p99, p999, max } = self.latency_us;
+        let Faults { lost, duplicated, reordered } = self.faults;
+        let server_cpu = self.server_cpu_us_per_delivery.map_or("(no --server-pid)".into(), |us| format!("{us:.3} us"));
+        writeln!(
+            f,
+            "fan-out          {} members, {} B, {} in flight",
+            self.members, self.payload_bytes, self.in_flight
+        )?;
+        writeln!(f, "server           {}, published by {}", self.url, self.publisher)?;
+        writeln!(f, "publications     {} in {:.2} s", self.publications, self.seconds)?;
+        writeln!(f, "deliveries       {} ({:.0} each second)", self.deliveries, self.deliveries_per_second)?;
+        writeln!(f, "server CPU       {server_cpu} for each delivery")?;
+        writeln!(f, "generator CPU    {:.3} us for each delivery", self.generator_cpu_us_per_delivery)?;
+        writeln!(f, "latency          p50 {p50} us, p90 {p90}, p99 {p99}, p99.9 {p999}, max {max}")?;
+        write!(
+            f,
+            "faults           {lost} lost, {duplicated} duplicated, {reordered} reordered, {} stalls",
+            self.stalls
+        )
+    }
+}
+
+impl fmt::Display for IdleReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (before, after) = (self.server_pss_bytes_before / 1024, self.server_pss_bytes_after / 1024);
+        writeln!(f, "idle             {} connections in {}", self.connections, self.channel)?;
+        writeln!(f, "server           {}", self.url)?;
+        writeln!(f, "opening          {:.0} each second", self.connections_per_second)?;
+        writeln!(f, "server CPU       {:.1} us for each opening", self.server_cpu_us_per_opening)?;
+        writeln!(f, "server memory    {:.0} B for each connection", self.bytes_per_connection)?;
+        writeln!(f, "                 (Pss {before} KiB before, {after} KiB after)")?;
+        write!(f, "idle CPU         {:.3} of a core over {:.1} s", self.server_cpu_share_idle, self.hold_seconds)
+    }
+}

@@ -1,0 +1,162 @@
+//! The client's side of RFC 6455, as little of it as a load generator needs.
+//!
+//! Server frames are counted by walking their headers where they lie; nothing is copied. Only whole,
+//! uncompressed text messages and close frames are understood: no server under test is asked for more,
+//! and anything else ends the run with its name.
+
+use std::net::SocketAddr;
+
+use crate::failure::Failure;
+
+/// The sample nonce of RFC 6455 §1.3. The key only proves that the server read the head, so every
+/// connection may use the same, and the expected answer is a constant.
+const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+/// Heads longer than this are not an answer to ours.
+const HEAD_BYTES_MAX: usize = 8 * 1024;
+
+/// Any key but 0, which a server could skip; unpredictable keys protect proxies (§10.3), and there
+/// are none here.
+const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+
+/// What the server sent in one frame.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Frame<'a> {
+    Text(&'a [u8]),
+    /// Code (1005 when there is none) and reason.
+    Close(u16, &'a [u8]),
+}
+
+/// The request that asks for a WebSocket at `path`.
+pub fn upgrade_request(server: SocketAddr, path: &str) -> Vec<u8> {
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: {server}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+    .into_bytes()
+}
+
+/// Reads the server's answer to [`upgrade_request`].
+///
+/// Returns how many bytes the head used, `None` while it is not whole. A failure carries the
+/// server's status line.
+pub fn read_upgrade(bytes: &[u8]) -> Result<Option<usize>, Failure> {
+    let Some(end) = memchr::memmem::find(bytes, b"\r\n\r\n") else {
+        return match bytes.len() > HEAD_BYTES_MAX {
+            true => Err(Failure::new("the answer to the upgrade has no end")),
+            false => Ok(None),
+        };
+    };
+    let head = String::from_utf8_lossy(&bytes[..end]);
+    if !head.starts_with("HTTP/1.1 101 ") {
+        return Err(Failure::new(format!("upgrade refused: {}", head.lines().next().unwrap_or_default())));
+    }
+    if !head.contains(ACCEPT) {
+        return Err(Failure::new("upgrade answered without the right Sec-WebSocket-Accept"));
+    }
+    Ok(Some(end + 4))
+}
+
+/// Reads the frame at the start of `bytes`.
+///
+/// Returns it and how many bytes it used, `None` while it is not whole. Source: RFC 6455 §5.2.
+pub fn read_frame(bytes: &[u8]) -> Result<Option<(Frame<'_>, usize)>, Failure> {
+    let &[first, second, ref rest @ ..] = bytes else { return Ok(None) };
+    let (length, header): (usize, usize) = match (second, rest) {
+        (128.., _) => return Err(Failure::new("the server masked a frame")),
+        (126, &[a, b, ..]) => (usize::from(u16::from_be_bytes([a, b])), 4),
+        (127, &[a, b, c, d, e, f, g, h, ..]) => (u64::from_be_bytes([a, b, c, d, e, f, g, h]) as usize, 10),
+        (126 | 127, _) => return Ok(None),
+        (short, _) => (usize::from(short), 2),
+    };
+    let Some(payload) = bytes.get(header..header.saturating_add(length)) else { return Ok(None) };
+    let frame = match first {
+        0x81 => Frame::Text(payload),
+        0x88 => match payload {
+            [] => Frame::Close(1005, &[]),
+            &[a, b, ref reason @ ..] => Frame::Close(u16::from_be_bytes([a, b]), reason),
+            [_] => return Err(Failure::new("the server sent a close frame with half a code")),
+        },
+        other => return Err(Failure::new(format!("the server sent a frame that starts with {other:#04x}"))),
+    };
+    Ok(Some((frame, header + length)))
+}
+
+/// Appends `text` as one masked text message.
+pub fn encode_text(to: &mut Vec<u8>, text: &[u8]) {
+    const MASKED: u8 = 0x80;
+    to.push(0x81);
+    match text.len() {
+        short @ ..126 => to.push(MASKED | short as u8),
+        medium @ ..65_536 => {
+            to.push(MASKED | 126);
+            to.extend_from_slice(&(medium as u16).to_be_bytes());
+        }
+        long => {
+            to.push(MASKED | 127);
+            to.extend_from_slice(&(long as u64).to_be_bytes());
+        }
+    }
+    to.extend_from_slice(&MASK);
+    to.extend(text.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upgrade_is_read_when_its_head_is_whole() {
+        let answer = format!("HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: {ACCEPT}\r\n\r\nrest");
+        for end in 0..answer.len() - 4 {
+            assert_eq!(read_upgrade(&answer.as_bytes()[..end]).expect("a good head"), None);
+        }
+        assert_eq!(read_upgrade(answer.as_bytes()).expect("a good head"), Some(answer.len() - 4));
+    }
+
+    #[test]
+    fn a_refusal_names_the_status() {
+        let refusal = read_upgrade(b"HTTP/1.1 403 Forbidden\r\n\r\n").expect_err("403");
+        assert_eq!(refusal.to_string(), "upgrade refused: HTTP/1.1 403 Forbidden");
+    }
+
+    #[test]
+    fn frames_of_all_length_forms_are_walked() {
+        for length in [0_usize, 125, 126, 65_535, 65_536] {
+            let mut bytes = vec![0x81];
+            match length {
+                ..126 => bytes.push(length as u8),
+                ..65_536 => bytes.extend([&[126][..], &(length as u16).to_be_bytes()].concat()),
+                _ => bytes.extend([&[127][..], &(length as u64).to_be_bytes()].concat()),
+            }
+            bytes.extend(vec![b'x'; length]);
+            let whole = bytes.len();
+            assert_eq!(read_frame(&bytes[..whole - 1]).expect("a good frame"), None);
+            bytes.push(0x81);
+            let (frame, used) = read_frame(&bytes).expect("a good frame").expect("a whole frame");
+            assert_eq!((frame, used), (Frame::Text(&vec![b'x'; length]), whole));
+        }
+    }
+
+    #[test]
+    fn close_frames_carry_code_and_reason() {
+        let (frame, _) = read_frame(b"\x88\x06\x0b\xb9shut").expect("a good frame").expect("a whole frame");
+        assert_eq!(frame, Frame::Close(3001, b"shut"));
+    }
+
+    #[test]
+    fn what_no_server_should_send_is_named() {
+        assert!(read_frame(b"\x81\x80").is_err(), "masked");
+        assert!(read_frame(b"\xc1\x00").is_err(), "compressed");
+        assert!(read_frame(b"\x88\x01\x00").is_err(), "half a close code");
+    }
+
+    #[test]
+    fn client_frames_are_masked() {
+        let mut frame = Vec::new();
+        encode_text(&mut frame, b"Hello");
+        // The example of RFC 6455 §5.7, whose key ours is.
+        assert_eq!(frame, [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58]);
+    }
+}
