@@ -1,19 +1,25 @@
 //! Load generator: how fast, how exact and how small a hub is.
 //!
 //! Reading order: `websocket` and `commands` (the wire), `link` and `fleet` (connections on one poll
-//! set), `stamp`, `window` and `ledger` (what is checked), then the scenarios `fanout` and `idle`.
-//! The README says how the numbers are made.
+//! set), `stamp`, `window` and `ledger` (what is checked), then the scenarios `fanout` and `idle`;
+//! `servers`, `runs`, `smoke` and `compare` start servers and run scenarios against them. The README says how the numbers are made.
 
 mod commands;
+mod compare;
 mod failure;
 mod fanout;
+mod figures;
 mod fleet;
 mod idle;
 mod ledger;
 mod link;
+mod machine;
 mod process;
 mod publisher;
 mod report;
+mod runs;
+mod servers;
+mod smoke;
 mod stamp;
 mod target;
 mod tokens;
@@ -47,9 +53,13 @@ enum Scenario {
     Fanout(fanout::FanoutOptions),
     /// Many connections that only answer pings: memory for each connection
     Idle(idle::IdleOptions),
+    /// Starts the hub and runs every scenario small: exactness, for CI
+    Smoke(smoke::SmokeOptions),
+    /// Starts the hub and the Node peer in turn and compares them: the figures, about 6 minutes
+    Compare(compare::CompareOptions),
 }
 
-/// 0: measured and exact; 1: measured, but something was lost, duplicated or reordered; 2: no result.
+/// 0: all is well; 1: there is a result, but a delivery was not exact or a goal was missed; 2: none.
 fn main() -> ExitCode {
     match run(Cli::parse()) {
         Ok(exit) => exit,
@@ -68,13 +78,29 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Scenario::Fanout(options) => {
             let report = fanout::run(&options)?;
             print(&report, cli.json)?;
-            Ok(ExitCode::from(u8::from(!report.faults.is_none())))
+            Ok(exit_code(report.faults.is_none()))
         }
         Scenario::Idle(options) => {
             print(&idle::run(&options)?, cli.json)?;
             Ok(ExitCode::SUCCESS)
         }
+        Scenario::Smoke(options) => {
+            let is_exact = smoke::run(&options)?;
+            if !is_exact {
+                eprintln!("loadtest: something was lost, duplicated, reordered or not published in time");
+            }
+            Ok(exit_code(is_exact))
+        }
+        Scenario::Compare(options) => {
+            let comparison = compare::run(&options)?;
+            print(&comparison, cli.json)?;
+            Ok(exit_code(comparison.is_exact() && comparison.are_goals_met()))
+        }
     }
+}
+
+fn exit_code(is_well: bool) -> ExitCode {
+    if is_well { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }
 
 fn print(report: &(impl Serialize + Display), json: bool) -> Result<(), Failure> {

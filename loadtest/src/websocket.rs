@@ -126,8 +126,8 @@ mod tests {
         for length in [0_usize, 125, 126, 65_535, 65_536] {
             let mut bytes = vec![0x81];
             match length {
-                ..126 => bytes.push(length as u8),
-                ..65_536 => bytes.extend([&[126][..], &(length as u16).to_be_bytes()].concat()),
+                0..126 => bytes.push(length as u8),
+                126..65_536 => bytes.extend([&[126][..], &(length as u16).to_be_bytes()].concat()),
                 _ => bytes.extend([&[127][..], &(length as u64).to_be_bytes()].concat()),
             }
             bytes.extend(vec![b'x'; length]);

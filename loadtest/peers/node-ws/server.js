@@ -4,7 +4,7 @@
 // publish. No history, no presence, no limits. A publication's message is built once; each member
 // gets it by one `send`. Compression is off, as in the hub under test.
 //
-// PORT     where it listens on 127.0.0.1
+// PORT     where it listens on 127.0.0.1; 0: a free port
 // SECRET   when set, a connect command needs an HS256 token signed with it
 // FAULT    drop:N, duplicate:N or reorder:N does that to every Nth delivery; the checker of the load
 //          generator is tested with it
@@ -20,7 +20,7 @@ const rooms = new Map();
 const deliver = FAULT ? faultyDelivery(FAULT) : (socket, message) => socket.send(message);
 
 const server = new WebSocketServer({ host: "127.0.0.1", port: Number(PORT), perMessageDeflate: false });
-server.on("listening", () => console.log(`listening on 127.0.0.1:${PORT}`));
+server.on("listening", () => console.log(`listening on 127.0.0.1:${server.address().port}`));
 server.on("connection", (socket) => {
   socket.channels = new Set();
   socket.on("message", (message) => {
