@@ -54,8 +54,14 @@ fn parse_toml(text: &str, problems: &mut Problems<'_>) -> Table {
     if errors.is_empty() {
         return toml_table(table.into_inner());
     }
+    let mut lines = Vec::new();
     for error in errors {
-        problems.add(error.span(), error.message());
+        // What follows the first error of a line are often its consequences.
+        let line = error.span().map(|span| problems.line_of(&span));
+        if !lines.contains(&line) {
+            lines.push(line);
+            problems.add(error.span(), error.message());
+        }
     }
     Table::new()
 }
@@ -195,6 +201,15 @@ impl<'de> Deserialize<'de> for Pairs<'de> {
 }
 
 impl Value {
+    /// The value of a default in the table of keys.
+    pub fn of_default(default: &str) -> Value {
+        match default {
+            "[]" => Value::List(Vec::new()),
+            "\"\"" => Value::Text(String::new()),
+            text => Value::Text(text.into()),
+        }
+    }
+
     /// What an error calls this value; a secret is not quoted.
     pub fn describe(&self, is_secret: bool) -> String {
         match self {

@@ -62,10 +62,18 @@ pub fn is_list_of_tables(path: &str) -> bool {
     has_prefix(&format!("{path}[]."))
 }
 
-/// Whether anything below `path` does something here.
-pub fn is_in_use(path: &str) -> bool {
-    let below = KEYS.range(path.to_string()..).take_while(|(key, _)| key.starts_with(path));
-    below.into_iter().any(|(_, key)| !matches!(key.status, Status::NotYet { .. }))
+/// The shortest part of `path`, a key that does nothing here, below which nothing does: `proxies`
+/// for `proxies[].endpoint`.
+pub fn unused_part(path: &str) -> &str {
+    let parts = path.match_indices('.').map(|(dot, _)| path[..dot].trim_end_matches("[]"));
+    parts.into_iter().find(|part| !is_in_use(part)).unwrap_or(path)
+}
+
+fn is_in_use(table: &str) -> bool {
+    let below = KEYS.range(table.to_string()..).take_while(|(path, _)| path.starts_with(table));
+    below
+        .filter(|(path, _)| path[table.len()..].starts_with(['.', '[']))
+        .any(|(_, key)| !matches!(key.status, Status::NotYet { .. }))
 }
 
 fn has_prefix(prefix: &str) -> bool {
@@ -334,3 +342,42 @@ const NEEDLESS: &[(&str, &str)] = &[
     ("websocket.use_write_buffer_pool", "false"),
     ("websocket.write_buffer_size", "0"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::super::document::Value;
+    use super::*;
+
+    #[test]
+    fn defaults_are_of_their_kinds() {
+        for (path, key) in KEYS.iter() {
+            if let Status::Supported(kind) = key.status {
+                assert!(kind.read(&Value::of_default(key.default)).is_some(), "{path} = {}", key.default);
+            }
+        }
+    }
+
+    #[test]
+    fn no_key_is_a_table_too() {
+        for path in KEYS.keys() {
+            assert!(!is_table(path) && !is_list_of_tables(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn each_key_stands_in_one_table() {
+        let supported = SUPPORTED.len() + CHANNEL_SCOPES.len() * CHANNEL_OPTIONS.len();
+        let count = |wanted: fn(&Status) -> bool| KEYS.values().filter(|key| wanted(&key.status)).count();
+        assert_eq!(count(|status| matches!(status, Status::Supported(_))), supported);
+        assert_eq!(count(|status| matches!(status, Status::Needless)), NEEDLESS.len());
+    }
+
+    #[test]
+    fn unused_parts_are_as_large_as_they_can_be() {
+        assert_eq!(unused_part("proxies[].endpoint"), "proxies");
+        assert_eq!(unused_part("client.proxy.connect.http.tls.enabled"), "client.proxy");
+        assert_eq!(unused_part("client.token.audience"), "client.token.audience");
+        assert_eq!(unused_part("channel.namespaces[].map.mode"), "channel.namespaces[].map");
+        assert_eq!(unused_part("pid_file"), "pid_file");
+    }
+}

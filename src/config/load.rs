@@ -38,7 +38,8 @@ pub fn read(name: &str, text: &str, flags: &Flags) -> Result<(Options, Vec<Warni
     let source = Source { name: name.into(), text: text.into(), format };
     let mut problems = Problems::new(&source);
     let table = document::parse(&source, &mut problems);
-    let missing = settings::check(&table, "", &mut problems);
+    let mut missing = Vec::new();
+    settings::check(&table, "", &mut problems, &mut missing);
     match flags.strict {
         true => refuse(&missing, &mut problems),
         false => warn(&missing, &mut problems),
@@ -113,7 +114,9 @@ fn addresses(root: &Scope<'_>, flags: &Flags) -> (SocketAddr, Option<SocketAddr>
     let internal_port = flags.internal_port.or(port("http_server.internal_port"));
     let client = SocketAddr::new(client_ip, client_port);
     let internal = SocketAddr::new(internal_ip, internal_port.unwrap_or(client_port));
-    (client, (internal != client).then_some(internal))
+    // Two free ports are not the same one.
+    let is_other = internal != client || internal_port == Some(0);
+    (client, is_other.then_some(internal))
 }
 
 fn http(root: &Scope<'_>, flags: &Flags) -> HttpOptions {

@@ -10,16 +10,16 @@ pub fn add_to(keys: &mut BTreeMap<String, Key>) {
     for line in SECTIONS.lines() {
         match (line.strip_suffix(':'), section) {
             (Some(name), _) if !line.starts_with(' ') => section = name,
-            (_, "channel options") => CHANNEL_SCOPES.iter().for_each(|scope| add(keys, scope, line, false)),
-            _ => add(keys, section.trim_matches('/'), line, false),
+            (_, "channel options") => CHANNEL_SCOPES.iter().for_each(|scope| add(keys, scope, line)),
+            _ => add(keys, section.trim_matches('/'), line),
         }
     }
 }
 
 /// Adds `entries`, each `name=default` or `name{template}`, below `section`.
-fn add(keys: &mut BTreeMap<String, Key>, section: &str, entries: &'static str, all_restrict: bool) {
+fn add(keys: &mut BTreeMap<String, Key>, section: &str, entries: &'static str) {
     for entry in entries.split_whitespace() {
-        let restricts = all_restrict || entry.starts_with('!');
+        let restricts = entry.starts_with('!');
         let entry = entry.trim_start_matches('!');
         let join = |name: &str| match (section, name) {
             ("", name) => name.to_string(),
@@ -31,9 +31,10 @@ fn add(keys: &mut BTreeMap<String, Key>, section: &str, entries: &'static str, a
                 keys.entry(join(name)).or_insert(Key { default, status: Status::NotYet { restricts } });
             }
             None => {
-                let (name, template) = entry.split_once('{').expect("an entry is a default or a template");
+                let name_and_template = entry.strip_suffix('}').and_then(|entry| entry.split_once('{'));
+                let (name, template) = name_and_template.expect("an entry is a default or a template");
                 let entries = TEMPLATES.iter().find(|(known, _)| *known == template).expect("the template is known").1;
-                add(keys, &join(name), entries, restricts);
+                add(keys, &join(name), entries);
             }
         }
     }
@@ -42,55 +43,58 @@ fn add(keys: &mut BTreeMap<String, Key>, section: &str, entries: &'static str, a
 /// Objects that stand in several places.
 const TEMPLATES: &[(&str, &str)] = &[
     (
-        "tls}",
-        r#"enabled=false cert_pem="" key_pem="" server_ca_pem="" client_ca_pem="" insecure_skip_verify=false server_name="""#,
+        "tls",
+        r#"enabled=false cert_pem="" key_pem="" server_ca_pem="" client_ca_pem="" insecure_skip_verify=false
+        server_name="""#,
     ),
     (
-        "proxy}",
+        "proxy",
         r#"endpoint="" timeout=1s http_headers=[] grpc_metadata=[] emulated_headers=[] binary_encoding=false
-        include_connection_meta=false http.tls{tls} http.static_headers={} http.status_to_code_transforms=[] grpc.tls{tls}
-        grpc.credentials_key="" grpc.credentials_value="" grpc.compression=false grpc.static_metadata={}"#,
+        include_connection_meta=false http.tls{tls} http.static_headers={} http.status_to_code_transforms=[]
+        grpc.tls{tls} grpc.credentials_key="" grpc.credentials_value="" grpc.compression=false
+        grpc.static_metadata={}"#,
     ),
     (
-        "token}",
+        "token",
         r#"hmac_secret_key="" hmac_previous_secret_key="" hmac_previous_secret_key_valid_until=0 rsa_public_key=""
-        ecdsa_public_key="" jwks_public_endpoint="" !audience="" !audience_regex="" !issuer="" !issuer_regex="" user_id_claim=""
-        insecure_skip_jwks_endpoint_safety_check=false"#,
+        ecdsa_public_key="" !jwks_public_endpoint="" !audience="" !audience_regex="" !issuer="" !issuer_regex=""
+        user_id_claim="" insecure_skip_jwks_endpoint_safety_check=false"#,
     ),
     (
-        "redis}",
-        r#"prefix=centrifugo address=redis://127.0.0.1:6379 connect_timeout=1s io_timeout=4s db=0 user="" password=""
-        client_name="" force_resp2=false cluster_address=[] tls{tls} sentinel_address=[] sentinel_user="" sentinel_password=""
-        sentinel_master_name="" sentinel_client_name="" sentinel_tls{tls} replica_client.enabled=false"#,
+        "redis",
+        r#"prefix=centrifugo address=redis://127.0.0.1:6379 connect_timeout=1s io_timeout=4s db=0 user=""
+        password="" client_name="" force_resp2=false cluster_address=[] tls{tls} sentinel_address=[]
+        sentinel_user="" sentinel_password="" sentinel_master_name="" sentinel_client_name="" sentinel_tls{tls}
+        replica_client.enabled=false"#,
     ),
-    ("redis_presence}", "presence_ttl=60s presence_hash_field_ttl=false presence_user_mapping=false"),
+    ("redis_presence", "presence_ttl=60s presence_hash_field_ttl=false presence_user_mapping=false"),
     (
-        "postgres}",
+        "postgres",
         r#"dsn="" tls{tls} pool_size=16 num_shards=8 cleanup_interval=1m idempotent_result_ttl=5m binary_data=false
-        stream_retention=24h use_notify=false notify_dsn="" table_prefix=cf skip_schema_init=false outbox.poll_interval=100ms
-        outbox.batch_size=1000 partition_lookahead_days=2 partition_retention_days=7"#,
+        stream_retention=24h use_notify=false notify_dsn="" table_prefix=cf skip_schema_init=false
+        outbox.poll_interval=100ms outbox.batch_size=1000 partition_lookahead_days=2 partition_retention_days=7"#,
     ),
-    ("transforms}", "enabled=false transforms=[]"),
+    ("transforms", "enabled=false transforms=[]"),
     (
-        "consumer_mode}",
+        "consumer_mode",
         "enabled=false channels_header=centrifugo-channels idempotency_key_header=centrifugo-idempotency-key
-        delta_header=centrifugo-delta version_header=centrifugo-version version_epoch_header=centrifugo-version-epoch
-        tags_header_prefix=centrifugo-tag-",
+        delta_header=centrifugo-delta version_header=centrifugo-version
+        version_epoch_header=centrifugo-version-epoch tags_header_prefix=centrifugo-tag-",
     ),
     (
-        "consumer_mode_value}",
+        "consumer_mode_value",
         "enabled=false channels_value=centrifugo-channels idempotency_key_value=centrifugo-idempotency-key
-        delta_value=centrifugo-delta version_value=centrifugo-version version_epoch_value=centrifugo-version-epoch
-        tags_value_prefix=centrifugo-tag-",
+        delta_value=centrifugo-delta version_value=centrifugo-version
+        version_epoch_value=centrifugo-version-epoch tags_value_prefix=centrifugo-tag-",
     ),
     (
-        "consumer_mode_attribute}",
+        "consumer_mode_attribute",
         "enabled=false channels_attribute=centrifugo-channels idempotency_key_attribute=centrifugo-idempotency-key
         delta_attribute=centrifugo-delta version_attribute=centrifugo-version
         version_epoch_attribute=centrifugo-version-epoch tags_attribute_prefix=centrifugo-tag-",
     ),
     (
-        "consumer_mode_property}",
+        "consumer_mode_property",
         "enabled=false channels_property=centrifugo-channels idempotency_key_property=centrifugo-idempotency-key
         delta_property=centrifugo-delta version_property=centrifugo-version
         version_epoch_property=centrifugo-version-epoch tags_property_prefix=centrifugo-tag-",

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::keys::{CHANNEL_OPTIONS, CHANNEL_SCOPES, KEYS, SUPPORTED, Status, is_in_use};
+use super::keys::{CHANNEL_OPTIONS, CHANNEL_SCOPES, KEYS, SUPPORTED, Status, unused_part};
 use super::values::Kind;
 
 /// The whole page.
@@ -51,30 +51,22 @@ fn kind_name(kind: Kind) -> String {
     }
 }
 
-/// A line for each section of Centrifugo's file: all of it, or the keys.
+/// A line for whole sections of Centrifugo's file, and one for each section of which parts work.
 fn not_yet(page: &mut String) {
-    let mut sections: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let mut sections: BTreeMap<&str, BTreeMap<&str, bool>> = BTreeMap::new();
     for (path, key) in KEYS.iter() {
         let Status::NotYet { restricts } = key.status else { continue };
-        let Some((section, name)) = CHANNEL_SCOPES
-            .iter()
-            .find_map(|scope| Some((*scope, path.strip_prefix(scope)?.strip_prefix('.')?)))
-            .or(path.split_once('.'))
-        else {
-            sections.entry("").or_default().push(format!("`{path}`"));
-            continue;
-        };
-        let mark = if restricts { "`!" } else { "`" };
-        sections.entry(section).or_default().push(format!("{mark}{name}`"));
+        let part = unused_part(path);
+        let below = |scope: &&'static str| Some((*scope, part.strip_prefix(*scope)?.strip_prefix('.')?));
+        let (section, name) = CHANNEL_SCOPES.iter().find_map(below).or(part.split_once('.')).unwrap_or(("", part));
+        *sections.entry(section).or_default().entry(name).or_default() |= restricts;
     }
     // Both scopes have the same options; the second stands for both.
     sections.remove(CHANNEL_SCOPES[0]);
-    for (section, keys) in sections {
-        let line = match section {
-            "" => format!("- {}", keys.join(", ")),
-            section if !is_in_use(section) => format!("- `{section}`: all of it"),
-            section => format!("- `{section}`: {}", keys.join(", ")),
-        };
+    for (section, names) in sections {
+        let names = names.into_iter().map(|(name, restricts)| format!("`{}{name}`", if restricts { "!" } else { "" }));
+        let names = names.collect::<Vec<_>>().join(", ");
+        let line = if section.is_empty() { format!("- {names}") } else { format!("- `{section}`: {names}") };
         writeln!(page, "{line}").expect("a String takes everything");
     }
 }

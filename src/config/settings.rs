@@ -2,92 +2,80 @@
 
 use std::time::Duration;
 
-use super::document::{Entry, Item, Table, Value, find};
+use super::document::{Entry, Table, Value, find};
 use super::keys::{self, KEYS, Key, Status};
 use super::source::{Problems, Span};
 use super::values::{Kind, Setting, is_default};
 
-/// A key of Centrifugo that the file sets to something else than its default, and that does
-/// nothing here yet.
+/// A part of Centrifugo's file that is set to something else than its defaults, and that does
+/// nothing here yet: a key, or a table with all keys in it.
 pub struct Missing {
     pub path: String,
+    /// Of the first such key.
     pub span: Span,
     pub restricts: bool,
 }
 
 /// Checks all keys below `path` against the table: unknown ones and wrong values are problems;
-/// those that do nothing here yet are returned, each path once.
-pub fn check(table: &Table, path: &str, problems: &mut Problems<'_>) -> Vec<Missing> {
-    let mut missing: Vec<Missing> = Vec::new();
+/// those that do nothing here yet are added to `missing`, each part once.
+pub fn check(table: &Table, path: &str, problems: &mut Problems<'_>, missing: &mut Vec<Missing>) {
     for entry in table {
         let path = if path.is_empty() { entry.key.clone() } else { format!("{path}.{}", entry.key) };
-        for found in check_entry(entry, path, problems) {
-            if !missing.iter().any(|known| known.path == found.path) {
-                missing.push(found);
-            }
+        match KEYS.get(&path) {
+            Some(key) => check_value(entry, &path, key, problems, missing),
+            None => check_tables(entry, &path, problems, missing),
         }
     }
-    missing
 }
 
-fn check_entry(entry: &Entry, path: String, problems: &mut Problems<'_>) -> Vec<Missing> {
-    if let Some(key) = KEYS.get(&path) {
-        return check_value(entry, path, key, problems).into_iter().collect();
-    }
-    let (is_list, is_table) = (keys::is_list_of_tables(&path), keys::is_table(&path));
+/// Checks what is no key by itself, so it should be a table of keys or a list of such tables.
+fn check_tables(entry: &Entry, path: &str, problems: &mut Problems<'_>, missing: &mut Vec<Missing>) {
+    let (is_list, is_table) = (keys::is_list_of_tables(path), keys::is_table(path));
     match &entry.value {
-        Value::Null if is_list || is_table => Vec::new(),
-        Value::Table(table) if is_table => check(table, &path, problems),
-        Value::List(items) if is_list => check_items(entry, items, path, problems),
+        Value::Null if is_list || is_table => {}
+        Value::Table(table) if is_table => check(table, path, problems, missing),
+        Value::List(items) if is_list => {
+            for item in items {
+                match &item.value {
+                    Value::Table(table) => check(table, &format!("{path}[]"), problems, missing),
+                    value => {
+                        let message = format!("an item of {path} is {}; it should be a table", value.describe(true));
+                        problems.add(Some(item.span.clone()), message);
+                    }
+                }
+            }
+        }
         value if is_list || is_table => {
             let expected = if is_list { "a list of tables" } else { "a table" };
             let found = value.describe(true);
             problems.add(Some(entry.span.clone()), format!("{path} is {found}; it should be {expected}"));
-            Vec::new()
         }
         _ => {
-            let message = match keys::find_nearest(&path) {
+            let message = match keys::find_nearest(path) {
                 Some(nearest) => format!("unknown key {path}; did you mean {nearest}?"),
                 None => format!("unknown key {path}"),
             };
             problems.add(Some(entry.key_span.clone()), message);
-            Vec::new()
         }
     }
 }
 
-/// A list that does nothing here as a whole is missing as a whole; its items are checked anyway.
-fn check_items(entry: &Entry, items: &[Item], path: String, problems: &mut Problems<'_>) -> Vec<Missing> {
-    let item_path = format!("{path}[]");
-    let mut missing = Vec::new();
-    for item in items {
-        match &item.value {
-            Value::Table(table) => missing.extend(check(table, &item_path, problems)),
-            value => {
-                let message = format!("an item of {path} is {}; it should be a table", value.describe(true));
-                problems.add(Some(item.span.clone()), message);
-            }
-        }
-    }
-    if !items.is_empty() && !keys::is_in_use(&item_path) {
-        return vec![Missing { path, span: entry.key_span.clone(), restricts: false }];
-    }
-    missing
-}
-
-fn check_value(entry: &Entry, path: String, key: &Key, problems: &mut Problems<'_>) -> Option<Missing> {
+fn check_value(entry: &Entry, path: &str, key: &Key, problems: &mut Problems<'_>, missing: &mut Vec<Missing>) {
     match key.status {
         Status::Supported(kind) => {
             if entry.value != Value::Null && kind.read(&entry.value).is_none() {
                 let found = entry.value.describe(matches!(kind, Kind::Secret));
                 problems.add(Some(entry.span.clone()), format!("{path} is {found}; it should be {}", kind.describe()));
             }
-            None
         }
-        Status::Needless => None,
+        Status::Needless => {}
+        Status::NotYet { .. } if is_default(&entry.value, key.default) => {}
         Status::NotYet { restricts } => {
-            let is_default = is_default(&entry.value, key.default);
-            (!is_default).then(|| Missing { path, span: entry.key_span.clone(), restricts })
+            let path = keys::unused_part(path);
+            match missing.iter_mut().find(|known| known.path == path) {
+                Some(known) => known.restricts |= restricts,
+                None => missing.push(Missing { path: path.into(), span: entry.key_span.clone(), restricts }),
+            }
         }
     }
 }
@@ -175,13 +163,8 @@ impl<'a> Scope<'a> {
         let Some(Key { default, status: Status::Supported(kind) }) = KEYS.get(&path) else {
             panic!("{path} is read, so it is a supported key");
         };
-        let default = match *default {
-            "[]" => Value::List(Vec::new()),
-            "\"\"" => Value::Text(String::new()),
-            text => Value::Text(text.into()),
-        };
         let set = self.find(name).and_then(|entry| kind.read(&entry.value));
-        set.or_else(|| kind.read(&default)).expect("the table's defaults are of their kinds")
+        set.or_else(|| kind.read(&Value::of_default(default))).expect("the table's defaults are of their kinds")
     }
 
     fn find(&self, path: &str) -> Option<&'a Entry> {

@@ -67,7 +67,7 @@ impl Source {
 
 fn may_hold_a_secret(line: &str) -> bool {
     let line = line.to_ascii_lowercase();
-    ["key", "secret", "password", "token", "dsn", "credential", "://"].iter().any(|word| line.contains(word))
+    ["key", "secret", "pass", "token", "dsn", "credential", "://"].iter().any(|word| line.contains(word))
 }
 
 /// Longer lines would wrap in a terminal, and carets then point at nothing.
@@ -178,5 +178,49 @@ pub struct Warning(pub String);
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(text: &str) -> Source {
+        Source { name: "a.toml".into(), text: text.into(), format: Format::Toml }
+    }
+
+    fn check_excerpt(text: &str, marked: &str, expected: &str) {
+        let start = text.find(marked).expect("the marked part is in the text");
+        assert_eq!(source(text).excerpt(&(start..start + marked.len())), expected, "{text}");
+    }
+
+    #[test]
+    fn columns_are_counted_in_characters() {
+        let text = "a\nåß = 1\r\n";
+        assert_eq!(source(text).place(0), (1, 1));
+        assert_eq!(source(text).place(text.find('1').expect("it is there")), (2, 6));
+        assert_eq!(source(text).place(3), (2, 1), "inside of a character");
+        assert_eq!(source(text).place(99), (3, 1), "behind the end");
+        check_excerpt(text, "ß = 1", "\n  |\n2 | åß = 1\n  |  ^^^^^");
+    }
+
+    #[test]
+    fn what_spans_lines_is_marked_in_its_first() {
+        check_excerpt("a = [1,\n2]", "[1,\n2]", "\n  |\n1 | a = [1,\n  |     ^^^");
+    }
+
+    #[test]
+    fn long_lines_and_secrets_are_not_shown() {
+        check_excerpt(&format!("a = \"{}\"", "x".repeat(120)), "a", "");
+        check_excerpt("Password = 1", "1", "");
+        check_excerpt("dns = \"postgres://user:word@host\"", "dns", "");
+    }
+
+    #[test]
+    fn formats_go_by_the_end_of_the_name() {
+        assert_eq!(Format::of("/etc/fanfare.d/hub.toml"), Some(Format::Toml));
+        assert_eq!(Format::of("config.json"), Some(Format::Json));
+        assert_eq!(Format::of("toml"), None);
+        assert_eq!(Format::of("config.yaml"), None);
     }
 }
