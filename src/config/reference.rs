@@ -86,8 +86,8 @@ in dev mode, as if it were given [`src/config/dev.toml`](../src/config/dev.toml)
 - Durations have units: `\"25s\"`, `\"1m30s\"`, `\"720h\"`, `\"300ms\"`.
 - `client.insecure`, `http_api.insecure` and dev mode are refused at addresses that other machines can
   reach, unless `--allow-insecure` is given.
-- `/livez` and `/readyz` are always served. With `http_server.internal_port`, they, the API, metrics,
-  health and the page are served at that port only.
+- `/livez` and `/readyz` are always served. With `http_server.internal_port`, the API, metrics, health
+  and the page are served at that port only; `http_api.external` brings the API back.
 
 In TOML a key such as `client.ping_interval` stands in its table:
 
