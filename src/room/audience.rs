@@ -65,7 +65,7 @@ struct Walk {
 #[derive(Clone, Debug)]
 struct Joined {
     frames: Bytes,
-    publications: u32,
+    counts: Counts,
     is_inappropriate: bool,
 }
 
@@ -91,11 +91,19 @@ impl Slice {
 /// What a walk asks its shard to do.
 pub enum Step<'a> {
     /// Put `frames` into the outbox of the connection at `slot`.
-    Give { slot: u32, frames: &'a Bytes, publications: u32 },
+    Give { slot: u32, frames: &'a Bytes, counts: Counts },
     /// The connection at `slot` can't be told in its encoding.
     Inappropriate { slot: u32 },
     /// The member of the connection at `slot` has another index.
     Moved { slot: u32, from: MemberIndex, to: MemberIndex },
+}
+
+/// What a piece of joined frames holds, for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub publications: u32,
+    pub joins: u32,
+    pub leaves: u32,
 }
 
 /// Too much is pending: the delivery was not taken.
@@ -253,13 +261,13 @@ fn give(member: Member, joined: &Joined, slice: &mut Slice, take: &mut impl FnMu
         take(Step::Inappropriate { slot: member.slot });
     } else if !joined.frames.is_empty() {
         slice.spend(joined.frames.len());
-        take(Step::Give { slot: member.slot, frames: &joined.frames, publications: joined.publications });
+        take(Step::Give { slot: member.slot, frames: &joined.frames, counts: joined.counts });
     }
 }
 
 /// The frames of `batch` that a member reads, as one piece; shared, not copied, when it is one frame.
 fn join(batch: &[Arc<Delivery>], encoding: Encoding, wants_joins: bool) -> Joined {
-    let mut joined = Joined { frames: Bytes::new(), publications: 0, is_inappropriate: false };
+    let mut joined = Joined { frames: Bytes::new(), counts: Counts::default(), is_inappropriate: false };
     let mut several = BytesMut::new();
     for delivery in batch {
         let is_publication = matches!(delivery.kind, DeliveryKind::Publication(_));
@@ -278,7 +286,11 @@ fn join(batch: &[Arc<Delivery>], encoding: Encoding, wants_joins: bool) -> Joine
             // Encoded before the first reader of this encoding subscribed, so for none of them.
             Variant::NotNeeded => continue,
         }
-        joined.publications += u32::from(is_publication);
+        match delivery.kind {
+            DeliveryKind::Publication(_) => joined.counts.publications += 1,
+            DeliveryKind::Join => joined.counts.joins += 1,
+            DeliveryKind::Leave => joined.counts.leaves += 1,
+        }
     }
     if !several.is_empty() {
         joined.frames = several.freeze();

@@ -128,8 +128,8 @@ fn joins_are_given_to_those_who_want_them() {
     audience.push(delivery("p")).expect("room");
     let mut given = Given::new();
     audience.walk(&mut slice(100), |step| {
-        if let Step::Give { slot, frames, publications } = step {
-            assert_eq!(publications, 1);
+        if let Step::Give { slot, frames, counts } = step {
+            assert_eq!(counts.publications, 1);
             given.insert(slot, String::from_utf8_lossy(frames).into_owned());
         }
     });

@@ -3,6 +3,8 @@
 //! A connection that is closed stops taking part at once, its subscriptions are taken down in slices
 //! (`leaving`), and its slot is free when that is done and io has dropped the socket.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::connection::{Clock, Phase, Subscription};
@@ -19,6 +21,8 @@ impl Shard {
         self.metrics.add(Counter::Bugs, 1);
         if self.connections.find(id).is_some() {
             self.disconnect(id.slot, DisconnectCode::ServerError);
+            // Where its next frame begins is not known any more.
+            self.end(id.slot);
         }
     }
 
@@ -52,8 +56,8 @@ impl Shard {
     pub(super) fn violated(&mut self, slot: u32, violation: ws::PeerViolated) {
         self.flush_replies();
         if !self.connections.at(slot).is_some_and(|connection| connection.is_open()) {
-            // It was being closed anyway, and can't be read any more.
-            return self.finish(slot);
+            // It was being closed anyway; it can't be read any more, so its answer is not awaited.
+            return self.end(slot);
         }
         self.metrics.count_disconnect(violation.close_code);
         self.close_with(slot, ws::close_frame(violation.close_code, violation.what), Phase::Ending);
@@ -65,15 +69,20 @@ impl Shard {
         self.flush_replies();
         let Some(connection) = self.connections.at(slot) else { return };
         if connection.phase == Phase::Closing {
-            connection.phase = Phase::Ending;
-            if connection.outbox.is_empty() {
-                self.finish(slot);
-            }
-            return;
+            return self.end(slot);
         }
         self.metrics.count_disconnect(DisconnectCode::ConnectionClosed.code());
         self.close_with(slot, ws::close_answer(close), Phase::Ending);
         self.set_clock(slot, Clock::Drop, self.time.now() + self.options.write_timeout);
+    }
+
+    /// What waits for the connection at `slot` is the last it is sent; nothing is read any more.
+    fn end(&mut self, slot: u32) {
+        let Some(connection) = self.connections.at(slot) else { return };
+        connection.phase = Phase::Ending;
+        if connection.outbox.is_empty() {
+            self.finish(slot);
+        }
     }
 
     /// Nothing more can be said to the connection at `slot`: io drops its socket.
@@ -89,7 +98,6 @@ impl Shard {
         connection.outbox = Default::default();
         self.finished.push_back(id);
         self.leave_all(slot);
-        self.free_if_gone(slot);
     }
 
     /// Takes down subscriptions of closed connections, a turn's share; returns whether more are left.
@@ -117,6 +125,7 @@ impl Shard {
     fn close_with(&mut self, slot: u32, close: Bytes, phase: Phase) {
         let Some(connection) = self.connections.at(slot) else { return };
         connection.phase = phase;
+        connection.expires = Duration::MAX;
         self.outbox_bytes += close.len();
         connection.outbox.push_last(close);
         self.mark_dirty(slot);
@@ -136,8 +145,9 @@ impl Shard {
         }
     }
 
-    fn free_if_gone(&mut self, slot: u32) {
-        if self.connections.at(slot).is_some_and(|connection| connection.is_finished && !connection.is_leaving) {
+    /// Frees the slot when io has let go of it and no subscription names it.
+    pub(super) fn free_if_gone(&mut self, slot: u32) {
+        if self.connections.at(slot).is_some_and(|connection| connection.is_released && !connection.is_leaving) {
             self.connections.remove(slot);
             self.metrics.set(Gauge::Connections, self.connections.len() as u64);
         }

@@ -23,6 +23,8 @@ pub struct Connection {
     pub is_leaving: bool,
     /// The socket is gone, or io was told to drop it.
     pub is_finished: bool,
+    /// io has dropped the socket.
+    pub is_released: bool,
     pub reader: ws::Reader,
     pub outbox: Outbox,
     /// Who it is, once connected.
@@ -83,6 +85,8 @@ pub struct Waiting {
     pub commands: VecDeque<Command>,
     /// Close when what is under way is decided.
     pub then_close: Option<DisconnectCode>,
+    /// Commands are being started in order; what is decided meanwhile only makes room for the next.
+    pub is_starting: bool,
     /// Since when the connection is not read.
     pub unread_since: Option<Duration>,
 }
@@ -127,6 +131,7 @@ impl Connection {
             is_dirty: false,
             is_leaving: false,
             is_finished: false,
+            is_released: false,
             reader: ws::Reader::new(),
             outbox: Outbox::default(),
             client: None,

@@ -140,18 +140,20 @@ impl Shard {
 
     fn walk_audience(&mut self, slot: u32, slice: &mut Slice) {
         let Some(channel) = self.channels.at(slot) else { return };
-        let mut publications_sent = 0;
+        let (mut publications, mut joins, mut leaves) = (0, 0, 0);
         let (connections, dirty, doomed) = (&mut self.connections, &mut self.dirty, &mut self.doomed);
         let (outbox_bytes, outbox_bytes_max) = (&mut self.outbox_bytes, self.options.outbox_bytes_max);
         channel.audience.walk(slice, |step| match step {
-            Step::Give { slot, frames, publications } => {
+            Step::Give { slot, frames, counts } => {
                 let Some(connection) = connections.at(slot).filter(|connection| connection.is_open()) else { return };
                 if connection.outbox.push(frames.clone(), outbox_bytes_max).is_err() {
                     doomed.push((slot, DisconnectCode::Slow));
                     return;
                 }
                 *outbox_bytes += frames.len();
-                publications_sent += u64::from(publications);
+                publications += u64::from(counts.publications);
+                joins += u64::from(counts.joins);
+                leaves += u64::from(counts.leaves);
                 if !connection.is_dirty {
                     connection.is_dirty = true;
                     dirty.push_back(slot);
@@ -169,7 +171,9 @@ impl Shard {
         if channel.is_walking {
             self.walking.push_back(slot);
         }
-        self.metrics.add(Counter::PublicationsSent, publications_sent);
+        self.metrics.add(Counter::PublicationsSent, publications);
+        self.metrics.add(Counter::JoinsSent, joins);
+        self.metrics.add(Counter::LeavesSent, leaves);
     }
 
     fn close_doomed(&mut self) {

@@ -223,7 +223,12 @@ impl Shard {
 
     /// The next connection whose socket io must shut down and forget. The id is dead after this.
     pub fn next_finished(&mut self) -> Option<ConnectionId> {
-        self.finished.pop_front()
+        let id = self.finished.pop_front()?;
+        if let Some(connection) = self.connections.find_mut(id) {
+            connection.is_released = true;
+            self.free_if_gone(id.slot);
+        }
+        Some(id)
     }
 
     /// Whether the connection may be read. When it becomes readable again it is given by

@@ -103,7 +103,7 @@ impl Shard {
     }
 
     /// Answers the connect command with an error, after which the connection is of no use.
-    fn refuse(&mut self, id: ConnectionId, command: u32, error: ErrorCode) {
+    pub(super) fn refuse(&mut self, id: ConnectionId, command: u32, error: ErrorCode) {
         self.reply(id.slot, command, Err(error));
         self.flush_replies();
         let patience = crate::limits::CLOSE_HANDSHAKE_TIMEOUT;

@@ -10,7 +10,7 @@ mod query;
 mod subscribe;
 
 use super::Shard;
-use super::connection::{On, Phase, Waiting};
+use super::connection::{On, Phase, TokenPurpose, Waiting};
 use super::events::{HomeAnswer, Reached};
 use crate::access::Asker;
 use crate::limits;
@@ -84,7 +84,10 @@ impl Shard {
         let On::Token { id, purpose } = waiting.on else { return };
         match done.outcome {
             WorkOutcome::TokenVerified(verified) => self.token_verified(done.connection, id, purpose, verified),
-            WorkOutcome::Panicked => self.reply(done.connection.slot, id, Err(ErrorCode::Internal)),
+            WorkOutcome::Panicked => match purpose {
+                TokenPurpose::Connect => self.refuse(done.connection, id, ErrorCode::Internal),
+                TokenPurpose::Refresh => self.reply(done.connection.slot, id, Err(ErrorCode::Internal)),
+            },
         }
         self.decided(done.connection);
         self.flush_replies();
@@ -98,6 +101,10 @@ impl Shard {
             On::Publishes { count, .. } if *count > 1 => *count -= 1,
             on => *on = On::Nothing,
         }
+        if std::mem::replace(&mut waiting.is_starting, true) {
+            // Decided within the loop below, which goes on: the stack does not grow with the queue.
+            return;
+        }
         // Each command that starts may be decided at once, or be waited for.
         while let Some(connection) = self.connections.find_mut(id)
             && connection.is_open()
@@ -105,6 +112,9 @@ impl Shard {
             && let Some(next) = waiting.next_to_start()
         {
             self.start(id, next);
+        }
+        if let Some(waiting) = self.connections.find_mut(id).and_then(|connection| connection.waiting.as_mut()) {
+            waiting.is_starting = false;
         }
         self.read_again(id);
     }
