@@ -102,6 +102,9 @@ pub const BROADCAST_PARALLEL_MAX: usize = 1024;
 /// Requests that the control plane handles at a time; further ones wait in their sockets.
 pub const CONTROL_REQUESTS_MAX: usize = 1024;
 
+/// Until the internal port tries to accept again after it could not.
+pub const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
 /// Age of a shard's last turn above which the node is not alive. Chosen: fifty times what one
 /// connection may cost another (design: 100 ms), and shorter than a client's ping interval.
 pub const HEARTBEAT_AGE_MAX: Duration = Duration::from_secs(5);

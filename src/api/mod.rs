@@ -1,1 +1,68 @@
-//! (being built)
+//! The control plane's HTTP: server API, health, metrics.
+//!
+//! - `request`: one API request from its head to its answer. `auth`: who may ask.
+//! - `publish`, `presence`, `history`, `info`: the methods, with their wire types.
+//! - `operation`: `/metrics`, `/livez`, `/readyz`, `/health`.
+//! - `server`: runs a router for an own listener, and for requests that the shards pass on.
+//!
+//! Invariants: wire types live here and nowhere deeper; a request is refused before its body is
+//! read, and its body before it is buffered past its bound; every question to a channel goes
+//! through `handle`. Must never touch the inside of shard and engine. Read `request.rs` first.
+
+mod auth;
+mod history;
+mod info;
+mod operation;
+mod presence;
+mod publish;
+mod reply;
+mod request;
+mod server;
+
+#[cfg(test)]
+mod fixture;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::any;
+
+pub use auth::Admission;
+pub use operation::{Operation, router as operation_router};
+pub use server::{Forwarded, serve_forwarded, serve_listener};
+
+use crate::handle::Handle;
+use crate::telemetry::NodeMetrics;
+
+/// What operators decide about the server API.
+#[derive(Debug)]
+pub struct Options {
+    pub admission: Admission,
+    /// What stands before `/publish`: begins with `/` and does not end with one.
+    pub prefix: String,
+    pub channel_bytes_max: usize,
+    /// Data of one publication. A larger one would fill every subscriber's outbox at once.
+    pub publication_bytes_max: usize,
+}
+
+/// How a node names itself to operators.
+#[derive(Clone, Debug)]
+pub struct NodeName {
+    /// Another one for each process.
+    pub uid: String,
+    pub name: String,
+}
+
+/// What the methods of the API work with.
+pub struct Api {
+    pub options: Options,
+    pub handle: Handle,
+    pub metrics: Arc<NodeMetrics>,
+    pub node: NodeName,
+}
+
+/// The server API under its prefix.
+pub fn router(api: Arc<Api>) -> Router {
+    let path = format!("{}/{{method}}", api.options.prefix.trim_end_matches('/'));
+    Router::new().route(&path, any(request::answer)).with_state(api)
+}

@@ -1,0 +1,91 @@
+//! The API in front of two homes that a test plays.
+
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use axum::response::Response;
+use http_body_util::BodyExt;
+use tower::ServiceExt;
+
+use super::{Admission, Api, NodeName, Options};
+use crate::handle::Handle;
+use crate::model::{ChannelName, Epoch, ErrorCode, Homes, Position};
+use crate::shard::{Answer, Question, TrayMessage};
+use crate::telemetry::NodeMetrics;
+
+pub const KEY: &str = "the-key";
+
+pub struct Fixture {
+    router: Router,
+    pub metrics: Arc<NodeMetrics>,
+    asked: Arc<Mutex<Vec<Question>>>,
+}
+
+impl Fixture {
+    /// Homes that nobody should ask.
+    pub fn new() -> Fixture {
+        Fixture::answering(|_| Err(ErrorCode::Internal))
+    }
+
+    /// Homes that answer at once, by `answer`.
+    pub fn answering(answer: impl Fn(&Question) -> Answer + Send + Sync + 'static) -> Fixture {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&asked);
+        let post = move |_, message| {
+            let TrayMessage::Ask { question, answerer } = message else { panic!("the API only asks") };
+            (answerer.0)(answer(&question));
+            kept.lock().expect("no test panics while it holds this").push(question);
+            Ok(())
+        };
+        let metrics = Arc::new(NodeMetrics::new(2, 1, Instant::now()));
+        let options = Options {
+            admission: Admission::Key(KEY.into()),
+            prefix: "/api".to_owned(),
+            channel_bytes_max: 255,
+            publication_bytes_max: 1000,
+        };
+        let api = Api {
+            options,
+            handle: Handle::new(Homes::new(2, 1), Arc::new(post)),
+            metrics: Arc::clone(&metrics),
+            node: NodeName { uid: "uid".to_owned(), name: "node-1".to_owned() },
+        };
+        Fixture { router: super::router(Arc::new(api)), metrics, asked }
+    }
+
+    pub async fn respond(&self, verb: &str, path: &str, key: &str, body: String) -> Response {
+        let request = Request::builder().method(verb).uri(path).header("x-api-key", key);
+        let request = request.body(Body::from(body)).expect("a request");
+        self.router.clone().oneshot(request).await.expect("the router answers everything")
+    }
+
+    /// The status and the text of the answer.
+    pub async fn send(&self, verb: &str, path: &str, key: &str, body: String) -> (u16, String) {
+        let response = self.respond(verb, path, key, body).await;
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.expect("a whole body").to_bytes();
+        (status, String::from_utf8(body.to_vec()).expect("an answer is text"))
+    }
+
+    /// What the homes were asked.
+    pub fn asked(&self) -> Vec<Question> {
+        self.asked.lock().expect("no test panics while it holds this").clone()
+    }
+}
+
+/// Calls `method` with `body` and compares the answer.
+pub async fn check(fixture: &Fixture, method: &str, body: &str, expected: &str) {
+    let (status, text) = fixture.send("POST", &format!("/api/{method}"), KEY, body.to_owned()).await;
+    assert_eq!((status, text.as_str()), (200, expected), "{method} {body}");
+}
+
+pub fn channel(name: &str) -> ChannelName {
+    ChannelName::parse(name, 255).expect("a short name")
+}
+
+pub fn position(offset: u64) -> Position {
+    Position { epoch: Epoch::from_random(0), offset }
+}

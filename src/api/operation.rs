@@ -1,0 +1,151 @@
+//! What operators and orchestrators look at: `/metrics`, `/livez`, `/readyz`, `/health`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{RawQuery, State};
+use axum::http::StatusCode;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::Serialize;
+
+use crate::limits::HEARTBEAT_AGE_MAX;
+use crate::telemetry::{CONTENT_TYPE as METRICS_CONTENT_TYPE, NodeMetrics, Scrape};
+
+/// What is served, and where.
+pub struct Operation {
+    pub metrics: Arc<NodeMetrics>,
+    /// `None`: switched off.
+    pub metrics_path: Option<String>,
+    /// Centrifugo's health check, which only says that somebody answers. `None`: switched off.
+    pub health_path: Option<String>,
+}
+
+/// `/livez` and `/readyz` are always there.
+pub fn router(operation: Operation) -> Router {
+    let Operation { metrics, metrics_path, health_path } = operation;
+    let mut router =
+        Router::new().route("/livez", get(livez)).route("/readyz", get(readyz)).with_state(Arc::clone(&metrics));
+    if let Some(path) = metrics_path {
+        router = router.route(&path, get(scrape).with_state(Scrape::new(metrics)));
+    }
+    if let Some(path) = health_path {
+        router = router.route(&path, get(health));
+    }
+    router
+}
+
+async fn scrape(State(scrape): State<Scrape>) -> Response {
+    ([(CONTENT_TYPE, METRICS_CONTENT_TYPE)], scrape.write()).into_response()
+}
+
+async fn health() -> Json<serde_json::Value> {
+    Json(serde_json::json!({}))
+}
+
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
+    /// Only when asked for by `?verbose`, and when something is wrong.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    shards: Vec<ShardHealth>,
+}
+
+#[derive(Serialize)]
+struct ShardHealth {
+    shard: usize,
+    is_alive: bool,
+    heartbeat_age_ms: u64,
+}
+
+/// Whether every shard took a turn lately. An orchestrator restarts the process when not.
+async fn livez(State(metrics): State<Arc<NodeMetrics>>, RawQuery(query): RawQuery) -> Response {
+    let shards: Vec<_> =
+        metrics.heartbeat_ages().enumerate().map(|(shard, age)| ShardHealth::new(shard, age)).collect();
+    let is_alive = shards.iter().all(|shard| shard.is_alive);
+    let is_verbose = !is_alive || query.as_deref().is_some_and(|query| query.starts_with("verbose"));
+    answer(is_alive, "a shard stands still", if is_verbose { shards } else { Vec::new() })
+}
+
+/// Whether new clients are welcome. A balancer sends them elsewhere when not.
+async fn readyz(State(metrics): State<Arc<NodeMetrics>>) -> Response {
+    answer(!metrics.is_draining(), "draining", Vec::new())
+}
+
+fn answer(is_well: bool, trouble: &'static str, shards: Vec<ShardHealth>) -> Response {
+    let (code, status) = if is_well { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, trouble) };
+    (code, [(CACHE_CONTROL, "no-store")], Json(Health { status, shards })).into_response()
+}
+
+impl ShardHealth {
+    fn new(shard: usize, age: Duration) -> ShardHealth {
+        let heartbeat_age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        ShardHealth { shard, is_alive: age <= HEARTBEAT_AGE_MAX, heartbeat_age_ms }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use axum::body::Body;
+    use axum::http::Request;
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::telemetry::Gauge;
+
+    /// A node of two shards that is up for a minute; both had a turn this moment.
+    fn node() -> Arc<NodeMetrics> {
+        let started = Instant::now().checked_sub(Duration::from_secs(60)).expect("the machine is up for a minute");
+        let metrics = NodeMetrics::new(2, 1, started);
+        metrics.shards.iter().for_each(|shard| shard.set(Gauge::HeartbeatMs, 60_000));
+        Arc::new(metrics)
+    }
+
+    async fn fetch(metrics: &Arc<NodeMetrics>, path: &str) -> (u16, String) {
+        let router = router(Operation {
+            metrics: Arc::clone(metrics),
+            metrics_path: Some("/metrics".to_owned()),
+            health_path: Some("/health".to_owned()),
+        });
+        let request = Request::get(path).body(Body::empty()).expect("a request");
+        let response = router.oneshot(request).await.expect("the router answers everything");
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.expect("a whole body").to_bytes();
+        (status, String::from_utf8(body.to_vec()).expect("an answer is text"))
+    }
+
+    #[tokio::test]
+    async fn a_node_lives_while_all_its_shards_take_turns() {
+        let metrics = node();
+        assert_eq!(fetch(&metrics, "/livez").await, (200, r#"{"status":"ok"}"#.to_owned()));
+        let (status, text) = fetch(&metrics, "/livez?verbose").await;
+        assert!(status == 200 && text.contains(r#""shard":1,"is_alive":true"#), "{text}");
+
+        metrics.shards[1].set(Gauge::HeartbeatMs, 54_000);
+        let (status, text) = fetch(&metrics, "/livez").await;
+        assert_eq!(status, 503);
+        assert!(text.contains(r#"{"shard":1,"is_alive":false,"heartbeat_age_ms":6"#), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_draining_node_is_alive_and_not_ready() {
+        let metrics = node();
+        assert_eq!(fetch(&metrics, "/readyz").await.0, 200);
+        metrics.set_draining();
+        assert_eq!(fetch(&metrics, "/readyz").await, (503, r#"{"status":"draining"}"#.to_owned()));
+        assert_eq!(fetch(&metrics, "/livez").await.0, 200);
+        assert_eq!(fetch(&metrics, "/health").await, (200, "{}".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn metrics_are_text() {
+        let (status, text) = fetch(&node(), "/metrics").await;
+        assert_eq!(status, 200);
+        assert!(text.contains("\nfanfare_connections{shard=\"1\"} 0\n"), "{text}");
+    }
+}

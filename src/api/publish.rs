@@ -1,0 +1,214 @@
+//! Methods `publish` and `broadcast`.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
+
+use super::Api;
+use super::reply::Reply;
+use super::request::{Failure, null_as_default, parse, parse_channel};
+use crate::handle::ServerPublication;
+use crate::limits::BROADCAST_PARALLEL_MAX;
+use crate::model::{ErrorCode, Position, Tags};
+
+/// What both methods read: `publish` takes `channel`, `broadcast` takes `channels`.
+#[derive(Deserialize)]
+struct PublishRequest<'a> {
+    #[serde(default, deserialize_with = "null_as_default")]
+    channel: String,
+    #[serde(default, deserialize_with = "null_as_default")]
+    channels: Vec<String>,
+    /// Any JSON value, passed on as it was written; `null` is one too.
+    #[serde(default, borrow, deserialize_with = "some_raw")]
+    data: Option<&'a RawValue>,
+    /// Bytes instead of JSON.
+    #[serde(default, deserialize_with = "null_as_default")]
+    b64data: String,
+    #[serde(default, deserialize_with = "null_as_default")]
+    skip_history: bool,
+    #[serde(default, deserialize_with = "null_as_default")]
+    tags: Tags,
+    #[serde(default, deserialize_with = "null_as_default")]
+    idempotency_key: String,
+    #[serde(default, deserialize_with = "null_as_default")]
+    version: u64,
+}
+
+/// Where a publication stands; empty for channels without history.
+#[derive(Serialize)]
+pub struct PublishResult {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epoch: Option<String>,
+}
+
+#[derive(Serialize)]
+pub struct BroadcastResult {
+    /// One for each channel, in the order of the request.
+    responses: Vec<Reply<PublishResult>>,
+}
+
+pub async fn publish(api: &Api, body: &[u8]) -> Result<PublishResult, Failure> {
+    let request: PublishRequest<'_> = parse(body)?;
+    let content = Content::check(api, &request)?;
+    Ok(publish_to(api, &request.channel, &content).await?.into())
+}
+
+/// The channels are independent: one that fails says so in its place.
+pub async fn broadcast(api: &Api, body: &[u8]) -> Result<BroadcastResult, Failure> {
+    let request: PublishRequest<'_> = parse(body)?;
+    if request.channels.is_empty() {
+        return Err(ErrorCode::BadRequest.into());
+    }
+    let content = Content::check(api, &request)?;
+    let mut responses = Vec::with_capacity(request.channels.len());
+    for channels in request.channels.chunks(BROADCAST_PARALLEL_MAX) {
+        let waiting: Vec<_> = channels.iter().map(|channel| publish_to(api, channel, &content)).collect();
+        for answer in waiting {
+            responses.push(Reply::from(answer.await.map(PublishResult::from)));
+        }
+    }
+    Ok(BroadcastResult { responses })
+}
+
+/// What is published, checked once for all channels.
+struct Content {
+    data: Bytes,
+    tags: Option<Box<Tags>>,
+    skip_history: bool,
+}
+
+impl Content {
+    /// Errors: no data, or too much of it, is a bad request. What would change the outcome and is
+    /// not there (idempotency keys, versions) is refused rather than ignored; `delta` only asks
+    /// for fewer bytes.
+    fn check(api: &Api, request: &PublishRequest<'_>) -> Result<Content, ErrorCode> {
+        if !request.idempotency_key.is_empty() || request.version != 0 {
+            return Err(ErrorCode::NotAvailable);
+        }
+        let data = match request.data {
+            Some(data) => Bytes::copy_from_slice(data.get().as_bytes()),
+            None => STANDARD.decode(&request.b64data).map_err(|_| ErrorCode::BadRequest)?.into(),
+        };
+        if data.is_empty() || data.len() > api.options.publication_bytes_max {
+            return Err(ErrorCode::BadRequest);
+        }
+        let tags = (!request.tags.is_empty()).then(|| Box::new(request.tags.clone()));
+        Ok(Content { data, tags, skip_history: request.skip_history })
+    }
+}
+
+/// The publication leaves at the call; the future waits for the home's answer.
+fn publish_to(
+    api: &Api,
+    channel: &str,
+    content: &Content,
+) -> impl Future<Output = Result<Option<Position>, ErrorCode>> + use<> {
+    let answer = parse_channel(api, channel).map(|channel| {
+        let (data, tags) = (content.data.clone(), content.tags.clone());
+        api.handle.publish(ServerPublication { channel, data, tags, skip_history: content.skip_history })
+    });
+    async { answer?.await }
+}
+
+impl From<Option<Position>> for PublishResult {
+    fn from(position: Option<Position>) -> PublishResult {
+        PublishResult {
+            offset: position.map(|position| position.offset),
+            epoch: position.map(|position| position.epoch.as_str().to_owned()),
+        }
+    }
+}
+
+/// Unlike an `Option`, this takes `null` for a value.
+fn some_raw<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::api::fixture::{Fixture, channel, check, position};
+    use crate::handle::ServerPublication;
+    use crate::model::{ErrorCode, Tags};
+    use crate::shard::{Answered, Question};
+
+    fn publication(name: &str, data: &'static str) -> ServerPublication {
+        ServerPublication { channel: channel(name), data: data.into(), tags: None, skip_history: false }
+    }
+
+    #[tokio::test]
+    async fn data_is_published_as_it_was_written() {
+        let cases = [
+            (r#"{"channel": "a", "data": { "b" :1.50}}"#, publication("a", r#"{ "b" :1.50}"#)),
+            ("{\"channel\": \"a\",\n \"data\": {\n  \"b\": 1\n }\n}", publication("a", "{\n  \"b\": 1\n }")),
+            (r#"{"channel": "\u00e4", "data": null, "tags": null}"#, publication("ä", "null")),
+            (r#"{"channel": "a", "b64data": "AP8="}"#, {
+                let mut bytes = publication("a", "");
+                bytes.data = vec![0, 255].into();
+                bytes
+            }),
+            (r#"{"channel": "a", "data": "x", "skip_history": true, "tags": {"k": "v"}, "delta": true}"#, {
+                let mut all = publication("a", "\"x\"");
+                all.skip_history = true;
+                all.tags = Some(Box::new(Tags::from([("k".to_owned(), "v".to_owned())])));
+                all
+            }),
+        ];
+        for (body, expected) in cases {
+            let fixture = Fixture::answering(|_| Ok(Answered::Published(Some(position(7)))));
+            check(&fixture, "publish", body, r#"{"result":{"offset":7,"epoch":"aaaaaaaa"}}"#).await;
+            assert_eq!(fixture.asked(), [Question::Publish(expected)]);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_channel_without_history_gives_no_position() {
+        let fixture = Fixture::answering(|_| Ok(Answered::Published(None)));
+        check(&fixture, "publish", r#"{"channel": "a", "data": 1}"#, r#"{"result":{}}"#).await;
+    }
+
+    #[tokio::test]
+    async fn what_lacks_or_is_not_there_is_refused_before_the_home_is_asked() {
+        const BAD: &str = r#"{"error":{"code":107,"message":"bad request"}}"#;
+        const NOT_AVAILABLE: &str = r#"{"error":{"code":108,"message":"not available"}}"#;
+        let fixture = Fixture::new();
+        check(&fixture, "publish", r#"{"data": 1}"#, BAD).await;
+        check(&fixture, "publish", r#"{"channel": "a"}"#, BAD).await;
+        check(&fixture, "publish", r#"{"channel": "a", "b64data": "?"}"#, BAD).await;
+        check(&fixture, "publish", &format!(r#"{{"channel": "{}", "data": 1}}"#, "a".repeat(256)), BAD).await;
+        check(&fixture, "publish", &format!(r#"{{"channel": "a", "data": "{}"}}"#, "x".repeat(1000)), BAD).await;
+        check(&fixture, "publish", r#"{"channel": "a", "data": 1, "idempotency_key": "k"}"#, NOT_AVAILABLE).await;
+        check(&fixture, "publish", r#"{"channel": "a", "data": 1, "version": 2}"#, NOT_AVAILABLE).await;
+        check(&fixture, "broadcast", r#"{"data": 1}"#, BAD).await;
+        check(&fixture, "broadcast", r#"{"channels": ["a"]}"#, BAD).await;
+        assert_eq!(fixture.asked(), []);
+    }
+
+    #[tokio::test]
+    async fn a_home_without_the_namespace_says_so() {
+        let fixture = Fixture::answering(|_| Err(ErrorCode::UnknownChannel));
+        let expected = r#"{"error":{"code":102,"message":"unknown channel"}}"#;
+        check(&fixture, "publish", r#"{"channel": "no:a", "data": 1}"#, expected).await;
+    }
+
+    #[tokio::test]
+    async fn a_broadcast_answers_for_each_channel_in_order() {
+        let fixture = Fixture::answering(|question| match question {
+            Question::Publish(publication) if publication.channel.as_str() == "no:b" => Err(ErrorCode::UnknownChannel),
+            _ => Ok(Answered::Published(Some(position(1)))),
+        });
+        let body = r#"{"channels": ["a", "no:b", "", "c"], "data": {}}"#;
+        let expected = concat!(
+            r#"{"result":{"responses":[{"result":{"offset":1,"epoch":"aaaaaaaa"}},"#,
+            r#"{"error":{"code":102,"message":"unknown channel"}},"#,
+            r#"{"error":{"code":107,"message":"bad request"}},"#,
+            r#"{"result":{"offset":1,"epoch":"aaaaaaaa"}}]}}"#,
+        );
+        check(&fixture, "broadcast", body, expected).await;
+        let published = ["a", "no:b", "c"].map(|name| Question::Publish(publication(name, "{}")));
+        assert_eq!(fixture.asked(), published);
+    }
+}
