@@ -15,8 +15,8 @@ use crate::limits::ANSWER_TIMEOUT;
 use crate::model::{
     ChannelName, ClientInfo, ErrorCode, HistoryRequest, HistoryResult, Homes, Position, PresenceStats, ShardId,
 };
-pub use crate::shard::ServerPublication;
-use crate::shard::{Answer, Answered, Answerer, Question, TrayMessage};
+// What goes through the door, so that the control plane need not know a shard to ask one.
+pub use crate::shard::{Answer, Answered, Answerer, Question, ServerPublication, TrayMessage};
 
 /// Puts a message into a shard's in-tray; gives it back if the tray is full.
 pub type Post = dyn Fn(ShardId, TrayMessage) -> Result<(), TrayMessage> + Send + Sync;

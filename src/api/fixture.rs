@@ -11,9 +11,8 @@ use http_body_util::BodyExt;
 use tower::ServiceExt;
 
 use super::{Admission, Api, NodeName, Options};
-use crate::handle::Handle;
+use crate::handle::{Answer, Handle, Question, TrayMessage};
 use crate::model::{ChannelName, Epoch, ErrorCode, Homes, Position};
-use crate::shard::{Answer, Question, TrayMessage};
 use crate::telemetry::NodeMetrics;
 
 pub const KEY: &str = "the-key";

@@ -88,8 +88,8 @@ mod tests {
     use std::sync::Arc;
 
     use crate::api::fixture::{Fixture, channel, check, position};
+    use crate::handle::{Answered, Question};
     use crate::model::{ErrorCode, HistoryRequest, HistoryResult, Publication, Since, Tags};
-    use crate::shard::{Answered, Question};
 
     fn publication(offset: u64, data: &[u8]) -> Arc<Publication> {
         Arc::new(Publication { data: data.to_vec().into(), info: None, offset, tags: None })

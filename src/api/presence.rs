@@ -72,8 +72,8 @@ mod tests {
     use std::sync::Arc;
 
     use crate::api::fixture::{Fixture, channel, check};
+    use crate::handle::{Answered, Question};
     use crate::model::{ClientId, ClientInfo, ErrorCode, PresenceStats};
-    use crate::shard::{Answered, Question};
 
     #[tokio::test]
     async fn presence_is_shown_by_client() {

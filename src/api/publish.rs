@@ -131,9 +131,8 @@ fn some_raw<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Ra
 #[cfg(test)]
 mod tests {
     use crate::api::fixture::{Fixture, channel, check, position};
-    use crate::handle::ServerPublication;
+    use crate::handle::{Answered, Question, ServerPublication};
     use crate::model::{ErrorCode, Tags};
-    use crate::shard::{Answered, Question};
 
     fn publication(name: &str, data: &'static str) -> ServerPublication {
         ServerPublication { channel: channel(name), data: data.into(), tags: None, skip_history: false }
