@@ -116,6 +116,46 @@ pub const MESSAGE_FRAGMENTS_MAX: usize = 16 * 1024;
 /// The same for an echo connection: Autobahn's cases 9.3.1 and 9.4.1 send 4 MiB in 65,536 frames.
 pub const ECHO_MESSAGE_FRAGMENTS_MAX: usize = 128 * 1024;
 
+/// Readiness events taken from a shard's poll set at a time. Those that do not fit come next time.
+/// Chosen: a turn's reads are bounded far below it.
+pub const POLL_EVENTS_MAX: usize = 1024;
+
+/// Messages taken from one lane, and from the in-tray, in one turn; one costs a microsecond or few,
+/// and what it makes others wait for is sliced on its own.
+pub const TURN_MESSAGES_MAX: usize = 256;
+
+/// How long a shard waits for room in a full lane or in the workers' queue: nobody rings when
+/// there is room again.
+pub const ROOM_RETRY: Duration = Duration::from_millis(1);
+
+/// The longest sleep of a shard without work, so that its heartbeat tells a stalled thread.
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Connections of one shard between accept and upgrade, or speaking plain HTTP. At about 20 KiB
+/// each (hyper's buffers) 20 MiB.
+pub const DOOR_CONNECTIONS_MAX: usize = 1024;
+
+/// Connections that the kernel completes ahead of accept; it cuts this to net.core.somaxconn.
+pub const LISTEN_BACKLOG: i32 = 4096;
+
+/// Send buffer of a client's socket; the kernel doubles it. Chosen: some dozens of milliseconds
+/// of a fast reader, and a slow one is noticed before megabytes wait out of our sight.
+pub const SOCKET_SEND_BYTES: usize = 128 * 1024;
+
+/// Silence after which the kernel probes a peer, and the time between its probes. They only catch
+/// what pings do not: peers that vanish while they speak plain HTTP.
+pub const SOCKET_KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// Connections turned away with 503 at a time when descriptors have run out, and the pause before
+/// the next try.
+pub const SHED_CONNECTIONS_MAX: usize = 128;
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Patterns in `client.allowed_origins` after `{a,b}` is written out.
+pub const ORIGIN_PATTERNS_MAX: usize = 1024;
+
+const _: () = assert!(HEAD_BYTES_MAX <= READ_SCRATCH_BYTES, "bytes read ahead with a head fit the scratch");
+const _: () = assert!(HEAD_BYTES_MAX >= 8192, "hyper's smallest buffer");
 const _: () = assert!(LANE_SLOTS > LANE_SLOTS_CONTROL + LANE_SLOTS_DELIVERY, "publishes need slots too");
 const _: () = assert!(SLICE_BYTES_MAX >= READ_SCRATCH_BYTES, "one message fits a slice");
 const _: () = assert!(BROADCAST_PARALLEL_MAX * 2 <= TRAY_SLOTS, "one broadcast leaves room in the tray");

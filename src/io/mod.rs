@@ -1,1 +1,27 @@
-//! (being built)
+//! Sockets and threads of the data plane: io does what the shard decides.
+//!
+//! One thread for each shard, pinned, with one event loop (`event_loop`): a turn takes in what is
+//! ready, lets the shard decide, and writes each dirty socket once. Slow things (accept, HTTP
+//! heads) are tasks beside it on the same thread.
+//!
+//! Invariants: what a turn does is bounded; readiness is never cleared with events left behind
+//! (`poller`); no buffer belongs to an idle connection; a panic outside of one connection's
+//! handling ends the process. Must never know what a protocol says or who is in a room.
+//! Read `event_loop.rs` first, then `poller.rs` and `door/mod.rs`.
+
+mod accept;
+mod descriptors;
+mod door;
+mod event_loop;
+mod listener;
+mod options;
+mod poller;
+mod socket;
+mod sockets;
+mod thread;
+
+pub use descriptors::{Descriptors, raise_descriptors};
+pub use door::{AllowedOrigins, BadOriginPattern, ControlRequest, ControlSender};
+pub use listener::bind;
+pub use options::Options;
+pub use thread::{JobSink, ShardSetup, start_shard};

@@ -133,7 +133,7 @@ pub enum TrayMessage {
     Done(Done),
     /// Close all connections with 3001, spread evenly over `window`; new ones at once.
     Drain { window: Duration },
-    /// The thread ends. For io; a shard does nothing about it.
+    /// The thread ends after this turn. The event loop's own: it never reaches the shard.
     Stop,
 }
 

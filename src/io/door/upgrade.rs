@@ -1,0 +1,141 @@
+//! What becomes of one request: a socket, a refusal, or the control plane's business. Pure.
+
+use axum::body::Body;
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::{Request, Response, StatusCode};
+use tungstenite::error::{Error, ProtocolError};
+use tungstenite::handshake::server::create_response_with_body;
+
+use crate::io::Options;
+use crate::model::Encoding;
+use crate::shard::{Opening, Speaks};
+
+/// What a head asks for.
+pub(super) enum Asked {
+    /// A socket, and it may have it: the answer that grants it.
+    Socket(Response<Body>, Opening),
+    /// A socket, and it may not.
+    Refused(Refusal),
+    /// Something else: the control plane knows.
+    Other,
+}
+
+/// A head that can be read but does not become a connection. Always the client's doing, hence 4xx.
+#[derive(Debug, PartialEq)]
+pub(super) struct Refusal {
+    pub status: StatusCode,
+    /// Says what is wrong and what would be right.
+    pub text: String,
+    /// Tells a program what the text tells a person.
+    pub hint: Option<(HeaderName, &'static str)>,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, text: impl Into<String>) -> Refusal {
+        Refusal { status, text: text.into(), hint: None }
+    }
+
+    pub fn into_response(self) -> Response<Body> {
+        let mut response = Response::new(Body::from(self.text + "\n"));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        if let Some((name, value)) = self.hint {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        response
+    }
+}
+
+/// Decides by the head alone.
+pub(super) fn decide<B: hyper::body::Body>(options: &Options, request: &Request<B>) -> Asked {
+    let path = request.uri().path();
+    let echo = options.echo_path.as_deref() == Some(path);
+    if !echo && path != &*options.websocket_path {
+        return Asked::Other;
+    }
+    let mut response = match create_response_with_body(request, Body::empty) {
+        Ok(response) => response,
+        Err(error) => return Asked::Refused(explain(&error)),
+    };
+    if !request.body().is_end_stream() {
+        // Its bytes would be taken for frames by one side and for a body by the other.
+        return Asked::Refused(Refusal::new(StatusCode::BAD_REQUEST, "an upgrade request has no body"));
+    }
+    if let Err(refusal) = check_origin(options, request) {
+        return Asked::Refused(refusal);
+    }
+    let speaks = match echo {
+        true => Speaks::Echo,
+        false => {
+            let subprotocol = offered_subprotocol(request);
+            if let Some((name, _)) = subprotocol {
+                response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(name));
+            }
+            Speaks::Centrifugo(subprotocol.map_or_else(|| encoding_of_query(request), |(_, encoding)| encoding))
+        }
+    };
+    Asked::Socket(response, Opening { speaks })
+}
+
+/// Source: protocol page, section 1.1.
+fn check_origin<B>(options: &Options, request: &Request<B>) -> Result<(), Refusal> {
+    for origin in request.headers().get_all(header::ORIGIN) {
+        let Ok(origin) = origin.to_str() else {
+            return Err(Refusal::new(StatusCode::FORBIDDEN, "the Origin header is not plain text"));
+        };
+        if !options.allowed_origins.allows(origin) {
+            let text = format!("origin {origin:?} is not allowed: add it to client.allowed_origins");
+            return Err(Refusal::new(StatusCode::FORBIDDEN, text));
+        }
+    }
+    Ok(())
+}
+
+const SUBPROTOCOLS: [(&str, Encoding); 2] =
+    [("centrifuge-json", Encoding::CentrifugoJson), ("centrifuge-protobuf", Encoding::CentrifugoProtobuf)];
+
+/// The first subprotocol of the client's list that we speak. Source: RFC 6455, section 4.2.2.
+fn offered_subprotocol<B>(request: &Request<B>) -> Option<(&'static str, Encoding)> {
+    let lists = request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL);
+    let mut offered =
+        lists.iter().filter_map(|list| list.to_str().ok()).flat_map(|list| list.split(',')).map(str::trim);
+    offered.find_map(|name| SUBPROTOCOLS.into_iter().find(|(known, _)| *known == name))
+}
+
+fn encoding_of_query<B>(request: &Request<B>) -> Encoding {
+    let mut parameters = request.uri().query().unwrap_or_default().split('&');
+    match parameters.any(|parameter| matches!(parameter, "format=protobuf" | "cf_protocol=protobuf")) {
+        true => Encoding::CentrifugoProtobuf,
+        false => Encoding::CentrifugoJson,
+    }
+}
+
+/// Source: RFC 6455, sections 4.2.1 and 4.4.
+fn explain(error: &Error) -> Refusal {
+    let Error::Protocol(problem) = error else {
+        return Refusal::new(StatusCode::BAD_REQUEST, error.to_string());
+    };
+    match problem {
+        ProtocolError::WrongHttpMethod => Refusal {
+            status: StatusCode::METHOD_NOT_ALLOWED,
+            text: "a WebSocket is opened with GET".into(),
+            hint: Some((header::ALLOW, "GET")),
+        },
+        ProtocolError::MissingConnectionUpgradeHeader | ProtocolError::MissingUpgradeWebSocketHeader => Refusal {
+            status: StatusCode::UPGRADE_REQUIRED,
+            text: "this is a WebSocket endpoint: it wants `Connection: Upgrade` and `Upgrade: websocket`".into(),
+            hint: Some((header::UPGRADE, "websocket")),
+        },
+        ProtocolError::MissingSecWebSocketVersionHeader => Refusal {
+            status: StatusCode::UPGRADE_REQUIRED,
+            text: "the WebSocket version spoken here is 13".into(),
+            hint: Some((header::SEC_WEBSOCKET_VERSION, "13")),
+        },
+        ProtocolError::WrongHttpVersion => Refusal::new(StatusCode::BAD_REQUEST, "a WebSocket is opened with HTTP/1.1"),
+        ProtocolError::MissingSecWebSocketKey | ProtocolError::InvalidSecWebSocketKey => {
+            Refusal::new(StatusCode::BAD_REQUEST, "Sec-WebSocket-Key must be 16 bytes in base64")
+        }
+        other => Refusal::new(StatusCode::BAD_REQUEST, other.to_string()),
+    }
+}

@@ -1,0 +1,359 @@
+//! The turn: take in what is ready, let the shard decide, write each dirty socket once.
+//!
+//! A turn is a plain function, and what drives it is the very future that the thread's `block_on`
+//! runs: a panic in it reaches the thread, while the runtime would swallow that of a task.
+
+use std::future::poll_fn;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::yield_now;
+
+use crate::lane::{Ports, TrayReceiver};
+use crate::limits;
+use crate::model::{ConnectionId, Now, ShardId};
+use crate::shard::{LaneMessage, Shard, TrayMessage};
+use crate::telemetry::{Counter, Gauge, ShardMetrics};
+
+use super::door::Arrival;
+use super::poller::Poller;
+use super::socket::Socket;
+use super::sockets::Sockets;
+use super::thread::JobSink;
+
+/// One shard, and all that reaches it or leaves it. Put together in `thread.rs`.
+pub(super) struct EventLoop {
+    pub shard: Shard,
+    pub poller: Poller,
+    pub sockets: Sockets,
+    /// The only read buffer, `READ_SCRATCH_BYTES` long.
+    pub scratch: Box<[u8]>,
+    pub arriving: mpsc::Receiver<Arrival>,
+    /// The arrival that ended a sleep.
+    pub arrived: Option<Arrival>,
+    pub ports: Ports<LaneMessage>,
+    pub tray: TrayReceiver<TrayMessage>,
+    pub jobs: JobSink,
+    pub metrics: Arc<ShardMetrics>,
+    /// Zero of monotonic time.
+    pub start: Instant,
+    /// Of each kind (openings, reads, closes) at most this many in one turn, and bytes read.
+    pub sends_max: usize,
+    pub bytes_max: usize,
+    /// Told when the node drains; accept and door listen.
+    pub draining: watch::Sender<bool>,
+    /// Called once, when a draining shard has no connection left.
+    pub drained: Option<Box<dyn FnOnce() + Send>>,
+    pub stopping: bool,
+}
+
+/// What comes after a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// Something was cut by its bound: another turn, without waiting.
+    Turn,
+    /// All is done.
+    Sleep,
+    /// All but what waits for room in a lane or in the workers' queue, where nobody rings.
+    Nap,
+    Stop,
+}
+
+impl EventLoop {
+    /// Turns until it is told to stop.
+    pub async fn run(mut self) {
+        loop {
+            match self.turn() {
+                Next::Turn => yield_now().await,
+                Next::Sleep => self.sleep(limits::HEARTBEAT_INTERVAL).await,
+                Next::Nap => self.sleep(limits::ROOM_RETRY).await,
+                Next::Stop => return,
+            }
+        }
+    }
+
+    fn turn(&mut self) -> Next {
+        let now = self.now();
+
+        self.poller.look().expect(POLL_SET_WORKS);
+        for readiness in self.poller.take_events() {
+            self.sockets.note(readiness);
+        }
+        let mut cut = self.take_arrivals(now);
+        self.read_sockets(now);
+        cut |= self.take_lane_messages(now);
+        cut |= self.take_tray_messages(now);
+        if self.shard.next_timeout().is_some_and(|due| due <= now.monotonic) {
+            cut |= self.shard.timers(now);
+        }
+        cut |= self.shard.walk(now);
+
+        self.write_sockets(now);
+        cut |= self.close_sockets();
+        let no_room = self.send_lane_messages() | self.submit_jobs();
+        while let Some(id) = self.shard.next_resumed() {
+            self.sockets.read_later(id);
+        }
+        cut |= self.sockets.waiting_to_read() > 0;
+
+        self.report(now);
+        match () {
+            () if self.stopping => Next::Stop,
+            () if cut => Next::Turn,
+            () if no_room => Next::Nap,
+            () => Next::Sleep,
+        }
+    }
+
+    /// Waits until something comes or is due, at most until the next whole multiple of `at_most`.
+    async fn sleep(&mut self, at_most: Duration) {
+        let now = self.start.elapsed();
+        let deadline = self.shard.next_timeout().map_or(Duration::MAX, |due| due).min(next_multiple(at_most, now));
+        let mut slept = false;
+        if deadline > now {
+            self.poller.wake_at(deadline, now).expect(POLL_SET_WORKS);
+            self.ports.doorbell().prepare_sleep();
+            if self.ports.is_empty() && self.tray.is_empty() {
+                poll_fn(|context| {
+                    if let Poll::Ready(arrived) = self.arriving.poll_recv(context) {
+                        self.arrived = arrived;
+                    }
+                    let events = self.poller.poll_events(context).map(|polled| polled.expect(POLL_SET_WORKS));
+                    let up = self.arrived.is_some() || events.is_ready();
+                    slept |= !up;
+                    if up { Poll::Ready(()) } else { Poll::Pending }
+                })
+                .await;
+            }
+            self.ports.doorbell().awake();
+        }
+        if !slept {
+            // The thread's tasks (accept, door) have their turn between any two of ours.
+            yield_now().await;
+        }
+    }
+
+    // --- taking in ---
+
+    /// Opens connections whose upgrade is done. Returns whether there are more.
+    fn take_arrivals(&mut self, now: Now) -> bool {
+        for _ in 0..self.sends_max {
+            let Some(arrival) = self.arrived.take().or_else(|| self.arriving.try_recv().ok()) else { return false };
+            let mut socket = Socket::Plain(arrival.stream);
+            let id = self.shard.opened(now, arrival.opening);
+            let watched = self.poller.watch(&mut socket, id.as_index());
+            self.sockets.insert(id, socket);
+            if watched.is_err() {
+                // The kernel has no memory for one more; a socket that is not watched is dead.
+                self.lose(now, id);
+                continue;
+            }
+            if !arrival.read_ahead.is_empty() {
+                self.scratch[..arrival.read_ahead.len()].copy_from_slice(&arrival.read_ahead);
+                self.receive(now, id, arrival.read_ahead.len());
+            }
+        }
+        !self.arriving.is_empty()
+    }
+
+    /// Gives each waiting connection at most one read, within the turn's bounds.
+    fn read_sockets(&mut self, now: Now) {
+        let mut bytes = 0;
+        for _ in 0..self.sockets.waiting_to_read().min(self.sends_max) {
+            let Some(id) = self.sockets.next_to_read() else { return };
+            bytes += self.read(now, id);
+            if bytes >= self.bytes_max {
+                return;
+            }
+        }
+    }
+
+    /// Returns how many bytes it read.
+    fn read(&mut self, now: Now, id: ConnectionId) -> usize {
+        let Some(entry) = self.sockets.find(id) else { return 0 };
+        // Where the shard does not want to read, `next_resumed` brings the connection back.
+        if entry.lost || !self.shard.wants_reading(id) {
+            return 0;
+        }
+        match entry.socket.read(&mut self.scratch) {
+            Ok(0) => self.lose(now, id),
+            Ok(bytes) => {
+                // A short read has drained the socket: what comes later is a new event. Only the
+                // end may have come before, together with these bytes.
+                let more = bytes == self.scratch.len() || entry.ended;
+                self.receive(now, id, bytes);
+                if more {
+                    self.sockets.read_later(id);
+                }
+                return bytes;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.sockets.read_later(id),
+            Err(_) => self.lose(now, id),
+        }
+        0
+    }
+
+    /// Lets the shard handle the first `bytes` of the scratch. Whatever goes wrong there is this
+    /// connection's alone.
+    fn receive(&mut self, now: Now, id: ConnectionId, bytes: usize) {
+        let (shard, bytes) = (&mut self.shard, &mut self.scratch[..bytes]);
+        // Unwind safe: handlers decide first and apply after, and the connection is abandoned.
+        let handled = catch_unwind(AssertUnwindSafe(|| shard.received(now, id, bytes)));
+        if handled.is_err() {
+            self.metrics.add(Counter::Bugs, 1);
+            self.shard.abandon(now, id);
+        }
+    }
+
+    fn lose(&mut self, now: Now, id: ConnectionId) {
+        if let Some(entry) = self.sockets.find(id)
+            && !std::mem::replace(&mut entry.lost, true)
+        {
+            self.shard.lost(now, id);
+        }
+    }
+
+    /// Returns whether a lane holds more than one turn takes.
+    fn take_lane_messages(&mut self, now: Now) -> bool {
+        let mut cut = false;
+        for from in self.ports.others() {
+            let mut room = limits::TURN_MESSAGES_MAX;
+            while room > 0
+                && let Some(message) = self.ports.pop(from)
+            {
+                self.shard.lane_message(now, shard_id(from), message);
+                room -= 1;
+            }
+            cut |= room == 0;
+        }
+        cut
+    }
+
+    /// Returns whether the tray holds more than one turn takes.
+    fn take_tray_messages(&mut self, now: Now) -> bool {
+        for _ in 0..limits::TURN_MESSAGES_MAX {
+            match self.tray.pop() {
+                None => return false,
+                Some(TrayMessage::Stop) => self.stopping = true,
+                Some(message) => {
+                    if let TrayMessage::Drain { .. } = message {
+                        self.draining.send_replace(true);
+                    }
+                    self.shard.tray_message(now, message);
+                }
+            }
+        }
+        true
+    }
+
+    // --- doing ---
+
+    fn write_sockets(&mut self, now: Now) {
+        while let Some(id) = self.sockets.next_to_write() {
+            self.write(now, id);
+        }
+        while let Some(id) = self.shard.next_dirty() {
+            self.write(now, id);
+        }
+    }
+
+    /// Writes all that the connection has to send, or as much as its socket takes.
+    fn write(&mut self, now: Now, id: ConnectionId) {
+        while let Some(entry) = self.sockets.find(id)
+            && !entry.lost
+        {
+            if entry.blocked {
+                self.shard.sent(now, id, 0);
+                return;
+            }
+            match entry.socket.write(self.shard.unsent(id)) {
+                Ok(0) => return,
+                Ok(bytes) => self.shard.sent(now, id, bytes),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => entry.blocked = true,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => self.lose(now, id),
+            }
+        }
+    }
+
+    /// Returns whether more sockets wait to be closed.
+    fn close_sockets(&mut self) -> bool {
+        for _ in 0..self.sends_max {
+            let Some(id) = self.shard.next_finished() else { return false };
+            // Closing takes the socket out of the poll set.
+            drop(self.sockets.remove(id));
+        }
+        true
+    }
+
+    /// Moves what the shard has for the others into their lanes and rings once for all of it.
+    /// Returns whether a lane is full.
+    fn send_lane_messages(&mut self) -> bool {
+        let mut full = false;
+        for to in self.ports.others() {
+            let mut sent = false;
+            while !self.ports.is_full(to)
+                && let Some(message) = self.shard.next_outgoing(shard_id(to))
+            {
+                let pushed = self.ports.push(to, message);
+                assert!(pushed.is_ok(), "a lane that is not full takes a message");
+                sent = true;
+            }
+            full |= self.ports.is_full(to);
+            if sent {
+                self.ports.ring(to);
+            }
+        }
+        full
+    }
+
+    /// Returns whether the workers' queue is full.
+    fn submit_jobs(&mut self) -> bool {
+        while let Some(job) = self.shard.next_job() {
+            if let Err(job) = (self.jobs)(job) {
+                self.shard.return_job(job);
+                return true;
+            }
+        }
+        false
+    }
+
+    // --- time and truth ---
+
+    fn now(&self) -> Now {
+        // A clock before 1970 makes tokens look young, which their expiry check survives.
+        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Now { monotonic: self.start.elapsed(), unix_seconds: wall.as_secs().cast_signed() }
+    }
+
+    fn report(&mut self, now: Now) {
+        let end = self.start.elapsed();
+        self.metrics.observe_turn(end.saturating_sub(now.monotonic));
+        self.metrics.set(Gauge::HeartbeatMs, end.as_millis() as u64);
+        if self.shard.connections() == 0
+            && *self.draining.borrow()
+            && let Some(drained) = self.drained.take()
+        {
+            drained();
+        }
+    }
+}
+
+/// The next multiple of `step` after `now`. Sleeps that end on a grid set the alarm once for each
+/// of its lines instead of once for each sleep.
+fn next_multiple(step: Duration, now: Duration) -> Duration {
+    let steps = now.as_micros() / step.as_micros() + 1;
+    step.saturating_mul(u32::try_from(steps).unwrap_or(u32::MAX))
+}
+
+fn shard_id(index: usize) -> ShardId {
+    ShardId(u16::try_from(index).expect("shards are counted in 16 bits"))
+}
+
+/// Polling fails only for reasons that are bugs (a closed or foreign descriptor).
+const POLL_SET_WORKS: &str = "the shard's poll set works";

@@ -1,0 +1,31 @@
+//! What operators decide about the port.
+
+use std::time::Duration;
+
+use crate::limits;
+
+use super::AllowedOrigins;
+
+/// The same for every shard of the node; shared, never changed.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where sockets are opened; every other path is the control plane's.
+    pub websocket_path: Box<str>,
+    /// Where the echo of the tests is, if it is switched on.
+    pub echo_path: Option<Box<str>>,
+    pub allowed_origins: AllowedOrigins,
+    /// How long a head may take to arrive, from the accept or the end of the request before it.
+    pub head_timeout: Duration,
+}
+
+impl Default for Options {
+    /// Centrifugo's path; no echo, and no page may connect.
+    fn default() -> Options {
+        Options {
+            websocket_path: "/connection/websocket".into(),
+            echo_path: None,
+            allowed_origins: AllowedOrigins::default(),
+            head_timeout: limits::HEAD_TIMEOUT,
+        }
+    }
+}

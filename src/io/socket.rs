@@ -1,0 +1,137 @@
+//! One connection's byte stream after the upgrade.
+
+use std::io::{self, IoSlice, Read, Write};
+
+use bytes::Bytes;
+use mio::event::Source;
+use mio::{Interest, Registry, Token};
+use socket2::SockRef;
+
+use crate::limits;
+
+/// A non-blocking stream in the shard's poll set. Holds no buffer: it reads into the shard's
+/// scratch and writes frames from where they lie.
+pub(super) enum Socket {
+    Plain(mio::net::TcpStream),
+}
+
+impl Socket {
+    /// Reads what is there, at most `scratch`. 0 bytes are the peer's end.
+    pub fn read(&mut self, scratch: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Socket::Plain(stream) => stream.read(scratch),
+        }
+    }
+
+    /// Writes frames from the first on, many in one system call. Returns how many bytes the kernel
+    /// took, 0 only if there is no frame.
+    pub fn write<'a>(&mut self, mut frames: impl Iterator<Item = &'a Bytes>) -> io::Result<usize> {
+        let Socket::Plain(stream) = self;
+        let Some(first) = frames.next() else { return Ok(0) };
+        // A plain write for the usual single frame: it costs less than a vectored one.
+        let Some(second) = frames.next() else { return some(stream.write(first)?) };
+        let mut slices = [IoSlice::new(&[]); limits::WRITE_FRAMES_MAX];
+        slices[0] = IoSlice::new(first);
+        slices[1] = IoSlice::new(second);
+        let mut gathered = 2;
+        for (slice, frame) in slices[2..].iter_mut().zip(frames) {
+            *slice = IoSlice::new(frame);
+            gathered += 1;
+        }
+        some(stream.write_vectored(&slices[..gathered])?)
+    }
+
+    /// Lets the close throw away what the kernel still holds for a peer that does not read:
+    /// otherwise it would keep those bytes for minutes.
+    pub fn reset_on_close(&self) {
+        let Socket::Plain(stream) = self;
+        // A socket that refuses is already broken, and then nothing is held either.
+        let _ = SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO));
+    }
+}
+
+/// A write that takes none of some bytes breaks `Write`'s word; without this it would spin.
+fn some(bytes: usize) -> io::Result<usize> {
+    if bytes == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(bytes) }
+}
+
+impl Source for Socket {
+    fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        match self {
+            Socket::Plain(stream) => stream.register(registry, token, interests),
+        }
+    }
+
+    fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        match self {
+            Socket::Plain(stream) => stream.reregister(registry, token, interests),
+        }
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        match self {
+            Socket::Plain(stream) => stream.deregister(registry),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
+
+    use super::*;
+
+    fn connected() -> (Socket, TcpStream) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (ours, _) = listener.accept().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        (Socket::Plain(mio::net::TcpStream::from_std(ours)), peer)
+    }
+
+    fn check_written(frames: usize) {
+        let (mut socket, mut peer) = connected();
+        let frames: Vec<Bytes> = (0..frames).map(|number| format!("frame {number};").into()).collect();
+        let mut written = 0;
+        let all = frames.concat();
+        for batch in frames.chunks(limits::WRITE_FRAMES_MAX) {
+            assert_eq!(socket.write(frames[written..].iter()).unwrap(), batch.concat().len(), "one call a batch");
+            written += batch.len();
+        }
+        let mut read = vec![0; all.len()];
+        peer.read_exact(&mut read).unwrap();
+        assert_eq!(read, all);
+    }
+
+    #[test]
+    fn frames_leave_in_order_whatever_their_number() {
+        check_written(1);
+        check_written(2);
+        check_written(limits::WRITE_FRAMES_MAX);
+        check_written(limits::WRITE_FRAMES_MAX + 1);
+    }
+
+    #[test]
+    fn nothing_to_write_is_not_an_error() {
+        let (mut socket, _peer) = connected();
+        assert_eq!(socket.write([].iter()).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_full_socket_would_block() {
+        let (mut socket, _peer) = connected();
+        let frame = Bytes::from(vec![0; 1024 * 1024]);
+        let error = (0..1000).find_map(|_| socket.write([&frame].into_iter()).err()).expect("nobody reads");
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn reset_on_close_throws_away_what_waits() {
+        let (mut socket, mut peer) = connected();
+        socket.write([&Bytes::from_static(b"hello")].into_iter()).unwrap();
+        socket.reset_on_close();
+        drop(socket);
+        let error = peer.read_to_end(&mut Vec::new()).expect_err("a reset");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    }
+}

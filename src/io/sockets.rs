@@ -1,0 +1,103 @@
+//! The sockets of one shard, by connection, and which of them want to be read or written.
+
+use std::collections::VecDeque;
+
+use crate::model::ConnectionId;
+
+use super::poller::Readiness;
+use super::socket::Socket;
+
+/// One socket and what is known of it since its last event.
+pub(super) struct Entry {
+    pub id: ConnectionId,
+    pub socket: Socket,
+    /// The last write would have blocked, and it has not been writable since.
+    pub blocked: bool,
+    /// The peer sends no more: read on until the end shows, a short read does not mean "drained".
+    pub ended: bool,
+    /// The shard was told that the connection is lost: the socket only waits to be forgotten.
+    pub lost: bool,
+    /// In `Sockets::to_read`.
+    queued: bool,
+}
+
+/// A slab beside the shard's own: same slots, same generations.
+#[derive(Default)]
+pub(super) struct Sockets {
+    entries: Vec<Option<Entry>>,
+    /// Connections that may have bytes, each once; they take turns.
+    to_read: VecDeque<ConnectionId>,
+    /// Connections whose blocked socket takes bytes again.
+    to_write: Vec<ConnectionId>,
+}
+
+impl Sockets {
+    /// Puts the socket of a connection that the shard has just opened.
+    pub fn insert(&mut self, id: ConnectionId, socket: Socket) {
+        let index = id.as_index();
+        if self.entries.len() <= index {
+            self.entries.resize_with(index + 1, || None);
+        }
+        debug_assert!(self.entries[index].is_none(), "the shard gives a slot again only after it was finished");
+        self.entries[index] = Some(Entry { id, socket, blocked: false, ended: false, lost: false, queued: false });
+    }
+
+    /// The connection's socket; `None` if another has its slot, or none.
+    pub fn find(&mut self, id: ConnectionId) -> Option<&mut Entry> {
+        self.entries.get_mut(id.as_index())?.as_mut().filter(|entry| entry.id == id)
+    }
+
+    pub fn remove(&mut self, id: ConnectionId) -> Option<Socket> {
+        self.find(id)?;
+        let entry = self.entries[id.as_index()].take()?;
+        if entry.blocked {
+            entry.socket.reset_on_close();
+        }
+        Some(entry.socket)
+    }
+
+    /// Takes note of one event of the poll set.
+    pub fn note(&mut self, readiness: Readiness) {
+        let Some(entry) = self.entries.get_mut(readiness.slot).and_then(Option::as_mut) else { return };
+        entry.ended |= readiness.ended;
+        if readiness.writable && entry.blocked {
+            entry.blocked = false;
+            self.to_write.push(entry.id);
+        }
+        if readiness.readable || readiness.ended {
+            let id = entry.id;
+            self.read_later(id);
+        }
+    }
+
+    /// Puts the connection at the end of those that wait to be read. Edge triggered: whoever stops
+    /// reading before the socket would block must come back here.
+    pub fn read_later(&mut self, id: ConnectionId) {
+        let Some(entry) = self.entries.get_mut(id.as_index()).and_then(Option::as_mut) else { return };
+        if entry.id == id && !entry.queued && !entry.lost {
+            entry.queued = true;
+            self.to_read.push_back(id);
+        }
+    }
+
+    /// The next connection to read, if it is still there.
+    pub fn next_to_read(&mut self) -> Option<ConnectionId> {
+        loop {
+            let id = self.to_read.pop_front()?;
+            if let Some(entry) = self.find(id) {
+                entry.queued = false;
+                return Some(id);
+            }
+        }
+    }
+
+    /// How many connections wait to be read.
+    pub fn waiting_to_read(&self) -> usize {
+        self.to_read.len()
+    }
+
+    /// The next connection whose socket takes bytes again.
+    pub fn next_to_write(&mut self) -> Option<ConnectionId> {
+        self.to_write.pop()
+    }
+}

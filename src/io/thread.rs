@@ -1,0 +1,124 @@
+//! One shard's thread: everything that lives on it, put together.
+
+use std::io;
+use std::net::TcpListener;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use core_affinity::CoreId;
+use tokio::sync::watch;
+use tokio::task::LocalSet;
+
+use crate::lane::{Ports, TrayReceiver};
+use crate::limits;
+use crate::model::ShardId;
+use crate::shard::{self, LaneMessage, Shard, TrayMessage};
+use crate::telemetry::ShardMetrics;
+use crate::workers::Job;
+
+use super::accept::accept;
+use super::door::{ControlSender, Door};
+use super::event_loop::EventLoop;
+use super::poller::Poller;
+use super::sockets::Sockets;
+
+/// Where jobs go; gives one back when the workers' queue is full.
+pub type JobSink = Box<dyn Fn(Job) -> Result<(), Job> + Send>;
+
+/// All that one shard needs. It starts with nothing of the process's around it but this.
+pub struct ShardSetup {
+    pub id: ShardId,
+    /// The core to pin the thread to. One of those that were allowed before any thread was pinned:
+    /// a pinned thread sees only its own.
+    pub core: Option<CoreId>,
+    /// One of those that [`super::bind`] made.
+    pub listener: TcpListener,
+    pub ports: Ports<LaneMessage>,
+    pub tray: TrayReceiver<TrayMessage>,
+    pub shard_options: Arc<shard::Options>,
+    pub io_options: Arc<super::Options>,
+    pub metrics: Arc<ShardMetrics>,
+    pub control: ControlSender,
+    pub jobs: JobSink,
+    pub seed: u64,
+    /// Zero of monotonic time, the same for all shards.
+    pub start: Instant,
+    /// Called once, on the shard's thread: it was told to drain and has no connection left. It
+    /// stays the home of its rooms until `TrayMessage::Stop`, for those that drain longer.
+    pub drained: Box<dyn FnOnce() + Send>,
+}
+
+/// Starts the shard's thread. It ends after `TrayMessage::Stop`.
+///
+/// A panic outside of one connection's handling aborts the process: a node that has lost a shard
+/// would look alive and deliver nothing.
+pub fn start_shard(setup: ShardSetup) -> io::Result<JoinHandle<()>> {
+    let id = setup.id;
+    std::thread::Builder::new().name(format!("shard-{id}")).spawn(move || {
+        match catch_unwind(AssertUnwindSafe(|| run(setup))) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => abort(id, &format!("could not start: {error}")),
+            Err(_) => abort(id, "panicked outside of a connection's handling"),
+        }
+    })
+}
+
+fn abort(id: ShardId, what: &str) -> ! {
+    // Not through the log, which may need a thread that is no more.
+    eprintln!("fanfare: shard {id} {what}; the process ends");
+    std::process::abort()
+}
+
+fn run(setup: ShardSetup) -> io::Result<()> {
+    if let Some(core) = setup.core
+        && !core_affinity::set_for_current(core)
+    {
+        tracing::warn!(shard = setup.id.0, core = core.id, "can't pin the shard to its core; it runs unpinned");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    LocalSet::new().block_on(&runtime, live(setup))
+}
+
+async fn live(setup: ShardSetup) -> io::Result<()> {
+    let (draining, mut drains) = watch::channel(false);
+    let (door, arriving) = Door::new(setup.io_options, setup.control, Arc::clone(&setup.metrics), drains.clone());
+    let listener = tokio::net::TcpListener::from_std(setup.listener)?;
+
+    let poller = Poller::new(limits::POLL_EVENTS_MAX)?;
+    let waker = poller.waker()?;
+    // A wake that fails is made good by the heartbeat's.
+    setup.ports.doorbell().hang(move || drop(waker.wake()));
+
+    let turns = EventLoop {
+        shard: Shard::new(setup.id, Arc::clone(&setup.shard_options), Arc::clone(&setup.metrics), setup.seed),
+        poller,
+        sockets: Sockets::default(),
+        scratch: vec![0; limits::READ_SCRATCH_BYTES].into(),
+        arriving,
+        arrived: None,
+        ports: setup.ports,
+        tray: setup.tray,
+        jobs: setup.jobs,
+        metrics: setup.metrics,
+        start: setup.start,
+        sends_max: setup.shard_options.slice_sends_max,
+        bytes_max: setup.shard_options.slice_bytes_max,
+        draining,
+        drained: Some(setup.drained),
+        stopping: false,
+    };
+    let mut turns = pin!(turns.run());
+    // Accepting runs inside the same future, so that its panic too reaches the thread.
+    tokio::select! {
+        biased;
+        () = &mut turns => return Ok(()),
+        never = accept(listener, door) => match never {},
+        // The listener is dropped: from here on the port belongs to who comes after us.
+        _ = drains.wait_for(|draining| *draining) => {}
+    }
+    turns.await;
+    Ok(())
+}
