@@ -153,14 +153,14 @@ impl Shard {
         waiting.on = on;
     }
 
-    /// Checks a channel's name: length, characters, namespace.
+    /// Checks a channel's name: length, namespace, characters.
     fn parse_channel(&self, name: &str) -> Result<ChannelName, ErrorCode> {
         let channel = ChannelName::parse(name, self.options.channel_bytes_max).map_err(|_| ErrorCode::BadRequest)?;
-        if !name.is_ascii() {
-            return Err(ErrorCode::BadRequest);
-        }
         self.options.namespaces.find_options(name).map_err(|_| ErrorCode::UnknownChannel)?;
-        Ok(channel)
+        match name.is_ascii() {
+            true => Ok(channel),
+            false => Err(ErrorCode::BadRequest),
+        }
     }
 
     /// Who asks about `channel`, for the permission rules.

@@ -38,8 +38,8 @@ impl Shard {
         let options = self.options.namespaces.find_options(channel.as_str()).map_err(|_| ErrorCode::UnknownChannel)?;
         match (options.presence, access::may_read_presence(options, asker)) {
             (true, true) => Ok(channel),
-            (_, false) => Err(ErrorCode::PermissionDenied),
-            (false, true) => Err(ErrorCode::NotAvailable),
+            (false, _) => Err(ErrorCode::NotAvailable),
+            (true, false) => Err(ErrorCode::PermissionDenied),
         }
     }
 
@@ -49,8 +49,8 @@ impl Shard {
         let options = self.options.namespaces.find_options(channel.as_str()).map_err(|_| ErrorCode::UnknownChannel)?;
         match (options.has_history(), access::may_read_history(options, asker)) {
             (true, true) => Ok(channel),
-            (_, false) => Err(ErrorCode::PermissionDenied),
-            (false, true) => Err(ErrorCode::NotAvailable),
+            (false, _) => Err(ErrorCode::NotAvailable),
+            (true, false) => Err(ErrorCode::PermissionDenied),
         }
     }
 }

@@ -126,9 +126,6 @@ impl Shard {
             return Err(ErrorCode::NotAvailable);
         }
         let channel = self.parse_channel(&request.channel)?;
-        if request.has_filter {
-            return Err(ErrorCode::BadRequest);
-        }
         let local = self.channels.find(channel.as_str());
         if let Some(connection) = self.connections.at(slot) {
             if local.is_some_and(|local| connection.find_subscription(local).is_some()) {
@@ -142,6 +139,7 @@ impl Shard {
         let namespaces = &self.options.namespaces;
         let options = namespaces.find_options(channel.as_str()).map_err(|_| ErrorCode::UnknownChannel)?;
         match access::may_subscribe(options, asker, namespaces.is_private(channel.as_str())) {
+            true if request.has_filter => Err(ErrorCode::BadRequest),
             true => Ok(channel),
             false => Err(ErrorCode::PermissionDenied),
         }
