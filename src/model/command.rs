@@ -94,6 +94,25 @@ impl CommandKind {
 }
 
 impl Request {
+    /// The channel that it is about, as the client wrote it; `None` if it is about no channel.
+    pub fn channel(&self) -> Option<&str> {
+        match self {
+            Request::Subscribe(request) => Some(&request.channel),
+            Request::History(request) => Some(&request.channel),
+            Request::Unsubscribe { channel }
+            | Request::Publish { channel, .. }
+            | Request::Presence { channel }
+            | Request::PresenceStats { channel }
+            | Request::SubRefresh { channel, .. } => Some(channel),
+            Request::Connect(_)
+            | Request::Rpc { .. }
+            | Request::Send { .. }
+            | Request::Refresh { .. }
+            | Request::Ping
+            | Request::NotOffered { .. } => None,
+        }
+    }
+
     pub fn kind(&self) -> CommandKind {
         match self {
             Request::Connect(_) => CommandKind::Connect,

@@ -42,6 +42,9 @@ impl Shard {
     fn start(&mut self, id: ConnectionId, command: Command) {
         let slot = id.slot;
         let Command { id: command, request } = command;
+        if request.channel().is_some_and(str::is_empty) {
+            return self.disconnect(slot, DisconnectCode::BadRequest);
+        }
         match request {
             Request::Connect(request) => self.connect(id, command, &request),
             Request::Subscribe(request) => self.subscribe(id, command, &request),
