@@ -33,21 +33,26 @@ impl Shard {
         let Some(encoding) = self.encoding_of(id) else { return };
         let Ok(options) = self.options.namespaces.find_options(channel.as_str()) else { return };
         let options = Arc::clone(options);
-        let asker = self.asker(id.slot, channel.as_str());
+        // What subscribers may have is for it already: subscribing is allowed.
+        let asker = Asker { is_subscriber: true, ..self.asker(id.slot, channel.as_str()) };
+        let may_read_history = access::may_read_history(&options, asker);
         let has_history = options.has_history();
-        let is_recoverable = has_history && (options.force_recovery || (request.recoverable && options.allow_recovery));
+        let is_recoverable = has_history
+            && (options.force_recovery || (request.recoverable && (options.allow_recovery || may_read_history)));
         let is_positioned = has_history
-            && (is_recoverable || options.force_positioning || (request.positioned && options.allow_positioning));
+            && (is_recoverable
+                || options.force_positioning
+                || (request.positioned && (options.allow_positioning || may_read_history)));
         let wants_joins = options.join_leave
-            && (options.force_push_join_leave
-                || (request.join_leave && access::may_read_presence(&options, Asker { is_subscriber: true, ..asker })));
+            && (options.force_push_join_leave || (request.join_leave && access::may_read_presence(&options, asker)));
         let since =
             (is_recoverable && request.recover).then(|| Since { offset: request.offset, epoch: request.epoch.clone() });
         let wanted = Wanted {
             is_positioned,
             is_recoverable,
             wants_joins,
-            since_offset: since.as_ref().map(|since| since.offset),
+            // Also where nothing can be recovered: the client has to hear that it was not.
+            since_offset: request.recover.then_some(request.offset),
         };
 
         let home = self.options.homes.home_of(channel.as_str());
