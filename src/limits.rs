@@ -61,6 +61,10 @@ pub const REPLY_FRAME_BYTES: usize = 16 * 1024;
 /// Source: protocol page, section 2.4.
 pub const CLOSE_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Longest time until a token's expiry that clients are told, and that connections live without a
+/// refresh: a year, as in Centrifugo. Tokens whose `exp` is in milliseconds by mistake are common.
+pub const TTL_SECONDS_MAX: u32 = 365 * 24 * 3600;
+
 /// Commands of one connection decoded and waiting behind one that is not decided yet. Above it
 /// the connection is not read.
 pub const COMMANDS_WAITING_MAX: usize = 128;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::access::{Claims, TokenProblem, Weight};
+use crate::limits;
 use crate::model::{
     ClientId, ClientInfo, ConnectRequest, ConnectResult, ConnectionId, DisconnectCode, ErrorCode, Outcome,
 };
@@ -51,7 +52,7 @@ impl Shard {
         match (purpose, verified) {
             (TokenPurpose::Connect, Ok(claims)) => self.accept(id, command, claims),
             (TokenPurpose::Connect, Err(TokenProblem::Expired)) => self.refuse(id, command, ErrorCode::TokenExpired),
-            (TokenPurpose::Refresh, Ok(claims)) => self.extend(id, command, &claims),
+            (TokenPurpose::Refresh, Ok(claims)) => self.extend(id, command, claims),
             (TokenPurpose::Refresh, Err(TokenProblem::Expired)) => self.disconnect(id.slot, DisconnectCode::Expired),
             (_, Err(TokenProblem::Invalid(_))) => self.disconnect(id.slot, DisconnectCode::InvalidToken),
         }
@@ -75,9 +76,12 @@ impl Shard {
     }
 
     fn accept(&mut self, id: ConnectionId, command: u32, claims: Claims) {
+        let (ttl, expires) = match self.lifetime(claims.expires_at) {
+            Ok(lifetime) => lifetime,
+            Err(error) => return self.refuse(id, command, error),
+        };
         let client = ClientId::from_random(self.random.u128(..).to_le_bytes());
         let info = ClientInfo { user: claims.user, client, conn_info: claims.info, chan_info: None };
-        let (ttl, expires) = self.lifetime(claims.expires_at);
         let Some(connection) = self.connections.find_mut(id) else { return };
         connection.phase = Phase::Ready;
         connection.client = Some(Arc::new(info));
@@ -106,7 +110,7 @@ impl Shard {
     pub(super) fn refuse(&mut self, id: ConnectionId, command: u32, error: ErrorCode) {
         self.reply(id.slot, command, Err(error));
         self.flush_replies();
-        let patience = crate::limits::CLOSE_HANDSHAKE_TIMEOUT;
+        let patience = limits::CLOSE_HANDSHAKE_TIMEOUT;
         if let Some(connection) = self.connections.find_mut(id).filter(|connection| connection.is_open()) {
             connection.phase = Phase::Refused;
             connection.waiting = None;
@@ -114,23 +118,36 @@ impl Shard {
         }
     }
 
-    fn extend(&mut self, id: ConnectionId, command: u32, claims: &Claims) {
-        let (ttl, expires) = self.lifetime(claims.expires_at);
+    fn extend(&mut self, id: ConnectionId, command: u32, claims: Claims) {
+        let lifetime = self.lifetime(claims.expires_at);
         let Some(connection) = self.connections.find_mut(id) else { return };
-        let Some(client) = connection.client.as_ref().filter(|client| client.user == claims.user) else {
+        let Some(info) = connection.client.as_mut().filter(|info| info.user == claims.user) else {
             return self.disconnect(id.slot, DisconnectCode::InvalidToken);
         };
-        let client = client.client;
+        let (ttl, expires) = match lifetime {
+            Ok(lifetime) => lifetime,
+            Err(error) => return self.reply(id.slot, command, Err(error)),
+        };
+        if claims.info.is_some() {
+            *info = Arc::new(ClientInfo { conn_info: claims.info, ..ClientInfo::clone(info) });
+        }
+        let client = info.client;
         connection.expires = expires;
         self.remind(id.slot);
         self.reply(id.slot, command, Ok(Outcome::Refresh { client, ttl }));
     }
 
     /// Seconds until the client must refresh, and when the connection is closed if it does not.
-    fn lifetime(&self, expires_at: Option<i64>) -> (Option<u32>, Duration) {
-        let Some(expires_at) = expires_at else { return (None, Duration::MAX) };
-        let ttl = u32::try_from(expires_at.saturating_sub(self.unix_seconds)).unwrap_or(0);
+    ///
+    /// Errors: `Expired` (110) when that time has come already. Only the claim `expire_at` can say so:
+    /// a token past its `exp` is not valid.
+    fn lifetime(&self, expires_at: Option<i64>) -> Result<(Option<u32>, Duration), ErrorCode> {
+        let Some(expires_at) = expires_at.filter(|_| !self.options.insecure) else {
+            return Ok((None, Duration::MAX));
+        };
+        let left = expires_at.saturating_sub(self.unix_seconds).min(i64::from(limits::TTL_SECONDS_MAX));
+        let ttl = u32::try_from(left).ok().filter(|ttl| *ttl > 0).ok_or(ErrorCode::Expired)?;
         let left = Duration::from_secs(u64::from(ttl)) + self.options.expired_close_delay;
-        (Some(ttl), self.time.now() + left)
+        Ok((Some(ttl), self.time.now() + left))
     }
 }
