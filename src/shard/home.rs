@@ -164,6 +164,9 @@ impl Shard {
                 }
                 if recovered.is_none() && ask.must_recover {
                     self.metrics.add(Counter::RecoveriesFailed, 1);
+                    if !self.rooms.contains_key(channel) {
+                        self.memory.forget_untouched(channel.as_str());
+                    }
                     return Err(ErrorCode::UnrecoverablePosition);
                 }
                 let counter = match recovered {
