@@ -87,6 +87,8 @@ impl Shard {
 
     /// Nothing more can be said to the connection at `slot`: io drops its socket.
     pub(super) fn finish(&mut self, slot: u32) {
+        // Replies name their connection by its slot, which may soon be another's.
+        self.flush_replies();
         let Some(id) = self.connections.id_at(slot) else { return };
         let Some(connection) = self.connections.at(slot) else { return };
         if connection.is_finished {
