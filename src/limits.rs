@@ -69,6 +69,9 @@ pub const TTL_SECONDS_MAX: u32 = 365 * 24 * 3600;
 /// the connection is not read.
 pub const COMMANDS_WAITING_MAX: usize = 128;
 
+/// How often a connection that is not read, and for which something is due, is looked at again.
+pub const UNREAD_LOOK: Duration = Duration::from_secs(1);
+
 /// Bytes of one HTTP head, and of hyper's buffer for it.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 

@@ -153,6 +153,11 @@ impl Connection {
         self.waiting.as_ref().is_some_and(|waiting| waiting.unread_since.is_some())
     }
 
+    /// Whether the workers do something for it.
+    pub fn has_job(&self) -> bool {
+        self.waiting.as_ref().is_some_and(|waiting| matches!(waiting.on, On::Token { .. }))
+    }
+
     pub fn find_subscription(&mut self, channel: u32) -> Option<&mut Subscription> {
         self.subscriptions.iter_mut().find(|subscription| subscription.channel == channel)
     }

@@ -112,7 +112,7 @@ impl Wheel {
 }
 
 fn tick_after(due: Duration) -> u64 {
-    (due.as_millis() as u64).div_ceil(TICK.as_millis() as u64)
+    due.as_nanos().div_ceil(TICK.as_nanos()) as u64
 }
 
 fn tick_before(now: Duration) -> u64 {

@@ -40,13 +40,14 @@ impl Shard {
         if connection.due() > now {
             return self.remind(slot);
         }
+        // With a job pending it may be that its new token is being verified.
+        if connection.expires <= now && connection.is_open() && !connection.has_job() {
+            return self.disconnect(slot, DisconnectCode::Expired);
+        }
         if connection.is_unread() {
             // Its clocks stand still; they are set forward when it is read again.
-            connection.tick = self.wheel.insert(slot, now + self.options.pong_timeout);
+            connection.tick = self.wheel.insert(slot, now + limits::UNREAD_LOOK);
             return;
-        }
-        if connection.expires <= now && connection.is_open() {
-            return self.disconnect(slot, DisconnectCode::Expired);
         }
         match (connection.clock, connection.phase) {
             (Clock::Drop, _) => self.finish(slot),
