@@ -29,6 +29,8 @@ impl Shard {
             return self.disconnect(slot, DisconnectCode::BadRequest);
         }
         match &mut connection.waiting {
+            // It is closed when those before are decided; this one is not accepted any more.
+            Some(waiting) if waiting.then_close.is_some() => {}
             Some(waiting) if waiting.must_wait(&command) => {
                 waiting.commands.push_back(command);
                 if waiting.commands.len() >= limits::COMMANDS_WAITING_MAX {
