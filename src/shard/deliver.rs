@@ -8,7 +8,7 @@ use super::Shard;
 use crate::limits;
 use crate::model::{DisconnectCode, Now, Position, Push, UnsubscribeCode};
 use crate::room::{Delivery, DeliveryKind, Full, Slice, Step};
-use crate::telemetry::{Counter, Gauge};
+use crate::telemetry::Counter;
 
 impl Shard {
     /// Hands one slice of pending deliveries to outboxes. Returns whether more are pending.
@@ -28,8 +28,6 @@ impl Shard {
         }
         self.close_doomed();
         let is_leaving = self.leave_some();
-        self.metrics.set(Gauge::OutboxBytes, self.outbox_bytes as u64);
-        self.metrics.set(Gauge::LaneDepth, self.outgoing.len() as u64);
         !self.walking.is_empty() || is_leaving
     }
 

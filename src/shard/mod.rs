@@ -265,6 +265,8 @@ impl Shard {
 
     /// When `timers` has something to do, in monotonic time.
     pub fn next_timeout(&mut self) -> Option<Duration> {
+        self.metrics.set(Gauge::OutboxBytes, self.outbox_bytes as u64);
+        self.metrics.set(Gauge::LaneDepth, self.outgoing.len() as u64);
         let drain = self.drain.as_ref().and_then(Drain::next_due);
         let due = [self.wheel.next_due(), self.agenda.next_due(), self.memory.next_expiry(), drain];
         match due.into_iter().flatten().min() {
