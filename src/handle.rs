@@ -100,11 +100,20 @@ impl Handle {
         }
     }
 
-    /// Tells every shard to close its connections evenly over `window`; a full tray is tried again
-    /// until it has room.
+    /// Tells every shard to close its connections evenly over `window`.
     pub async fn drain(&self, window: Duration) {
+        self.tell_all(|| TrayMessage::Drain { window }).await;
+    }
+
+    /// Tells every shard to end.
+    pub async fn stop(&self) {
+        self.tell_all(|| TrayMessage::Stop).await;
+    }
+
+    /// A full tray is tried again until it has room.
+    async fn tell_all(&self, message: impl Fn() -> TrayMessage) {
         for shard in (0..self.homes.shards()).map(ShardId) {
-            while (self.post)(shard, TrayMessage::Drain { window }).is_err() {
+            while (self.post)(shard, message()).is_err() {
                 sleep(TRAY_RETRY).await;
             }
         }

@@ -94,6 +94,11 @@ pub const JOB_WAIT_LOOK: Duration = Duration::from_millis(25);
 /// How long the rescuer stays awake with nothing waiting: under load it is not woken for each job.
 pub const RESCUER_LINGER: Duration = Duration::from_secs(1);
 
+/// How often a worker tries to put a job's end into a full in-tray, and the pause between two
+/// tries: together twice the age at which a shard counts as dead.
+pub const JOB_DELIVERY_TRIES: u32 = 10_000;
+pub const JOB_DELIVERY_RETRY: Duration = Duration::from_millis(1);
+
 /// How long the control plane waits for a channel's home. Chosen: the SDKs' command time-out.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -111,6 +116,10 @@ pub const CONTROL_REQUESTS_MAX: usize = 1024;
 
 /// Until the internal port tries to accept again after it could not.
 pub const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// Clients told to go in one second of a drain, at most, unless the shutdown time-out asks for
+/// more. Chosen: what another node of two cores takes in without a queue at its door.
+pub const DRAIN_CLIENTS_PER_SECOND: u64 = 500;
 
 /// Age of a shard's last turn above which the node is not alive. Chosen: fifty times what one
 /// connection may cost another (design: 100 ms), and shorter than a client's ping interval.
@@ -166,3 +175,7 @@ const _: () = assert!(HEAD_BYTES_MAX >= 8192, "hyper's smallest buffer");
 const _: () = assert!(LANE_SLOTS > LANE_SLOTS_CONTROL + LANE_SLOTS_DELIVERY, "publishes need slots too");
 const _: () = assert!(SLICE_BYTES_MAX >= READ_SCRATCH_BYTES, "one message fits a slice");
 const _: () = assert!(BROADCAST_PARALLEL_MAX * 2 <= TRAY_SLOTS, "one broadcast leaves room in the tray");
+const _: () = assert!(
+    JOB_DELIVERY_RETRY.as_millis() as u64 * JOB_DELIVERY_TRIES as u64 >= 2 * HEARTBEAT_AGE_MAX.as_millis() as u64,
+    "a worker outwaits a shard that still lives"
+);

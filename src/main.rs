@@ -1,1 +1,48 @@
-fn main() {}
+//! Flags, configuration, start, exit code.
+//!
+//! Exit codes: 0 the node ran and stopped as asked, 1 it could not start, 2 the command line is wrong.
+
+use std::fmt::Display;
+use std::fs::OpenOptions;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser;
+use fanfare::config::{self, Command, CommandLine, Flags, LogOptions};
+use fanfare::{node, telemetry};
+
+fn main() -> ExitCode {
+    let start = Instant::now();
+    match CommandLine::parse().into_command() {
+        Command::Version => {
+            println!("fanfare {}", env!("CARGO_PKG_VERSION"));
+            ExitCode::SUCCESS
+        }
+        Command::Serve(flags) => serve(&flags, start).map_or_else(fail, |()| ExitCode::SUCCESS),
+    }
+}
+
+fn serve(flags: &Flags, start: Instant) -> Result<(), Box<dyn std::error::Error>> {
+    let (options, warnings) = config::load(flags)?;
+    start_logs(&options.log)?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(node::run(&options, start)?)
+}
+
+fn start_logs(options: &LogOptions) -> Result<(), String> {
+    let file = options.file.as_ref().map(|path| {
+        let opened = OpenOptions::new().create(true).append(true).open(path);
+        opened.map_err(|error| format!("log.file: {}: {error}", path.display()))
+    });
+    telemetry::start_logs(options.level.as_filter(), file.transpose()?);
+    telemetry::log_panics();
+    Ok(())
+}
+
+/// To the standard error also when the log goes to a file: whoever starts a node looks there.
+fn fail(error: impl Display) -> ExitCode {
+    eprintln!("fanfare: {error}");
+    ExitCode::FAILURE
+}

@@ -63,6 +63,11 @@ pub struct Api {
 
 /// The server API under its prefix.
 pub fn router(api: Arc<Api>) -> Router {
-    let path = format!("{}/{{method}}", api.options.prefix.trim_end_matches('/'));
-    Router::new().route(&path, any(request::answer)).with_state(api)
+    let prefix = literal_path(api.options.prefix.trim_end_matches('/'));
+    Router::new().without_v07_checks().route(&format!("{prefix}/{{method}}"), any(request::answer)).with_state(api)
+}
+
+/// A configured path is taken as it is: braces would name parameters in a route.
+fn literal_path(path: &str) -> String {
+    path.replace('{', "{{").replace('}', "}}")
 }

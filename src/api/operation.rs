@@ -11,6 +11,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
 
+use super::literal_path;
 use crate::limits::HEARTBEAT_AGE_MAX;
 use crate::telemetry::{CONTENT_TYPE as METRICS_CONTENT_TYPE, NodeMetrics, Scrape};
 
@@ -29,10 +30,10 @@ pub fn router(operation: Operation) -> Router {
     let mut router =
         Router::new().route("/livez", get(livez)).route("/readyz", get(readyz)).with_state(Arc::clone(&metrics));
     if let Some(path) = metrics_path {
-        router = router.route(&path, get(scrape).with_state(Scrape::new(metrics)));
+        router = router.route(&literal_path(&path), get(scrape).with_state(Scrape::new(metrics)));
     }
     if let Some(path) = health_path {
-        router = router.route(&path, get(health));
+        router = router.route(&literal_path(&path), get(health));
     }
     router
 }

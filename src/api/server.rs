@@ -19,16 +19,13 @@ use crate::limits::{ACCEPT_RETRY, CONTROL_REQUESTS_MAX, HEAD_BYTES_MAX, HEAD_FIE
 
 /// A request that a shard's door read and is not for it, and where the answer goes. Dropped
 /// unanswered when the control plane stops.
-pub struct Forwarded {
-    pub request: Request<Incoming>,
-    pub answer: oneshot::Sender<Response<Body>>,
-}
+pub type Forwarded = (Request<Incoming>, oneshot::Sender<Response<Body>>);
 
 /// Answers what the shards pass on, until they all hung up. At most [`CONTROL_REQUESTS_MAX`] at a
 /// time: further ones wait in the channel, and then in their sockets.
 pub async fn serve_forwarded(router: Router, mut requests: mpsc::Receiver<Forwarded>) {
     let permits = Arc::new(Semaphore::new(CONTROL_REQUESTS_MAX));
-    while let Some(Forwarded { request, answer }) = requests.recv().await {
+    while let Some((request, answer)) = requests.recv().await {
         let permit = Arc::clone(&permits).acquire_owned().await.expect("nobody closes the permits");
         let router = router.clone();
         tokio::spawn(async move {
@@ -132,7 +129,7 @@ mod tests {
                 let sender = sender.clone();
                 async move {
                     let (answer, answered) = oneshot::channel();
-                    sender.send(Forwarded { request, answer }).await.expect("the control plane is there");
+                    sender.send((request, answer)).await.expect("the control plane is there");
                     Ok::<_, Infallible>(answered.await.expect("the control plane answers"))
                 }
             });

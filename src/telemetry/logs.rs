@@ -1,23 +1,28 @@
 //! Logs: for people on a terminal, JSON otherwise. Nothing is logged for each message.
 
-use std::backtrace::Backtrace;
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::fs::File;
 use std::io::{IsTerminal, stderr};
 use std::panic::PanicHookInfo;
+use std::sync::Arc;
 
-use tracing::Level;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
-/// Starts logging to the standard error; `level` `None` is silence. Called once, before any other
+/// Starts logging to `file`, to the standard error without one. Called once, before any other
 /// thread runs.
 ///
-/// Libraries below us log warnings only, whatever the level.
-pub fn start_logs(level: Option<Level>) {
+/// `level` is one of `off`, `error`, `warn`, `info`, `debug`, `trace`; libraries below us log
+/// warnings at most, whatever it is.
+pub fn start_logs(level: &str, file: Option<File>) {
     let filter = match level {
-        None => EnvFilter::new("off"),
-        Some(level) => EnvFilter::new(format!("{},fanfare={level}", level.min(Level::WARN))),
+        "off" | "error" => EnvFilter::new(level),
+        level => EnvFilter::new(format!("warn,fanfare={level}")),
     };
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
-    match stderr().is_terminal() {
+    let is_read_by_people = file.is_none() && stderr().is_terminal();
+    let writer = file.map_or_else(|| BoxMakeWriter::new(stderr), |file| BoxMakeWriter::new(Arc::new(file)));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    match is_read_by_people {
         true => logs.with_target(false).init(),
         false => logs.json().flatten_event(true).with_current_span(false).with_span_list(false).init(),
     }
@@ -31,13 +36,10 @@ pub fn log_panics() {
 
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let thread = std::thread::current();
+    let thread = thread.name().unwrap_or("unnamed");
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
     let message = panic.payload_as_str().unwrap_or("a panic without text");
     let backtrace = Backtrace::capture();
-    tracing::error!(
-        thread = thread.name().unwrap_or("unnamed"),
-        %place,
-        %backtrace,
-        "panic: {message}. This is a bug of Fanfare; please report it."
-    );
+    let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
+    tracing::error!(thread, place, backtrace, "a bug of Fanfare, please report it: {message}");
 }
