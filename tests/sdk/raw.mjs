@@ -165,7 +165,11 @@ export class RawSocket {
   async closeCode(ms) {
     for (;;) {
       const { opcode, payload } = await this.nextFrame(ms);
-      if (opcode === OPCODES.close) return payload.length >= 2 ? payload.readUInt16BE() : undefined;
+      if (opcode !== OPCODES.close) continue;
+      const code = payload.length >= 2 ? payload.readUInt16BE() : undefined;
+      // Without a text beside it, SDKs take any code for leave to come back.
+      if (code >= 3000 && payload.length === 2) throw new Error(`${code} came without its reason`);
+      return code;
     }
   }
 
