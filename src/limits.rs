@@ -167,9 +167,6 @@ pub const SOCKET_KEEPALIVE: Duration = Duration::from_secs(60);
 pub const SHED_CONNECTIONS_MAX: usize = 128;
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Patterns in `client.allowed_origins` after `{a,b}` is written out.
-pub const ORIGIN_PATTERNS_MAX: usize = 1024;
-
 const _: () = assert!(HEAD_BYTES_MAX <= READ_SCRATCH_BYTES, "bytes read ahead with a head fit the scratch");
 const _: () = assert!(HEAD_BYTES_MAX >= 8192, "hyper's smallest buffer");
 const _: () = assert!(LANE_SLOTS > LANE_SLOTS_CONTROL + LANE_SLOTS_DELIVERY, "publishes need slots too");

@@ -21,7 +21,7 @@ use tables::{
 
 #[test]
 fn imports_follow_the_layer_table() {
-    expect_none(each_source(&["src"], |source| check_imports(source)));
+    expect_none(each_source(&["src"], check_imports));
 }
 
 #[test]
@@ -33,17 +33,17 @@ fn folders_use_only_their_outside_crates() {
 
 #[test]
 fn pure_folders_have_no_effects() {
-    expect_none(each_source(&["src"], |source| check_purity(source)));
+    expect_none(each_source(&["src"], check_purity));
 }
 
 #[test]
 fn files_are_short_or_say_why_not() {
-    expect_none(each_source(EVERYWHERE, |source| check_length(source)));
+    expect_none(each_source(EVERYWHERE, check_length));
 }
 
 #[test]
 fn names_and_words_follow_the_guide() {
-    expect_none(each_source(EVERYWHERE, |source| check_words(source)));
+    expect_none(each_source(EVERYWHERE, check_words));
 }
 
 #[test]

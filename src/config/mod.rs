@@ -6,7 +6,7 @@
 //!
 //! Invariants: whoever holds [`Options`] need not check them again; everything wrong with a file is
 //! told at once and with its place; no secret is shown in an error, a warning or a `Debug`.
-//! Must never be imported by any other folder than `node` and `main`; it starts nothing.
+//! Must never touch sockets or threads, nor be imported by any other than `node` and `main`.
 //! Read `keys.rs` first, then `load.rs`.
 
 mod check;

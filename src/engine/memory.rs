@@ -7,11 +7,21 @@ use std::time::Duration;
 use ahash::AHashMap;
 
 use super::{Presence, Stream};
-use crate::access::ChannelOptions;
 use crate::model::{ChannelName, ClientId, ClientInfo, Epoch, Position, Publication, ShardId};
 
 /// Memory that a stream costs besides its publications: table entry, queue entry, name.
 const STREAM_BYTES: usize = 256;
+
+/// How much of a channel is kept, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    /// Publications.
+    pub size: usize,
+    /// From the last publication on.
+    pub ttl: Duration,
+    /// How long epoch and offset outlive the last publication.
+    pub meta_ttl: Duration,
+}
 
 /// Everything that one shard remembers.
 ///
@@ -75,14 +85,14 @@ impl Memory {
         &mut self,
         now: Duration,
         channel: &ChannelName,
-        options: &ChannelOptions,
+        retention: Retention,
         publication: Publication,
     ) -> (Arc<Publication>, Epoch, usize) {
-        let kept = self.stream_of(now, channel, options);
+        let kept = self.stream_of(now, channel, retention);
         let before = kept.stream.bytes();
-        let publication = kept.stream.append(publication, options.history_size);
-        kept.history_until = now + options.history_ttl;
-        kept.meta_until = now + options.history_meta_ttl.max(options.history_ttl);
+        let publication = kept.stream.append(publication, retention.size);
+        kept.history_until = now + retention.ttl;
+        kept.meta_until = now + retention.meta_ttl.max(retention.ttl);
         let epoch = kept.stream.position().epoch;
         let (due, after, queued) = (kept.due(), kept.stream.bytes(), kept.queued);
         // A later instant is found when the queued one comes; only an earlier one can't wait.
@@ -98,8 +108,8 @@ impl Memory {
     }
 
     /// The channel's stream, begun if need be.
-    pub fn stream(&mut self, now: Duration, channel: &ChannelName, options: &ChannelOptions) -> &Stream {
-        &self.stream_of(now, channel, options).stream
+    pub fn stream(&mut self, now: Duration, channel: &ChannelName, retention: Retention) -> &Stream {
+        &self.stream_of(now, channel, retention).stream
     }
 
     /// Position of the channel's stream, if it has one.
@@ -174,9 +184,9 @@ impl Memory {
         Some(presence)
     }
 
-    fn stream_of(&mut self, now: Duration, channel: &ChannelName, options: &ChannelOptions) -> &mut Kept {
+    fn stream_of(&mut self, now: Duration, channel: &ChannelName, retention: Retention) -> &mut Kept {
         if !self.streams.contains_key(channel) {
-            let meta_until = now + options.history_meta_ttl.max(options.history_ttl);
+            let meta_until = now + retention.meta_ttl.max(retention.ttl);
             let stream = Stream::new(self.next_epoch);
             let kept = Kept { stream, history_until: meta_until, meta_until, queued: None };
             self.streams.insert(channel.clone(), kept);

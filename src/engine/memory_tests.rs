@@ -4,14 +4,7 @@ use bytes::Bytes;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn options() -> ChannelOptions {
-    ChannelOptions {
-        history_size: 10,
-        history_ttl: 60 * SECOND,
-        history_meta_ttl: 600 * SECOND,
-        ..ChannelOptions::default()
-    }
-}
+const RETENTION: Retention = Retention { size: 10, ttl: Duration::from_secs(60), meta_ttl: Duration::from_secs(600) };
 
 fn channel(name: &str) -> ChannelName {
     ChannelName::parse(name, 255).expect("a short name")
@@ -22,7 +15,7 @@ fn publication(bytes: usize) -> Publication {
 }
 
 fn publish(memory: &mut Memory, now: Duration, name: &str) -> Position {
-    let (publication, epoch, _) = memory.append(now, &channel(name), &options(), publication(100));
+    let (publication, epoch, _) = memory.append(now, &channel(name), RETENTION, publication(100));
     Position { epoch, offset: publication.offset }
 }
 
@@ -32,7 +25,7 @@ fn history_expires_before_its_position_does() {
     let first = publish(&mut memory, Duration::ZERO, "c");
     assert_eq!(memory.expire(59 * SECOND, 10), 0);
     memory.expire(61 * SECOND, 10);
-    let stream = memory.stream(61 * SECOND, &channel("c"), &options());
+    let stream = memory.stream(61 * SECOND, &channel("c"), RETENTION);
     assert_eq!((stream.position(), stream.bytes()), (first, 0));
     memory.expire(601 * SECOND, 10);
     assert_eq!(memory.find_position("c"), None);
@@ -55,10 +48,10 @@ fn a_stream_keeps_one_place_in_the_queue_through_many_lives() {
 #[test]
 fn an_untouched_stream_is_forgotten_and_begun_again_as_the_same() {
     let mut memory = Memory::new(1 << 20, 1);
-    let before = memory.stream(SECOND, &channel("c"), &options()).position();
+    let before = memory.stream(SECOND, &channel("c"), RETENTION).position();
     memory.forget_untouched("c");
     assert_eq!(memory.bytes(), 0);
-    assert_eq!(memory.stream(SECOND, &channel("c"), &options()).position(), before);
+    assert_eq!(memory.stream(SECOND, &channel("c"), RETENTION).position(), before);
     publish(&mut memory, SECOND, "c");
     memory.forget_untouched("c");
     assert_eq!(memory.find_position("c").map(|position| position.offset), Some(1), "touched");
@@ -78,7 +71,7 @@ fn memory_is_bounded_by_dropping_what_would_expire_first() {
     publish(&mut memory, 100 * SECOND, "c:0");
     let since = Since { offset: 1, epoch: first.epoch.as_str().into() };
     let limits = super::super::RecoveryLimits { publications_max: 10, bytes_max: 1000 };
-    assert!(memory.stream(100 * SECOND, &channel("c:0"), &options()).recover(&since, limits).is_none());
+    assert!(memory.stream(100 * SECOND, &channel("c:0"), RETENTION).recover(&since, limits).is_none());
 }
 
 #[test]

@@ -22,6 +22,6 @@ mod memory;
 mod presence;
 mod stream;
 
-pub use memory::Memory;
+pub use memory::{Memory, Retention};
 pub use presence::Presence;
 pub use stream::{RecoveryLimits, Stream};

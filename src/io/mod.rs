@@ -6,7 +6,7 @@
 //!
 //! Invariants: what a turn does is bounded; readiness is never cleared with events left behind
 //! (`poller`); no buffer belongs to an idle connection; a panic outside of one connection's
-//! handling ends the process. Must never know what a protocol says or who is in a room.
+//! handling ends the process. Must never touch what a protocol says or who is in a room.
 //! Read `event_loop.rs` first, then `poller.rs` and `door/mod.rs`.
 
 mod accept;

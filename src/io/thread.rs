@@ -15,9 +15,8 @@ use tokio::task::LocalSet;
 use crate::lane::{Ports, TrayReceiver};
 use crate::limits;
 use crate::model::ShardId;
-use crate::shard::{self, LaneMessage, Shard, TrayMessage};
+use crate::shard::{self, Job, LaneMessage, Shard, TrayMessage};
 use crate::telemetry::ShardMetrics;
-use crate::workers::Job;
 
 use super::accept::accept;
 use super::door::{ControlSender, Door};

@@ -7,7 +7,7 @@
 //! elsewhere.
 //!
 //! Must never touch rooms, connections, engines, sockets or clocks; one protocol never names
-//! another. Read this file first, then `centrifugo/envelope.rs`.
+//! another. Read `mod.rs` first, then `centrifugo/envelope.rs`.
 
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing))]
 

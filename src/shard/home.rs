@@ -9,7 +9,8 @@ use super::events::{
 };
 use super::outgoing::Class;
 use super::replies::frame_kind;
-use crate::engine::RecoveryLimits;
+use crate::access::ChannelOptions;
+use crate::engine::{RecoveryLimits, Retention};
 use crate::model::{
     ChannelName, ClientId, ClientInfo, Encoding, EncodingSet, Epoch, ErrorCode, HistoryRequest, HistoryResult, Outcome,
     Position, PresenceStats, Publication, Push, ShardId,
@@ -152,7 +153,7 @@ impl Shard {
                 publications_max: self.options.recovery_publications_max,
                 bytes_max: self.options.outbox_bytes_max / 2,
             };
-            let stream = self.memory.stream(self.time.now(), channel, &options);
+            let stream = self.memory.stream(self.time.now(), channel, retention_of(&options));
             subscribed.position = Some(stream.position());
             if let Some(since) = &ask.since {
                 let mut recovered = stream.recover(since, limits);
@@ -211,7 +212,8 @@ impl Shard {
             self.fan_out_publication(channel, &publication, None);
             return Ok(None);
         }
-        let (publication, epoch, evicted) = self.memory.append(self.time.now(), channel, &options, publication);
+        let (publication, epoch, evicted) =
+            self.memory.append(self.time.now(), channel, retention_of(&options), publication);
         self.metrics.add(Counter::StreamsEvicted, evicted as u64);
         self.metrics.set(Gauge::StreamBytes, self.memory.bytes() as u64);
         let position = Position { epoch, offset: publication.offset };
@@ -250,7 +252,7 @@ impl Shard {
         if !options.has_history() {
             return Err(ErrorCode::NotAvailable);
         }
-        let stream = self.memory.stream(self.time.now(), channel, &options);
+        let stream = self.memory.stream(self.time.now(), channel, retention_of(&options));
         let Position { epoch, offset } = stream.position();
         let publications = stream.page(request, publications_max, self.options.outbox_bytes_max / 2);
         if !self.rooms.contains_key(channel) {
@@ -302,6 +304,10 @@ impl Shard {
             self.deliver_here(delivery);
         }
     }
+}
+
+fn retention_of(options: &ChannelOptions) -> Retention {
+    Retention { size: options.history_size, ttl: options.history_ttl, meta_ttl: options.history_meta_ttl }
 }
 
 /// The frames of one push, each encoded once.

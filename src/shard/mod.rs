@@ -34,6 +34,8 @@ pub use events::{
 };
 pub use fault::Faults;
 pub use options::Options;
+// What `next_job` gives.
+pub use crate::workers::Job;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -46,7 +48,6 @@ use crate::engine::Memory;
 use crate::model::{ChannelName, ConnectionId, DisconnectCode, Now, ShardId};
 use crate::room::Room;
 use crate::telemetry::{Counter, Gauge, ShardMetrics};
-use crate::workers::Job;
 use channels::Channels;
 use connection::{Clock, Connection, Phase};
 use connections::Connections;
