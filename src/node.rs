@@ -3,8 +3,10 @@
 //! The order matters: descriptors are raised before anything needs many; the allowed cores are read
 //! before a shard is pinned to one; ports are bound before a thread runs, so that a port in use ends
 //! the start at once; workers start from this thread, which is never pinned; the control plane is
-//! there before a shard can pass a request on. Invariants: this file assembles and decides nothing;
-//! only shard threads are pinned. Must never be imported by any but `main`. Read this file first.
+//! there before a shard can pass a request on.
+//!
+//! Invariants: only shard threads are pinned; whatever fails here ends the start with its reason.
+//! Must never decide anything: it assembles. Read this file first, then `node/stop.rs`.
 
 mod announce;
 mod control;
@@ -12,7 +14,7 @@ mod stop;
 
 use std::fmt;
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
@@ -21,10 +23,11 @@ use tokio::sync::mpsc;
 
 use crate::config::Options;
 use crate::handle::{Handle, TrayMessage};
-use crate::io::{AllowedOrigins, JobSink, ShardSetup, bind, raise_descriptors, start_shard};
-use crate::lane::{TraySender, mesh, tray};
+use crate::io::{AllowedOrigins, ControlSender, JobSink, ShardSetup, bind, raise_descriptors, start_shard};
+use crate::lane::{Ports, TrayReceiver, TraySender, mesh, tray};
 use crate::limits::{JOB_DELIVERY_RETRY, JOB_DELIVERY_TRIES, JOBS_WAITING_MAX, TRAY_SLOTS};
 use crate::model::ShardId;
+use crate::shard::LaneMessage;
 use crate::telemetry::NodeMetrics;
 use crate::workers::{Done, Pool, Submitter};
 use announce::{Announcement, announce};
@@ -43,76 +46,131 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
+/// In-trays of all shards, by their number.
+type Trays = Arc<[TraySender<TrayMessage>]>;
+
 /// Runs a node until a signal stops it. `start` is zero of its monotonic time.
 pub fn run(options: &Options, start: Instant) -> Result<(), StartError> {
+    let io_options = io_options(options)?;
     if let Err(error) = raise_descriptors() {
         tracing::warn!(%error, "the limit of descriptors can't be raised; it bounds the number of clients");
     }
     let cores = core_affinity::get_core_ids().unwrap_or_default();
+    let listeners = Listeners::bind(options)?;
     let metrics = Arc::new(NodeMetrics::new(options.shards, options.workers.threads, start));
-
-    let listeners =
-        bind(options.client_address, usize::from(options.shards)).map_err(failed("listening for clients"))?;
-    let client_address = listeners
-        .first()
-        .expect("there is at least one shard")
-        .local_addr()
-        .map_err(failed("listening for clients"))?;
-    let internal_listener = match options.internal_address {
-        Some(address) => Some(TcpListener::bind(address).map_err(failed(format!("the internal port, {address}")))?),
-        None => None,
-    };
 
     let ports = mesh(usize::from(options.shards), options.shard.lane_slots);
     let (trays, receivers): (Vec<_>, Vec<_>) =
-        ports.iter().map(|ports| tray(TRAY_SLOTS, ports.doorbell().clone())).unzip();
-    let trays: Arc<[TraySender<TrayMessage>]> = trays.into();
-    let workers = start_workers(options, &metrics, Arc::clone(&trays)).map_err(failed("starting the workers"))?;
+        ports.iter().map(|ports| tray(TRAY_SLOTS, Arc::clone(ports.doorbell()))).unzip();
+    let trays = Trays::from(trays);
 
-    let posting = Arc::clone(&trays);
-    let post = move |shard: ShardId, message| posting[shard.as_index()].try_push(message);
+    let workers = start_workers(options, &metrics, Arc::clone(&trays)).map_err(failed("starting the workers"))?;
+    let post = move |shard: ShardId, message| trays[shard.as_index()].try_push(message);
     let handle = Handle::new(options.shard.homes.clone(), Arc::new(post));
-    let plane = ControlPlane::start(options, handle.clone(), Arc::clone(&metrics), internal_listener)
+    let plane = ControlPlane::start(options, handle.clone(), Arc::clone(&metrics), listeners.internal)
         .map_err(failed("starting the control plane"))?;
     let signals = plane.runtime.block_on(async { Signals::listen() }).map_err(failed("listening for signals"))?;
 
-    let io_options = Arc::new(io_options(options)?);
-    let shard_options = Arc::new(options.shard.clone());
     let (drained, all_drained) = mpsc::unbounded_channel();
-    let mut threads = Vec::with_capacity(receivers.len());
-    for ((index, (ports, tray)), listener) in ports.into_iter().zip(receivers).enumerate().zip(listeners) {
-        let drained = drained.clone();
-        let setup = ShardSetup {
-            id: ShardId(u16::try_from(index).expect("shards are counted in 16 bits")),
-            // More shards than cores share them.
-            core: cores.get(index % cores.len().max(1)).copied(),
-            listener,
-            ports,
-            tray,
-            shard_options: Arc::clone(&shard_options),
-            io_options: Arc::clone(&io_options),
-            metrics: Arc::clone(&metrics.shards[index]),
-            control: plane.sender.clone(),
-            jobs: submit_to(workers.submitter()),
-            seed: random_seed(),
-            start,
-            drained: Box::new(move || {
-                // The node may have stopped waiting.
-                let _ = drained.send(());
-            }),
-        };
-        threads.push(start_shard(setup).map_err(failed("starting a shard"))?);
-    }
-    announce(&Announcement { options, client_address, internal_address: plane.address, cores: cores.len() });
+    let shards = Shards {
+        options,
+        io_options,
+        cores: &cores,
+        metrics: &metrics,
+        control: &plane.sender,
+        workers: workers.submitter(),
+        drained,
+        start,
+    };
+    let threads = shards.start(ports, receivers, listeners.clients).map_err(failed("starting the shards"))?;
+    announce(&Announcement {
+        options,
+        client_address: listeners.client_address,
+        internal_address: plane.address,
+        cores: cores.len(),
+    });
 
     let stopping = Stopping { handle, metrics, all_drained, shards: threads.len(), timeout: options.shutdown_timeout };
     plane.runtime.block_on(stopping.run(signals));
-    join(threads);
+    for thread in threads {
+        // A shard that panics aborts the process: none is missing here.
+        let _ = thread.join();
+    }
     Ok(())
 }
 
+/// The ports, bound.
+struct Listeners {
+    /// One for each shard.
+    clients: Vec<TcpListener>,
+    /// Where they are, if the configuration asked for any free port.
+    client_address: SocketAddr,
+    internal: Option<TcpListener>,
+}
+
+impl Listeners {
+    fn bind(options: &Options) -> Result<Listeners, StartError> {
+        let what = "listening for clients";
+        let clients = bind(options.client_address, usize::from(options.shards)).map_err(failed(what))?;
+        let first = clients.first().expect("there is at least one shard");
+        let client_address = first.local_addr().map_err(failed(what))?;
+        let internal = options.internal_address.map(|address| {
+            let what = format!("listening on the internal port {address} (choose another with --internal_port)");
+            TcpListener::bind(address).map_err(failed(what))
+        });
+        Ok(Listeners { client_address, internal: internal.transpose()?, clients })
+    }
+}
+
+/// What all shards are started with.
+struct Shards<'a> {
+    options: &'a Options,
+    io_options: Arc<crate::io::Options>,
+    /// More shards than cores share them.
+    cores: &'a [core_affinity::CoreId],
+    metrics: &'a NodeMetrics,
+    control: &'a ControlSender,
+    workers: Submitter,
+    drained: mpsc::UnboundedSender<()>,
+    start: Instant,
+}
+
+impl Shards<'_> {
+    fn start(
+        self,
+        ports: Vec<Ports<LaneMessage>>,
+        trays: Vec<TrayReceiver<TrayMessage>>,
+        listeners: Vec<TcpListener>,
+    ) -> io::Result<Vec<JoinHandle<()>>> {
+        let shard_options = Arc::new(self.options.shard.clone());
+        let mut threads = Vec::with_capacity(ports.len());
+        for (((index, ports), tray), listener) in ports.into_iter().enumerate().zip(trays).zip(listeners) {
+            let drained = self.drained.clone();
+            threads.push(start_shard(ShardSetup {
+                id: ShardId(u16::try_from(index).expect("shards are counted in 16 bits")),
+                core: self.cores.get(index % self.cores.len().max(1)).copied(),
+                listener,
+                ports,
+                tray,
+                shard_options: Arc::clone(&shard_options),
+                io_options: Arc::clone(&self.io_options),
+                metrics: Arc::clone(&self.metrics.shards[index]),
+                control: self.control.clone(),
+                jobs: submit_to(self.workers.clone()),
+                seed: random_seed(),
+                start: self.start,
+                drained: Box::new(move || {
+                    // The node may have stopped waiting.
+                    let _ = drained.send(());
+                }),
+            })?);
+        }
+        Ok(threads)
+    }
+}
+
 /// The pool, whose jobs' ends go back through the in-trays.
-fn start_workers(options: &Options, metrics: &NodeMetrics, trays: Arc<[TraySender<TrayMessage>]>) -> io::Result<Pool> {
+fn start_workers(options: &Options, metrics: &NodeMetrics, trays: Trays) -> io::Result<Pool> {
     Pool::start(options.workers.threads, JOBS_WAITING_MAX, Arc::clone(&metrics.workers), move |shard, done| {
         deliver(&trays, shard, done);
     })
@@ -136,15 +194,15 @@ fn submit_to(workers: Submitter) -> JobSink {
     Box::new(move |job| workers.submit(job))
 }
 
-fn io_options(options: &Options) -> Result<crate::io::Options, StartError> {
+fn io_options(options: &Options) -> Result<Arc<crate::io::Options>, StartError> {
     let origins = options.http.allowed_origins.iter().map(String::as_str);
     let allowed_origins = AllowedOrigins::parse(origins).map_err(|error| StartError(error.to_string()))?;
-    Ok(crate::io::Options {
+    Ok(Arc::new(crate::io::Options {
         websocket_path: options.http.websocket_path.as_str().into(),
         echo_path: options.http.echo.then(|| ECHO_PATH.into()),
         allowed_origins,
         ..crate::io::Options::default()
-    })
+    }))
 }
 
 /// Says what failed, before the reason.
@@ -152,16 +210,10 @@ fn failed(what: impl fmt::Display) -> impl FnOnce(io::Error) -> StartError {
     move |error| StartError(format!("{what}: {error}"))
 }
 
-/// 64 of the 122 random bits of a UUID, away from its version.
+/// Two UUIDs make 64 bits that are all random: their fixed bits lie apart.
 fn random_seed() -> u64 {
-    uuid::Uuid::new_v4().as_u64_pair().0.rotate_left(16) ^ uuid::Uuid::new_v4().as_u64_pair().1
-}
-
-fn join(threads: Vec<JoinHandle<()>>) {
-    for thread in threads {
-        // A shard that panics aborts the process, so none is missing here.
-        let _ = thread.join();
-    }
+    let random = || uuid::Uuid::new_v4().as_u64_pair().0;
+    random() ^ random().rotate_left(32)
 }
 
 /// Where the echo endpoint of conformance tests is.

@@ -94,13 +94,32 @@ mod tests {
         assert_eq!(fetch("/", Some("\"other\"")).await.status(), 200);
     }
 
-    /// What the page names, it must find here: a forgotten file would only show in a browser.
+    /// What the page and its scripts name, they must find here: a forgotten file would only show in
+    /// a browser.
     #[test]
-    fn every_path_that_the_page_names_is_served() {
-        let page = FILES.iter().find(|file| file.path == "/").expect("there is a page");
-        let html = std::str::from_utf8(page.bytes).expect("text");
-        for named in html.split(['"', '\'']).filter(|text| text.starts_with('/') && text.contains('.')) {
-            assert!(FILES.iter().any(|file| file.path == named), "{named} is not in files.rs");
+    fn every_file_that_a_file_names_is_served() {
+        for file in FILES.iter().filter(|file| !file.path.starts_with("/vendor/")) {
+            let text = std::str::from_utf8(file.bytes).expect("text");
+            let named = text.split(['"', '\'']).filter_map(|text| text.strip_prefix("./").or(text.strip_prefix('/')));
+            for name in named.filter(|name| [".js", ".css", ".svg"].iter().any(|end| name.ends_with(end))) {
+                let path = format!("/{name}");
+                assert!(FILES.iter().any(|file| file.path == path), "{path}, named by {}, is not served", file.path);
+            }
+        }
+    }
+
+    /// Nothing in `page/` is forgotten.
+    #[test]
+    fn every_file_of_the_folder_is_served() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/console/page");
+        for part in ["", "vendor"] {
+            for entry in std::fs::read_dir(folder.join(part)).expect("the folder is there") {
+                let path = entry.expect("a readable folder").path();
+                let bytes = || std::fs::read(&path).expect("a readable file");
+                let is_note = path.ends_with("VERSION");
+                let is_served = path.is_dir() || is_note || FILES.iter().any(|file| file.bytes == bytes());
+                assert!(is_served, "{} is not in files.rs", path.display());
+            }
         }
     }
 }

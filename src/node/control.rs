@@ -69,8 +69,8 @@ fn everything(options: &Options, api: Option<Router>, metrics: Arc<NodeMetrics>)
 fn build_api(options: &Options, handle: Handle, metrics: Arc<NodeMetrics>) -> Arc<Api> {
     let admission = match &options.api.key {
         _ if options.api.insecure => Admission::Everybody,
-        Some(key) => Admission::Key(key.reveal().into()),
-        None => Admission::Nobody,
+        Some(key) if !key.reveal().is_empty() => Admission::Key(key.reveal().into()),
+        _ => Admission::Nobody,
     };
     let node = NodeName { uid: uuid::Uuid::new_v4().to_string(), name: options.node_name.clone() };
     let options = api::Options {

@@ -19,7 +19,7 @@ pub struct Histogram {
 }
 
 /// What a scrape sees of a histogram.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct HistogramSample {
     pub buckets: [u64; BOUNDS_US.len() + 1],
     pub sum_seconds: f64,
@@ -48,6 +48,16 @@ impl Histogram {
         HistogramSample {
             buckets: std::array::from_fn(|index| self.buckets[index].load(Ordering::Relaxed)),
             sum_seconds: self.sum_ns.load(Ordering::Relaxed) as f64 / 1e9,
+        }
+    }
+}
+
+impl HistogramSample {
+    /// What one histogram would show that had seen both.
+    pub fn plus(&self, other: &HistogramSample) -> HistogramSample {
+        HistogramSample {
+            buckets: std::array::from_fn(|index| self.buckets[index] + other.buckets[index]),
+            sum_seconds: self.sum_seconds + other.sum_seconds,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::{ApiMetrics, Gauge, ShardMetrics, WorkersMetrics};
 
@@ -14,6 +14,8 @@ pub struct NodeMetrics {
     pub api: ApiMetrics,
     /// Zero of the monotonic time that heartbeats are written in.
     started: Instant,
+    /// The same moment by the wall clock, read once: a metric of it must not move.
+    started_at: SystemTime,
     is_draining: AtomicBool,
 }
 
@@ -24,6 +26,7 @@ impl NodeMetrics {
             workers: Arc::new(WorkersMetrics::new(workers)),
             api: ApiMetrics::default(),
             started,
+            started_at: SystemTime::now().checked_sub(started.elapsed()).unwrap_or(UNIX_EPOCH),
             is_draining: AtomicBool::new(false),
         }
     }
@@ -31,6 +34,11 @@ impl NodeMetrics {
     /// Time since the process began.
     pub fn uptime(&self) -> Duration {
         self.started.elapsed()
+    }
+
+    /// When the process began, seconds since 1970.
+    pub fn start_seconds(&self) -> f64 {
+        self.started_at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
     }
 
     /// The sum of a gauge over all shards.

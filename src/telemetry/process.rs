@@ -1,7 +1,7 @@
 //! What the kernel says about this process.
 
 use std::fs;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
@@ -30,11 +30,6 @@ impl ProcessSample {
             descriptors_max: getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX),
         }
     }
-}
-
-/// Seconds since 1970 at which a process began that has been up for `uptime`.
-pub(super) fn start_time_seconds(uptime: Duration) -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(uptime).as_secs_f64()
 }
 
 /// The number behind `field` in the text of /proc/self/status.

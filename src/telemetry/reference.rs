@@ -11,7 +11,8 @@ pub fn write_reference() -> String {
         "# Metrics\n\n\
          <!-- Generated from src/telemetry/table.rs: UPDATE=1 cargo test --lib telemetry::reference -->\n\n\
          `/metrics` answers in Prometheus' text format. Label `shard` counts threads of the data plane from 0, \
-         `worker` those of the worker pool; label `code` shows only codes that occurred.\n\n\
+         `runner` says which threads of the worker pool ran \
+         a job; label `code` shows only codes that occurred.\n\n\
          | Metric | Type | Labels | Meaning |\n|---|---|---|---|\n",
     );
     for metric in TABLE {

@@ -8,7 +8,7 @@ use prometheus::proto::{self, MetricFamily, MetricType};
 use prometheus::{Encoder, Registry, TextEncoder};
 
 use super::NodeMetrics;
-use super::histogram::{BOUNDS_US, Histogram};
+use super::histogram::{BOUNDS_US, Histogram, HistogramSample};
 use super::process::ProcessSample;
 use super::table::{Kind, Metric, TABLE, View};
 
@@ -68,7 +68,7 @@ impl Collector for Cells {
 
 fn collect_family(metric: &'static Metric, view: &View<'_>) -> MetricFamily {
     let mut samples = Samples { metric, taken: Vec::new() };
-    (metric.read)(view, &mut samples);
+    metric.read(view, &mut samples);
     let mut family = MetricFamily::default();
     family.set_name(metric.name.to_owned());
     family.set_help(metric.help.to_owned());
@@ -107,8 +107,10 @@ impl Samples {
         self.taken.push(sample);
     }
 
-    pub fn add_histogram(&mut self, labels: &[&str], histogram: &Histogram) {
-        let read = histogram.sample();
+    /// The sum of histograms that several threads write.
+    pub fn add_histogram<'a>(&mut self, labels: &[&str], histograms: impl IntoIterator<Item = &'a Histogram>) {
+        let read =
+            histograms.into_iter().fold(HistogramSample::default(), |sum, histogram| sum.plus(&histogram.sample()));
         let mut cumulative = 0;
         let mut buckets = Vec::with_capacity(BOUNDS_US.len());
         for (bound, count) in BOUNDS_US.iter().zip(read.buckets) {
@@ -176,14 +178,15 @@ mod tests {
 
     #[test]
     fn labels_codes_and_histograms_read_as_prometheus_wants_them() {
-        let metrics = Arc::new(NodeMetrics::new(1, 1, Instant::now()));
+        let metrics = Arc::new(NodeMetrics::new(1, 2, Instant::now()));
         let shard = &metrics.shards[0];
         shard.count_command("presence_stats");
         shard.count_disconnect(3501);
         shard.count_disconnect(4321);
         shard.observe_turn(Duration::from_micros(30));
         shard.observe_turn(Duration::from_secs(9));
-        metrics.workers.count_submitted();
+        (0..4).for_each(|_| metrics.workers.count_submitted());
+        (0..2).for_each(|worker| metrics.workers.thread(worker).observe_wait(Duration::from_micros(700)));
         metrics.workers.rescuer().observe_wait(Duration::from_millis(120));
         metrics.workers.rescuer().observe_run("verify_token", Duration::from_micros(60));
         let text = Scrape::new(metrics).write();
@@ -196,8 +199,11 @@ mod tests {
             "fanfare_turn_duration_seconds_bucket{shard=\"0\",le=\"5\"} 1",
             "fanfare_turn_duration_seconds_bucket{shard=\"0\",le=\"+Inf\"} 2",
             "fanfare_turn_duration_seconds_count{shard=\"0\"} 2",
-            "fanfare_jobs_total{worker=\"rescue\",kind=\"verify_token\"} 1",
-            "fanfare_jobs_waiting 0",
+            "fanfare_jobs_total{runner=\"rescuer\",kind=\"verify_token\"} 1",
+            "fanfare_job_wait_seconds_bucket{runner=\"workers\",le=\"0.001\"} 2",
+            "fanfare_job_wait_seconds_bucket{runner=\"rescuer\",le=\"0.1\"} 0",
+            "fanfare_job_wait_seconds_bucket{runner=\"rescuer\",le=\"0.2\"} 1",
+            "fanfare_jobs_waiting 1",
             concat!("fanfare_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
         ] {
             assert!(text.lines().any(|shown| shown == line), "{line} is not in\n{text}");

@@ -7,12 +7,12 @@ use super::codes::NameCounts;
 use super::histogram::{Histogram, add_alone};
 
 /// Kinds of jobs.
-const JOBS: &[&str] = &["verify_token"];
+pub(super) const JOBS: &[&str] = &["verify_token"];
 
 /// The pool's counters: those of each worker, the rescuer's, and what submitters count together.
 #[derive(Debug)]
 pub struct WorkersMetrics {
-    /// One for each worker; the last one is the rescuer's.
+    /// One for each worker, and the rescuer's at the end.
     threads: Vec<WorkerMetrics>,
     /// Written by every shard: once a job, which costs a thousand times more.
     submitted: AtomicU64,
@@ -70,13 +70,10 @@ impl WorkersMetrics {
         self.submitted().saturating_sub(begun)
     }
 
-    /// Each thread's counters with its label: the worker's number, or `rescue`.
-    pub(super) fn threads(&self) -> impl Iterator<Item = (String, &WorkerMetrics)> {
-        let last = self.threads.len() - 1;
-        self.threads.iter().enumerate().map(move |(index, thread)| match index == last {
-            true => ("rescue".to_owned(), thread),
-            false => (index.to_string(), thread),
-        })
+    /// The counters by who ran the jobs: all workers together, and the rescuer.
+    pub(super) fn by_runner(&self) -> [(&'static str, &[WorkerMetrics]); 2] {
+        let (workers, rescuer) = self.threads.split_at(self.threads.len() - 1);
+        [("workers", workers), ("rescuer", rescuer)]
     }
 }
 

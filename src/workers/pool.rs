@@ -114,11 +114,6 @@ impl Submitter {
         shared.rescuer.ring_if_sleeping();
         Ok(())
     }
-
-    /// Whether the queue takes a job now; another thread may be quicker.
-    pub fn has_room(&self) -> bool {
-        !self.shared.queue.is_full()
-    }
 }
 
 impl Shared {
