@@ -15,14 +15,21 @@ pub struct StallProofClock {
     lost: Duration,
     /// The latest instant at which the shard expected to be called again.
     expected: Duration,
+    /// Until then nobody is cut for having been silent.
+    lenient_until: Duration,
 }
 
 /// A call that comes later than expected by more than this was held up by a stall.
 const STALL: Duration = Duration::from_millis(500);
 
+/// After a stall, for the sockets to be read: what clients sent meanwhile is still in them. Chosen: far
+/// above a turn, far below the time-outs that it lengthens.
+const LENIENCE: Duration = Duration::from_secs(1);
+
 impl Default for StallProofClock {
     fn default() -> StallProofClock {
-        let mut clock = StallProofClock { now: Duration::ZERO, lost: Duration::ZERO, expected: Duration::ZERO };
+        let zero = Duration::ZERO;
+        let mut clock = StallProofClock { now: zero, lost: zero, expected: zero, lenient_until: zero };
         clock.expect_whenever();
         clock
     }
@@ -33,6 +40,11 @@ impl StallProofClock {
         self.now
     }
 
+    /// Until when silent clients are left alone; past, unless there was a stall just now.
+    pub fn lenient_until(&self) -> Duration {
+        self.lenient_until
+    }
+
     /// Reads the turn's monotonic time.
     pub fn advance(&mut self, monotonic: Duration) -> Duration {
         let now = monotonic.saturating_sub(self.lost).max(self.now);
@@ -40,6 +52,7 @@ impl StallProofClock {
             let stalled = now - self.expected;
             self.lost += stalled;
             self.now = now - stalled;
+            self.lenient_until = self.now + LENIENCE;
         } else {
             self.now = now;
         }
@@ -181,6 +194,7 @@ mod tests {
         assert_eq!(clock.advance(6001 * MS), 6001 * MS, "a sleep as long as asked for is time");
         clock.expect_by(7000 * MS);
         assert_eq!(clock.advance(60_000 * MS), 7000 * MS, "53 s in which the process stood still");
+        assert_eq!(clock.lenient_until(), 8000 * MS);
         assert_eq!(clock.advance(60_100 * MS), 7100 * MS);
         assert_eq!(clock.expect_by(8000 * MS), 61_000 * MS);
     }

@@ -40,6 +40,10 @@ impl Shard {
         if connection.due() > now {
             return self.remind(slot);
         }
+        if now < self.time.lenient_until() && connection.is_open() && connection.clock != Clock::Ping {
+            connection.tick = self.wheel.insert(slot, self.time.lenient_until());
+            return;
+        }
         // With a job pending it may be that its new token is being verified.
         if connection.expires <= now && connection.is_open() && !connection.has_job() {
             return self.disconnect(slot, DisconnectCode::Expired);
