@@ -49,7 +49,9 @@ impl Shard {
     pub(super) fn flush_replies(&mut self) {
         let Some(slot) = self.replies.slot.take() else { return };
         let mut payload = std::mem::take(&mut self.replies.payload);
-        if let Some(encoding) = self.encoding_at(slot) {
+        if !payload.is_empty()
+            && let Some(encoding) = self.encoding_at(slot)
+        {
             let kind = frame_kind(encoding);
             let frame = ws::build_frame(kind, payload.len(), |out| out.extend_from_slice(&payload));
             self.enqueue(slot, frame);
