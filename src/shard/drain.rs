@@ -22,15 +22,15 @@ impl Drain {
         if self.next_slot >= self.slots {
             return None;
         }
-        Some(self.started + self.window.mul_f64(f64::from(self.next_slot + 1) / f64::from(self.slots)))
+        Some(self.started + self.window.mul_f64(f64::from(self.next_slot) / f64::from(self.slots)))
     }
 
-    /// Slots that have to be told by `now`.
+    /// Slots that have to be told by `now`: the first one at once, the others evenly after it.
     fn due_slots(&self, now: Duration) -> u32 {
         let elapsed = (now - self.started).as_secs_f64() + STEP.as_secs_f64();
         match self.window.as_secs_f64() {
             0.0 => self.slots,
-            window => ((elapsed / window) * f64::from(self.slots)).min(f64::from(self.slots)) as u32,
+            window => (((elapsed / window) * f64::from(self.slots)) as u32).saturating_add(1).min(self.slots),
         }
     }
 }
