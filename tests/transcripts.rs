@@ -9,7 +9,7 @@ mod transcript;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use fanfare::model::Encoding;
+use fanfare::model::{DisconnectCode, Encoding, ErrorCode, UnsubscribeCode};
 use transcript::{Cluster, Failure, Server, ServerWorld, Transcript, run};
 
 fn folder() -> PathBuf {
@@ -74,4 +74,86 @@ fn live_server_says_the_same() {
         }
         Ok(())
     });
+}
+
+/// A transcript that is wrong in one line, and what is said of it.
+#[track_caller]
+fn check_failure(text: &str, expected: &str) {
+    let text = format!("! client.insecure = true\na> {{\"id\":1,\"connect\":{{}}}}\n{text}");
+    let transcript = Transcript::parse("wrong", &text);
+    let failure = run(&transcript, &mut Cluster::new(&transcript.config, 1), Encoding::CentrifugoJson);
+    assert_eq!(failure.expect_err("the transcript is wrong").to_string(), expected);
+}
+
+#[test]
+fn a_transcript_can_fail() {
+    const CONNECTED: &str = "a< {\"id\":1,\"connect\":\"*\"}\n";
+    let told = r#"{"error":{"code":108,"message":"not available"},"id":2}"#;
+    let after_connect = |text: &str| format!("{CONNECTED}{text}");
+    let after_rpc = |text: &str| format!("{CONNECTED}a> {{\"id\":2,\"rpc\":{{}}}}\n{text}");
+
+    check_failure(&after_connect("a< {}"), "wrong.txt:4: a was told nothing");
+    check_failure(&after_connect("a< gone"), "wrong.txt:4: a was told nothing");
+    check_failure(&after_rpc(r#"a< {"id":2,"rpc":{}}"#), &format!("wrong.txt:5: a was told {told}"));
+    // A field that is not expected, one that is missing, another value.
+    check_failure(&after_rpc(r#"a< {"id":2}"#), &format!("wrong.txt:5: a was told {told}"));
+    check_failure(&after_rpc(r#"a< {"id":2,"error":"*","push":"*"}"#), &format!("wrong.txt:5: a was told {told}"));
+    check_failure(
+        &after_rpc(r#"a< {"id":2,"error":{"code":103,"message":"*"}}"#),
+        &format!("wrong.txt:5: a was told {told}"),
+    );
+    check_failure(&after_rpc(r#"a<+ {"id":2,"error":"*"}"#), "wrong.txt:5: a was told it in a frame of its own");
+    // What nobody expects: before the clock moves, before more is sent, at the end.
+    check_failure(&after_rpc("~ 1s"), &format!("wrong.txt:5: before this line a was told {told}"));
+    check_failure(&after_rpc("a> {}"), &format!("wrong.txt:5: before this line a was told {told}"));
+    check_failure(&after_rpc("# the end"), &format!("wrong.txt:4: at the end a was told {told}"));
+    // A name stands for one value.
+    let twice = "b> {\"id\":1,\"connect\":{}}\nb< {\"id\":\"$same\",\"connect\":\"*\"}\n\
+                 b> {\"id\":2,\"rpc\":{}}\nb< {\"id\":\"$same\",\"error\":\"*\"}";
+    check_failure(&after_connect(twice), &format!("wrong.txt:7: b was told {told}"));
+    check_failure(
+        &after_connect("a> {\"id\":2,\"ping\":{}}\na< close 3500 bad request"),
+        "wrong.txt:5: a was told close 3501 bad request",
+    );
+}
+
+/// Codes that no transcript shows, and who shows them.
+const ELSEWHERE: &[(u16, &str)] = &[
+    (100, "a worker that panics: unit tests of the shard"),
+    (101, "not given: there is no right that only a user id opens"),
+    (104, "not given: there are no namespaces of rpc methods"),
+    (111, "a full lane: unit tests of the shard"),
+    (113, "not given: there are no maps"),
+    (2000, "not given: the server API does not unsubscribe"),
+    (2501, "not given: subscriptions do not expire"),
+    (2502, "not given: nothing invalidates a subscription"),
+    (3000, "never sent: the client is gone"),
+    (3004, "a handler that panics: unit tests of the shard"),
+    (3006, "not given: there are no server-side subscriptions"),
+    (3009, "never sent: writing failed"),
+    (3010, "not given: there are no server-side subscriptions"),
+    (3011, "not given: the server API does not disconnect"),
+    (3013, "not given: there are no rate limits"),
+    (3014, "not given: the server API does not disconnect"),
+    (3503, "not given: the server API does not disconnect"),
+    (3504, "not given: there are no limits by user"),
+    (3505, "not given: there are no server-side subscriptions"),
+    (3507, "not given: anonymous tokens are not refused"),
+    (3509, "not given: errors are not counted against a client"),
+];
+
+#[test]
+fn every_code_is_in_a_transcript_or_has_a_reason_not_to_be() {
+    let entries = fs::read_dir(folder()).expect("the folder of transcripts is there");
+    let texts: Vec<String> =
+        entries.map(|entry| fs::read_to_string(entry.expect("a file").path()).expect("a text")).collect();
+    let errors = ErrorCode::ALL.iter().map(|code| code.code());
+    let unsubscribes = UnsubscribeCode::ALL.iter().map(|code| code.code());
+    let in_messages = errors.chain(unsubscribes).map(|code| (code, format!("{{\"code\":{code},")));
+    let closes = DisconnectCode::ALL.iter().map(|code| (code.code(), format!("< close {} ", code.code())));
+    for (code, shown) in in_messages.chain(closes) {
+        let is_shown = texts.iter().any(|text| text.contains(&shown));
+        let is_elsewhere = ELSEWHERE.iter().any(|(elsewhere, _)| *elsewhere == code);
+        assert!(is_shown != is_elsewhere, "{code}: shown {is_shown}, elsewhere {is_elsewhere}");
+    }
 }

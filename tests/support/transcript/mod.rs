@@ -19,7 +19,7 @@
 //! ```
 //!
 //! In what is expected `"*"` stands for any value and `"$name"` for the value it stood for before; the
-//! first one decides. Every client is held to every line: whatever it was told and the file does not
+//! first one decides; `$2k` is a text of 2,000 bytes. Every client is held to every line: whatever it was told and the file does not
 //! say is a failure. Events and special frames are listed in `script.rs`.
 //!
 //! Files are run in a [`World`]: a cluster of shards in this thread (`cluster.rs`), or a server behind a

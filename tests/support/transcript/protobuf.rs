@@ -24,10 +24,10 @@ pub fn command(line: &str) -> Vec<u8> {
             }
             "history" => command.history = Some(history(value)),
             "ping" => command.ping = Some(schema::PingRequest {}),
-            "send" => command.send = Some(schema::SendRequest { data: data(&value["data"]) }),
+            "send" => command.send = Some(schema::SendRequest { data: data(value.get("data")) }),
             "rpc" => {
                 let method = text(&value["method"]);
-                command.rpc = Some(schema::RpcRequest { data: data(&value["data"]), method });
+                command.rpc = Some(schema::RpcRequest { data: data(value.get("data")), method });
             }
             "refresh" => command.refresh = Some(schema::RefreshRequest { token: text(&value["token"]) }),
             "sub_refresh" => command.sub_refresh = Some(sub_refresh(value)),
@@ -52,7 +52,7 @@ fn connect(value: &Value) -> schema::ConnectRequest {
     for (field, value) in object(value) {
         match field.as_str() {
             "token" => connect.token = text(value),
-            "data" => connect.data = data(value),
+            "data" => connect.data = data(Some(value)),
             "name" => connect.name = text(value),
             "version" => connect.version = text(value),
             other => panic!("{other} is no field of connect that transcripts know"),
@@ -67,7 +67,7 @@ fn subscribe(value: &Value) -> schema::SubscribeRequest {
         match field.as_str() {
             "channel" => subscribe.channel = text(value),
             "token" => subscribe.token = text(value),
-            "data" => subscribe.data = data(value),
+            "data" => subscribe.data = data(Some(value)),
             "recover" => subscribe.recover = truth(value),
             "epoch" => subscribe.epoch = text(value),
             "offset" => subscribe.offset = number(value),
@@ -87,7 +87,7 @@ fn subscribe(value: &Value) -> schema::SubscribeRequest {
 fn publish(value: &Value) -> schema::PublishRequest {
     schema::PublishRequest {
         channel: channel(value),
-        data: data(&value["data"]),
+        data: data(value.get("data")),
         r#type: number(&value["type"]),
         key: text(&value["key"]),
         ..Default::default()
@@ -277,13 +277,13 @@ impl Fields {
     }
 }
 
-fn data(value: &Value) -> Bytes {
+fn data(value: Option<&Value>) -> Bytes {
+    let Some(value) = value else { return Bytes::new() };
     match value.as_str().and_then(|text| text.strip_prefix("hex:")) {
         Some(hex) => {
             let pairs = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16));
             pairs.collect::<Result<Vec<u8>, _>>().expect("pairs of hexadecimal digits").into()
         }
-        None if value.is_null() => Bytes::new(),
         None => value.to_string().into(),
     }
 }

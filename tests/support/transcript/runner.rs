@@ -23,7 +23,9 @@ impl fmt::Display for Failure {
 
 /// Runs `transcript` in `world`, all clients in `encoding` that do not open in another.
 pub fn run(transcript: &Transcript, world: &mut impl World, encoding: Encoding) -> Result<(), Failure> {
-    let mut runner = Runner { transcript, world, encoding, clients: BTreeMap::new(), names: Names::default() };
+    let mut names = Names::default();
+    names.set("2k", "x".repeat(2000).into());
+    let mut runner = Runner { transcript, world, encoding, clients: BTreeMap::new(), names };
     for step in &transcript.steps {
         runner.step(step).map_err(|what| fail(transcript, step.line, &what))?;
     }
@@ -50,7 +52,9 @@ struct Client {
     is_connected: bool,
 }
 
-type Outcome<T = ()> = Result<T, String>;
+type Outcome = Result<(), String>;
+
+const BEFORE: &str = "before this line";
 
 impl<W: World> Runner<'_, W> {
     fn step(&mut self, step: &Step) -> Outcome {
@@ -65,8 +69,14 @@ impl<W: World> Runner<'_, W> {
             }
             Action::Happen(event) => {
                 if self.world.is_settled() {
-                    self.check_quiet()?;
+                    self.check_quiet(BEFORE)?;
                 }
+                let event = match event {
+                    Event::Publish { channel, data } => {
+                        &Event::Publish { channel: channel.clone(), data: self.names.fill(data) }
+                    }
+                    _ => event,
+                };
                 assert!(self.world.happen(event), "this world can't do {event:?}");
                 if let Event::Cut { client } = event
                     && let Some(client) = self.clients.get_mut(client)
@@ -97,7 +107,7 @@ impl<W: World> Runner<'_, W> {
 
     fn send(&mut self, name: &str, said: &Said) -> Outcome {
         // What was told before must have been said before.
-        self.check_quiet_one(name)?;
+        self.check_quiet_one(name, BEFORE)?;
         let lines: Vec<String> = match said {
             Said::Lines(lines) => lines.iter().map(|line| self.names.fill(line)).collect(),
             _ => Vec::new(),
@@ -124,7 +134,7 @@ impl<W: World> Runner<'_, W> {
         };
         let is_same_frame = std::mem::replace(&mut self.client(name).frame, frame) == frame;
         if is_joined && !is_same_frame {
-            return Err(format!("{name} was told {what:?} in a frame of its own"));
+            return Err(format!("{name} was told it in a frame of its own"));
         }
         let is_right = match (expected, &what) {
             (Expected::Message(text), What::Echo(came)) => text == came,
@@ -179,26 +189,26 @@ impl<W: World> Runner<'_, W> {
         }
     }
 
-    fn check_quiet(&mut self) -> Outcome {
+    fn check_quiet(&mut self, when: &str) -> Outcome {
         let names: Vec<String> = self.clients.keys().cloned().collect();
-        names.iter().try_for_each(|name| self.check_quiet_one(name))
+        names.iter().try_for_each(|name| self.check_quiet_one(name, when))
     }
 
     /// Whether the client was told nothing but what the transcript said so far. Where the hub runs by
     /// itself only `finish` can know.
-    fn check_quiet_one(&mut self, name: &str) -> Outcome {
+    fn check_quiet_one(&mut self, name: &str, when: &str) -> Outcome {
         if !self.world.is_settled() || !self.clients.contains_key(name) {
             return Ok(());
         }
         match self.next(name) {
             None => Ok(()),
-            Some(heard) => Err(format!("before this line {name} was told {}", Told(&heard.what))),
+            Some(heard) => Err(format!("{when} {name} was told {}", Told(&heard.what))),
         }
     }
 
     fn finish(&mut self) -> Outcome {
         if self.world.is_settled() {
-            return self.check_quiet();
+            return self.check_quiet("at the end");
         }
         // One more question: all that was said before its answer has been looked at.
         let last_id = u32::MAX;
