@@ -29,6 +29,9 @@ impl Server {
     /// Starts `binary` with the transcript's configuration on a free port of loopback.
     pub fn start(binary: &Path, config: &Value, folder: &Path) -> Server {
         let file = folder.join("transcript.json");
+        let mut config = config.clone();
+        // Its output is the test's.
+        config["log"]["level"] = Value::from("error");
         std::fs::write(&file, config.to_string()).expect("the configuration is written");
         // Free a moment ago: nobody else on this machine is likely to take it at once.
         let probe = TcpListener::bind(("127.0.0.1", 0)).expect("loopback has a free port");
