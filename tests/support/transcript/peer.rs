@@ -43,6 +43,27 @@ pub enum What {
     Gone,
 }
 
+/// What is looked for among the things heard.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Sought {
+    /// The next one, whatever it is.
+    Anything,
+    Push,
+    /// Anything but a push.
+    NoPush,
+}
+
+impl What {
+    fn is(&self, sought: Sought) -> bool {
+        let is_push = matches!(self, What::Message(message) if message.get("push").is_some());
+        match sought {
+            Sought::Anything => true,
+            Sought::Push => is_push,
+            Sought::NoPush => !is_push,
+        }
+    }
+}
+
 impl Peer {
     pub fn new(dialect: Dialect) -> Peer {
         Peer { dialect, partial: Vec::new(), heard: VecDeque::new(), frames: 0, masked: 0 }
@@ -83,8 +104,16 @@ impl Peer {
         self.heard.push_back(Heard { frame: self.frames, what });
     }
 
-    pub fn next(&mut self) -> Option<Heard> {
-        self.heard.pop_front()
+    /// Takes the first thing heard of the kind that is sought. When nothing more will come, because
+    /// the hub said its last, whatever was heard first.
+    pub fn take(&mut self, sought: Sought) -> Option<Heard> {
+        let at = self.heard.iter().position(|heard| heard.what.is(sought));
+        let is_over = self.heard.back().is_some_and(|heard| matches!(heard.what, What::Close { .. } | What::Gone));
+        match at {
+            Some(at) => self.heard.remove(at),
+            None if is_over => self.heard.pop_front(),
+            None => None,
+        }
     }
 
     fn hear_frame(&mut self, opcode: u8, payload: &[u8]) {
