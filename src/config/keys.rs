@@ -171,7 +171,7 @@ pub const SUPPORTED: &[Row] = &[
     ("client.ping_interval", Kind::Duration { min: "1s" }, "25s", "Time between two pings to a client."),
     (
         "client.pong_timeout",
-        Kind::Duration { min: "1s" },
+        Kind::Duration { min: "100ms" },
         "8s",
         "Time for a client to answer a ping; less than `ping_interval`.",
     ),

@@ -1,0 +1,51 @@
+# `make test` is the one command that CI runs: it installs what the tests need and runs them all.
+# Each target below it runs alone as well.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+.PHONY: help test install lint build rust simulation sdk page autobahn instructions bench-smoke readme figures
+
+help: ## says what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+test: ## installs what the tests need and runs every test
+	@tests/run.sh
+
+install: ## Debian packages, npm packages, the Autobahn suite
+	@tests/install.sh
+
+lint: ## formatting and clippy
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+build: ## the release binaries
+	cargo build --release --workspace
+
+rust: ## unit tests, tidy, transcripts, properties, loom
+	cargo test --workspace
+
+simulation: ## seeded simulation of several shards, with planted faults
+	cargo test --release --test simulation -- --nocapture
+
+sdk: build ## official SDKs and hostile clients against the release binary
+	cd tests/sdk && node --test --test-concurrency=2 --test-reporter=spec
+
+page: build ## the page of dev mode in Chromium
+	cd tests/page && node --test --test-reporter=spec
+
+autobahn: build ## RFC 6455 by the Autobahn suite, through the echo endpoint
+	python3 tests/autobahn/run.py
+
+instructions: ## instructions of ours for each delivery, counted by callgrind
+	cargo bench --bench delivery
+
+bench-smoke: ## small load runs: fails when anything is lost, duplicated or reordered
+	loadtest/bench-smoke.sh
+
+readme: build ## the README's code blocks
+	node tests/readme.mjs
+
+figures: build ## the comparison with a Node ws room server (about 6 minutes, needs a quiet machine)
+	target/release/loadtest compare --save target/figures.json

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Installs what the tests need beyond Rust: quick when it is there, loud when it can't be had.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# Debian packages, by the program that each brings.
+missing=()
+for pair in chromium:chromium valgrind:valgrind node:nodejs npm:npm python3:python3 curl:curl gcc:gcc; do
+  command -v "${pair%%:*}" > /dev/null || missing+=("${pair#*:}")
+done
+python3 -c 'import venv' 2> /dev/null || missing+=(python3-venv)
+if [ ${#missing[@]} -gt 0 ]; then
+  echo "installing Debian packages: ${missing[*]}"
+  as_root=(); [ "$(id -u)" -eq 0 ] || as_root=(sudo)
+  "${as_root[@]}" apt-get update -qq
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" > /dev/null
+fi
+
+# npm packages, anew only when the lock file changed.
+for folder in tests/sdk loadtest/peers/node-ws; do
+  if ! cmp -s "$folder/package-lock.json" "$folder/node_modules/.installed-lock"; then
+    (cd "$folder" && npm ci --no-audit --no-fund --loglevel=error)
+    cp "$folder/package-lock.json" "$folder/node_modules/.installed-lock"
+  fi
+done
+
+python3 tests/autobahn/run.py install
