@@ -46,7 +46,7 @@ pub(super) struct EventLoop {
     pub bytes_max: usize,
     /// Told when the node drains; accept and door listen.
     pub draining: watch::Sender<bool>,
-    /// Called once, when a draining shard has no connection left.
+    /// Called once, when a draining shard has no connection left, neither here nor in the door.
     pub drained: Option<Box<dyn FnOnce() + Send>>,
     pub stopping: bool,
 }
@@ -101,29 +101,35 @@ impl EventLoop {
         cut |= self.sockets.waiting_to_read() > 0;
 
         self.report(now);
-        match () {
-            () if self.stopping => Next::Stop,
-            () if cut => Next::Turn,
-            () if no_room => Next::Nap,
-            () => Next::Sleep,
+        if self.stopping {
+            Next::Stop
+        } else if cut {
+            Next::Turn
+        } else if no_room {
+            Next::Nap
+        } else {
+            Next::Sleep
         }
     }
 
-    /// Waits until something comes or is due, at most until the next whole multiple of `at_most`.
-    async fn sleep(&mut self, at_most: Duration) {
+    /// Waits until something comes or is due, at most until the next multiple of `step`.
+    async fn sleep(&mut self, step: Duration) {
         let now = self.start.elapsed();
-        let deadline = self.shard.next_timeout().map_or(Duration::MAX, |due| due).min(next_multiple(at_most, now));
+        let latest = next_multiple(step, now);
+        let deadline = self.shard.next_timeout().map_or(latest, |due| due.min(latest));
         let mut slept = false;
         if deadline > now {
             self.poller.wake_at(deadline, now).expect(POLL_SET_WORKS);
             self.ports.doorbell().prepare_sleep();
             if self.ports.is_empty() && self.tray.is_empty() {
                 poll_fn(|context| {
+                    let mut up =
+                        self.poller.poll_events(context).map(|polled| polled.expect(POLL_SET_WORKS)).is_ready();
                     if let Poll::Ready(arrived) = self.arriving.poll_recv(context) {
+                        // The end of the arrivals is of interest once, when it is the last to come.
+                        up |= arrived.is_some() || (self.drained.is_some() && self.shard.connections() == 0);
                         self.arrived = arrived;
                     }
-                    let events = self.poller.poll_events(context).map(|polled| polled.expect(POLL_SET_WORKS));
-                    let up = self.arrived.is_some() || events.is_ready();
                     slept |= !up;
                     if up { Poll::Ready(()) } else { Poll::Pending }
                 })
@@ -339,8 +345,10 @@ impl EventLoop {
         let end = self.start.elapsed();
         self.metrics.observe_turn(end.saturating_sub(now.monotonic));
         self.metrics.set(Gauge::HeartbeatMs, end.as_millis() as u64);
+        // The arrivals end when nobody accepts any more and the last guest has left the door, and
+        // that is only ever so in a draining node.
         if self.shard.connections() == 0
-            && *self.draining.borrow()
+            && self.arriving.is_closed()
             && let Some(drained) = self.drained.take()
         {
             drained();
@@ -351,8 +359,8 @@ impl EventLoop {
 /// The next multiple of `step` after `now`. Sleeps that end on a grid set the alarm once for each
 /// of its lines instead of once for each sleep.
 fn next_multiple(step: Duration, now: Duration) -> Duration {
-    let steps = now.as_micros() / step.as_micros() + 1;
-    step.saturating_mul(u32::try_from(steps).unwrap_or(u32::MAX))
+    let step = step.as_nanos();
+    Duration::from_nanos_u128((now.as_nanos() / step + 1) * step)
 }
 
 fn shard_id(index: usize) -> ShardId {

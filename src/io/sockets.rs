@@ -101,3 +101,65 @@ impl Sockets {
         self.to_write.pop()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
+
+    use super::*;
+
+    const EVENT: Readiness = Readiness { slot: 0, readable: false, writable: false, ended: false };
+
+    fn id(slot: u32, generation: u32) -> ConnectionId {
+        ConnectionId { slot, generation }
+    }
+
+    fn sockets(ids: &[ConnectionId]) -> Sockets {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let mut sockets = Sockets::default();
+        for id in ids {
+            let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            sockets.insert(*id, Socket::Plain(mio::net::TcpStream::from_std(stream)));
+        }
+        sockets
+    }
+
+    #[test]
+    fn connections_take_turns_and_wait_once() {
+        let mut sockets = sockets(&[id(0, 0), id(1, 0)]);
+        sockets.note(Readiness { slot: 1, readable: true, ..EVENT });
+        sockets.note(Readiness { slot: 0, ended: true, ..EVENT });
+        sockets.note(Readiness { slot: 1, readable: true, ..EVENT });
+        assert_eq!(sockets.waiting_to_read(), 2);
+        assert_eq!(sockets.next_to_read(), Some(id(1, 0)));
+        sockets.read_later(id(1, 0));
+        assert_eq!(sockets.next_to_read(), Some(id(0, 0)));
+        assert_eq!(sockets.next_to_read(), Some(id(1, 0)));
+        assert_eq!(sockets.next_to_read(), None);
+    }
+
+    #[test]
+    fn a_slot_forgets_its_last_tenant() {
+        let mut first = sockets(&[id(0, 0)]);
+        first.read_later(id(0, 0));
+        assert!(first.remove(id(0, 0)).is_some());
+        assert_eq!(first.next_to_read(), None, "what waits is gone");
+        let mut second = sockets(&[id(0, 1)]);
+        assert!(second.find(id(0, 0)).is_none());
+        assert!(second.remove(id(0, 0)).is_none());
+        second.read_later(id(0, 0));
+        assert_eq!(second.next_to_read(), None);
+        assert!(second.find(id(0, 1)).is_some());
+    }
+
+    #[test]
+    fn only_a_blocked_socket_waits_to_be_written() {
+        let mut sockets = sockets(&[id(0, 0)]);
+        sockets.note(Readiness { writable: true, ..EVENT });
+        assert_eq!(sockets.next_to_write(), None);
+        sockets.find(id(0, 0)).unwrap().blocked = true;
+        sockets.note(Readiness { writable: true, ..EVENT });
+        assert_eq!(sockets.next_to_write(), Some(id(0, 0)));
+        assert!(!sockets.find(id(0, 0)).unwrap().blocked);
+    }
+}

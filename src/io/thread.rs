@@ -45,8 +45,9 @@ pub struct ShardSetup {
     pub seed: u64,
     /// Zero of monotonic time, the same for all shards.
     pub start: Instant,
-    /// Called once, on the shard's thread: it was told to drain and has no connection left. It
-    /// stays the home of its rooms until `TrayMessage::Stop`, for those that drain longer.
+    /// Called once, on the shard's thread: it was told to drain, has closed its port, answered every
+    /// request in its door, and has no connection left. It stays the home of its rooms until
+    /// `TrayMessage::Stop`, for those shards that drain longer.
     pub drained: Box<dyn FnOnce() + Send>,
 }
 
@@ -56,6 +57,7 @@ pub struct ShardSetup {
 /// would look alive and deliver nothing.
 pub fn start_shard(setup: ShardSetup) -> io::Result<JoinHandle<()>> {
     let id = setup.id;
+    assert_eq!(setup.ports.id(), id.as_index(), "each shard has its own ports");
     std::thread::Builder::new().name(format!("shard-{id}")).spawn(move || {
         match catch_unwind(AssertUnwindSafe(|| run(setup))) {
             Ok(Ok(())) => {}
@@ -121,3 +123,7 @@ async fn live(setup: ShardSetup) -> io::Result<()> {
     turns.await;
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "thread_tests.rs"]
+mod tests;

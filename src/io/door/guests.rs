@@ -41,28 +41,28 @@ impl Guests {
         Rc::new(Guests { max, metrics, seats: RefCell::default() })
     }
 
-    /// Starts the task of a new connection, which owes us a head. Gives `visit` back if there is no
-    /// place for it.
-    pub fn admit<V, F>(self: &Rc<Self>, visit: V) -> Result<(), V>
-    where
-        V: FnOnce(Guest) -> F,
-        F: Future<Output = ()> + 'static,
-    {
-        if self.is_full() {
-            // Before the abort: that may drop the task, and with it the guest, at once.
-            let oldest = self.seats.borrow_mut().owing.pop_first();
-            let Some((_, task)) = oldest else { return Err(visit) };
+    /// Whether there is a place for one more, after sending the slowest away if need be.
+    pub fn make_room(&self) -> bool {
+        let slowest = {
+            let mut seats = self.seats.borrow_mut();
+            if seats.owing.len() + seats.served.len() < self.max {
+                return true;
+            }
+            seats.owing.pop_first()
+        };
+        slowest.is_some_and(|(_, task)| {
             task.abort();
-        }
-        let number = self.seats.borrow_mut().draw_number();
-        let task = spawn_local(visit(Guest { guests: Rc::clone(self), number: Cell::new(number) }));
-        self.seats.borrow_mut().owing.insert(number, task.abort_handle());
-        Ok(())
+            true
+        })
     }
 
-    fn is_full(&self) -> bool {
-        let seats = self.seats.borrow();
-        seats.owing.len() + seats.served.len() >= self.max
+    /// Starts the task of a new connection, which owes us a head. There must be room.
+    pub fn seat<F: Future<Output = ()> + 'static>(self: &Rc<Self>, visit: impl FnOnce(Guest) -> F) {
+        let number = self.seats.borrow_mut().draw_number();
+        let task = spawn_local(visit(Guest { guests: Rc::clone(self), number: Cell::new(number) }));
+        let mut seats = self.seats.borrow_mut();
+        seats.owing.insert(number, task.abort_handle());
+        assert!(seats.owing.len() + seats.served.len() <= self.max, "room was made first");
     }
 }
 
@@ -112,54 +112,88 @@ mod tests {
 
     use super::*;
 
-    /// Admits a guest that reports its name when it is gone.
-    fn admit(
-        guests: &Rc<Guests>,
-        name: &'static str,
-        gone: &mpsc::UnboundedSender<&'static str>,
-        has_head: bool,
-    ) -> bool {
-        struct Report(&'static str, mpsc::UnboundedSender<&'static str>);
-        impl Drop for Report {
-            fn drop(&mut self) {
-                let _ = self.1.send(self.0);
-            }
+    /// Says who it was when its guest is gone.
+    struct Report(&'static str, mpsc::UnboundedSender<&'static str>);
+
+    impl Drop for Report {
+        fn drop(&mut self) {
+            let _ = self.1.send(self.0);
         }
-        let report = Report(name, gone.clone());
-        let visit = move |guest: Guest| {
-            if has_head {
-                // The task starts later than its place is taken.
-            }
-            async move {
+    }
+
+    /// Guests of a door with three places, and the order in which they leave.
+    struct Evening {
+        guests: Rc<Guests>,
+        gone: mpsc::UnboundedSender<&'static str>,
+        leaving: mpsc::UnboundedReceiver<&'static str>,
+    }
+
+    impl Evening {
+        fn new() -> Evening {
+            let (gone, leaving) = mpsc::unbounded_channel();
+            Evening { guests: Guests::new(3, Arc::default()), gone, leaving }
+        }
+
+        /// Seats a guest that does `then` with its place and stays.
+        async fn seat(&self, name: &'static str, then: impl FnOnce(&Guest) + 'static) {
+            assert!(self.guests.make_room(), "room for {name}");
+            let report = Report(name, self.gone.clone());
+            self.guests.seat(move |guest| async move {
                 let _report = report;
-                if has_head {
-                    guest.sent_its_head();
-                }
-                pending::<()>().await;
-                drop(guest);
-            }
-        };
-        guests.admit(visit).is_ok()
+                then(&guest);
+                pending().await
+            });
+            tokio::task::yield_now().await;
+        }
     }
 
     #[tokio::test]
-    async fn the_longest_without_a_head_makes_room() {
+    async fn who_owes_a_head_for_longest_makes_room() {
         LocalSet::new()
             .run_until(async {
-                let guests = Guests::new(3, Arc::default());
-                let (gone, mut leaving) = mpsc::unbounded_channel();
-                assert!(admit(&guests, "with a head", &gone, true));
-                tokio::task::yield_now().await;
-                assert!(admit(&guests, "oldest", &gone, false));
-                assert!(admit(&guests, "second", &gone, false));
-                assert!(admit(&guests, "newcomer", &gone, true));
-                assert_eq!(leaving.recv().await, Some("oldest"));
-                tokio::task::yield_now().await;
-                assert!(admit(&guests, "another", &gone, true));
-                assert_eq!(leaving.recv().await, Some("second"));
-                tokio::task::yield_now().await;
-                assert!(!admit(&guests, "one too many", &gone, true), "all wait for answers of ours");
-                assert_eq!(leaving.recv().await, Some("one too many"));
+                let mut evening = Evening::new();
+                evening.seat("served", Guest::sent_its_head).await;
+                evening.seat("slow", |_| ()).await;
+                evening.seat("slower", |_| ()).await;
+                evening.seat("newcomer", Guest::sent_its_head).await;
+                assert_eq!(evening.leaving.recv().await, Some("slow"));
+                evening.seat("another", Guest::sent_its_head).await;
+                assert_eq!(evening.leaving.recv().await, Some("slower"));
+                assert!(!evening.guests.make_room(), "all wait for answers of ours");
+            })
+            .await;
+    }
+
+    #[tokio::test]
+    async fn who_was_answered_owes_the_next_head() {
+        LocalSet::new()
+            .run_until(async {
+                let mut evening = Evening::new();
+                let keep_alive = |guest: &Guest| {
+                    guest.sent_its_head();
+                    guest.was_answered();
+                };
+                evening.seat("served", Guest::sent_its_head).await;
+                evening.seat("kept alive", keep_alive).await;
+                evening.seat("kept alive later", keep_alive).await;
+                evening.seat("newcomer", |_| ()).await;
+                assert_eq!(evening.leaving.recv().await, Some("kept alive"));
+                evening.seat("another", |_| ()).await;
+                assert_eq!(evening.leaving.recv().await, Some("kept alive later"));
+            })
+            .await;
+    }
+
+    #[tokio::test]
+    async fn a_place_is_free_when_its_guest_is_gone() {
+        LocalSet::new()
+            .run_until(async {
+                let guests = Guests::new(1, Arc::default());
+                for _ in 0..3 {
+                    assert!(guests.make_room());
+                    guests.seat(|guest| async move { guest.sent_its_head() });
+                    tokio::task::yield_now().await;
+                }
             })
             .await;
     }

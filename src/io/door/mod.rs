@@ -81,18 +81,12 @@ impl Door {
 
     /// Takes in a connection that was just accepted; gives it back if the door is full.
     pub fn admit(self: &Rc<Self>, stream: TcpStream) -> Result<(), TcpStream> {
-        // Taken out only by the visit, which is not begun if it is refused.
-        let stream = Rc::new(Cell::new(Some(stream)));
-        let (door, visitor) = (Rc::clone(self), Rc::clone(&stream));
-        let admitted = self.guests.admit(move |guest| async move {
-            if let Some(stream) = visitor.take() {
-                door.serve(stream, guest).await;
-            }
-        });
-        match (admitted, stream) {
-            (Ok(()), _) => Ok(()),
-            (Err(_), stream) => Err(stream.take().expect("the visit was not begun")),
+        if !self.guests.make_room() {
+            return Err(stream);
         }
+        let door = Rc::clone(self);
+        self.guests.seat(move |guest| async move { door.serve(stream, guest).await });
+        Ok(())
     }
 
     /// Answers the requests of one connection until it leaves or becomes a socket.
@@ -116,11 +110,12 @@ impl Door {
         let mut connection = pin!(connection);
         let mut draining = self.draining.clone();
         let ended = tokio::select! {
-            ended = &mut connection => ended,
+            biased;
             _ = draining.wait_for(|draining| *draining) => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
+            ended = &mut connection => ended,
         };
         match (ended, granted.take()) {
             (Ok(()), Some((upgrade, opening))) => self.hand_over(upgrade, opening).await,
@@ -146,6 +141,8 @@ impl Door {
             }
             Asked::Refused(refusal) => {
                 self.metrics.add(Counter::UpgradesRefused, 1);
+                // Browsers do not show the answer's text to the page's author.
+                tracing::debug!(reason = refusal.text, "refused a WebSocket");
                 refusal.into_response()
             }
             Asked::Other => self.ask_control(request).await,
@@ -154,17 +151,18 @@ impl Door {
 
     async fn ask_control(&self, request: Request<Incoming>) -> Response<Body> {
         let (answer, answered) = oneshot::channel();
-        let asked = self.control.try_send((request, answer));
-        match (asked, answered.await) {
-            (Ok(()), Ok(response)) => response,
-            // Too many requests wait already, or the control plane ends.
-            _ => Refusal {
-                status: StatusCode::SERVICE_UNAVAILABLE,
-                text: "busy: try again".into(),
-                hint: Some((hyper::header::RETRY_AFTER, "1")),
-            }
-            .into_response(),
+        if self.control.try_send((request, answer)).is_ok()
+            && let Ok(response) = answered.await
+        {
+            return response;
         }
+        // Too many requests wait already, or the control plane ends.
+        Refusal {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            text: "busy: try again".into(),
+            hint: Some((hyper::header::RETRY_AFTER, "1")),
+        }
+        .into_response()
     }
 
     /// Takes the socket out of hyper and tokio; nothing of theirs stays with it.

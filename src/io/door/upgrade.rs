@@ -20,7 +20,7 @@ pub(super) enum Asked {
     Other,
 }
 
-/// A head that can be read but does not become a connection. Always the client's doing, hence 4xx.
+/// A request that gets no more than a reason, in words.
 #[derive(Debug, PartialEq)]
 pub(super) struct Refusal {
     pub status: StatusCode,

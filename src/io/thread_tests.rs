@@ -1,0 +1,125 @@
+//! A real shard thread on a real port.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use axum::body::Body;
+use hyper::Response;
+
+use super::*;
+use crate::io::{ControlRequest, bind};
+use crate::lane::{TraySender, mesh, tray};
+
+struct Running {
+    address: SocketAddr,
+    tray: TraySender<TrayMessage>,
+    /// What /proc said of the shard's thread when it had drained.
+    drained: mpsc::Receiver<String>,
+    thread: JoinHandle<()>,
+}
+
+fn start(core: Option<CoreId>) -> Running {
+    let listener = bind((Ipv4Addr::LOCALHOST, 0).into(), 1).unwrap().remove(0);
+    let address = listener.local_addr().unwrap();
+    let ports = mesh(1, limits::LANE_SLOTS).remove(0);
+    let (sender, receiver) = tray(limits::TRAY_SLOTS, Arc::clone(ports.doorbell()));
+    let (control, mut asked) = tokio::sync::mpsc::channel::<ControlRequest>(8);
+    std::thread::spawn(move || {
+        while let Some((request, answer)) = asked.blocking_recv() {
+            let _ = answer.send(Response::new(Body::from(request.uri().path().to_owned())));
+        }
+    });
+    let (report, drained) = mpsc::channel();
+    let thread = start_shard(ShardSetup {
+        id: ShardId(0),
+        core,
+        listener,
+        ports,
+        tray: receiver,
+        shard_options: Arc::default(),
+        io_options: Arc::default(),
+        metrics: Arc::default(),
+        control,
+        jobs: Box::new(Err),
+        seed: 0,
+        start: Instant::now(),
+        drained: Box::new(move || {
+            let _ = report.send(fs::read_to_string("/proc/thread-self/status").unwrap());
+        }),
+    })
+    .unwrap();
+    Running { address, tray: sender, drained, thread }
+}
+
+/// Whoever has asked before the drain is answered before the shard calls itself drained.
+#[test]
+fn a_request_in_hand_is_answered_before_the_end() {
+    let shard = start(None);
+    let mut client = TcpStream::connect(shard.address).unwrap();
+    client.write_all(b"POST /api/publish HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n").unwrap();
+    // A first answer on a second connection: by now the request above has long been taken in.
+    request(shard.address, "/first").unwrap();
+    assert!(shard.tray.try_push(TrayMessage::Drain { window: Duration::ZERO }).is_ok());
+    let mut answer = String::new();
+    client.write_all(b"{}").unwrap();
+    client.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("/api/publish"), "{answer}");
+    shard.drained.recv().unwrap();
+    assert!(shard.tray.try_push(TrayMessage::Stop).is_ok());
+    shard.thread.join().unwrap();
+}
+
+fn request(address: SocketAddr, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+#[test]
+fn a_shard_serves_drains_and_stops() {
+    let shard = start(None);
+    let answer = request(shard.address, "/metrics").unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("/metrics"), "{answer}");
+
+    assert!(shard.tray.try_push(TrayMessage::Drain { window: Duration::ZERO }).is_ok());
+    shard.drained.recv().expect("no connection is left");
+    assert!(!shard.thread.is_finished(), "it stays the home of its rooms");
+    assert!(TcpStream::connect(shard.address).is_err(), "its port is closed");
+
+    assert!(shard.tray.try_push(TrayMessage::Stop).is_ok());
+    shard.thread.join().expect("the thread ends well");
+}
+
+#[test]
+fn a_shard_is_pinned_to_its_core_alone() {
+    // This thread is not pinned, so these are all cores that the process may use.
+    let core = *core_affinity::get_core_ids().unwrap().last().unwrap();
+    let shard = start(Some(core));
+    assert!(shard.tray.try_push(TrayMessage::Drain { window: Duration::ZERO }).is_ok());
+    let status = shard.drained.recv().unwrap();
+    let line = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
+    assert_eq!(line("Cpus_allowed_list:"), core.id.to_string());
+    assert_eq!(line("Name:"), "shard-0");
+    assert!(shard.tray.try_push(TrayMessage::Stop).is_ok());
+    shard.thread.join().unwrap();
+}
+
+/// The heartbeat ends a sleep too, but only once a second: twenty wakes in less than five are the
+/// doorbell's work.
+#[test]
+fn the_tray_wakes_a_sleeping_shard() {
+    let begun = Instant::now();
+    for _ in 0..10 {
+        let shard = start(None);
+        assert!(shard.tray.try_push(TrayMessage::Drain { window: Duration::ZERO }).is_ok());
+        shard.drained.recv().unwrap();
+        assert!(shard.tray.try_push(TrayMessage::Stop).is_ok());
+        shard.thread.join().unwrap();
+    }
+    assert!(begun.elapsed() < Duration::from_secs(5), "took {:?}", begun.elapsed());
+}
