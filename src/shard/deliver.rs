@@ -68,6 +68,7 @@ impl Shard {
 
     fn give_audience(&mut self, slot: u32, delivery: Arc<Delivery>) {
         let Some(channel) = self.channels.at(slot) else { return };
+        let is_publication = matches!(delivery.kind, DeliveryKind::Publication(_));
         match channel.audience.push(delivery) {
             Ok(()) if !channel.is_walking => {
                 channel.is_walking = true;
@@ -76,7 +77,9 @@ impl Shard {
             Ok(()) => {}
             Err(Full) => {
                 self.metrics.add(Counter::DeliveriesLost, 1);
-                self.insufficient(slot);
+                if is_publication {
+                    self.insufficient(slot);
+                }
             }
         }
     }

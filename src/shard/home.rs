@@ -295,7 +295,8 @@ impl Shard {
                 self.outgoing.push(listener.shard, LaneMessage::Deliver(Arc::clone(&delivery)));
             } else {
                 self.metrics.add(Counter::DeliveriesLost, 1);
-                if !std::mem::replace(&mut listener.is_behind, true) {
+                // Who comes and goes has no position: a lost word of it is no reason to recover.
+                if matches!(kind, DeliveryKind::Publication(_)) && !std::mem::replace(&mut listener.is_behind, true) {
                     self.behind.push((listener.shard, channel.clone()));
                 }
             }
