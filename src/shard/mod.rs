@@ -28,6 +28,9 @@ mod replies;
 mod timers;
 mod upkeep;
 
+#[cfg(test)]
+mod tests;
+
 pub use events::{
     Answer, Answered, Answerer, Ask, Asked, HomeAnswer, LaneMessage, Opening, Question, Reached, ServerPublication,
     Speaks, SubscribeAsk, Subscribed, TrayMessage,

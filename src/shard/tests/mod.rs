@@ -1,0 +1,254 @@
+//! What a shard does that no client could tell from its own lines: waiting, loss, leaving.
+//!
+//! [`Bench`] holds some shards and the lanes between them; nothing moves until the test moves it.
+
+mod closing;
+mod loss;
+mod waiting;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{LaneMessage, Opening, Options, Shard, Speaks, TrayMessage};
+use crate::access::{ChannelOptions, Namespaces};
+use crate::model::{ConnectionId, Encoding, Homes, Now, ShardId};
+use crate::telemetry::{Counter, ShardMetrics};
+
+/// The default of `client.ping_interval`.
+const PING_INTERVAL: Duration = Duration::from_secs(25);
+
+/// Seconds since 1970 when a test begins.
+const BEGIN: i64 = 1_800_000_000;
+
+/// Shards whose turns, lanes and sockets the test moves by hand.
+struct Bench {
+    shards: Vec<Shard>,
+    metrics: Vec<Arc<ShardMetrics>>,
+    homes: Homes,
+    lanes: BTreeMap<(usize, usize), VecDeque<LaneMessage>>,
+    now: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Client {
+    shard: usize,
+    id: ConnectionId,
+}
+
+impl Bench {
+    fn new(shards: u16) -> Bench {
+        Bench::with(shards, |_| {})
+    }
+
+    /// Everything is allowed to everybody, in channels with history, presence and joins.
+    fn with(shards: u16, change: impl FnOnce(&mut Options)) -> Bench {
+        let channel = ChannelOptions {
+            presence: true,
+            join_leave: true,
+            history_size: 1000,
+            history_ttl: Duration::from_secs(600),
+            history_meta_ttl: Duration::from_secs(600),
+            allow_recovery: true,
+            allow_positioning: true,
+            allow_subscribe_for_client: true,
+            allow_subscribe_for_anonymous: true,
+            allow_publish_for_client: true,
+            allow_publish_for_anonymous: true,
+            allow_presence_for_client: true,
+            allow_presence_for_anonymous: true,
+            ..ChannelOptions::default()
+        };
+        let namespaces = Namespaces {
+            without: Arc::new(channel),
+            by_name: Default::default(),
+            private_prefix: "$".into(),
+            boundary: ":".into(),
+        };
+        let homes = Homes::new(shards, 7);
+        let mut options = Options {
+            homes: homes.clone(),
+            namespaces: Arc::new(namespaces),
+            allow_anonymous_connect: true,
+            // Longer than tests last; those about pings say otherwise.
+            ping_interval: Duration::from_secs(3600),
+            ..Options::default()
+        };
+        change(&mut options);
+        let options = Arc::new(options);
+        let metrics: Vec<Arc<ShardMetrics>> = (0..shards).map(|_| Arc::default()).collect();
+        let shards = (0..shards)
+            .zip(&metrics)
+            .map(|(id, metrics)| Shard::new(ShardId(id), Arc::clone(&options), Arc::clone(metrics), 1 + u64::from(id)));
+        Bench { shards: shards.collect(), metrics, homes, lanes: BTreeMap::new(), now: Duration::ZERO }
+    }
+
+    fn now(&self) -> Now {
+        Now { monotonic: self.now, unix_seconds: BEGIN + self.now.as_secs() as i64 }
+    }
+
+    /// A channel's name whose home is `shard`.
+    fn channel_at(&self, shard: usize) -> String {
+        let names = (0..).map(|n| format!("c{n}"));
+        names.into_iter().find(|name| self.homes.home_of(name).as_index() == shard).expect("names are many")
+    }
+
+    fn open(&mut self, shard: usize) -> Client {
+        let now = self.now();
+        let speaks = Speaks::Centrifugo(Encoding::CentrifugoJson);
+        Client { shard, id: self.shards[shard].opened(now, Opening { speaks }) }
+    }
+
+    /// A client that is connected.
+    fn connect(&mut self, shard: usize) -> Client {
+        let client = self.open(shard);
+        self.say(client, r#"{"id":1,"connect":{}}"#);
+        self.settle();
+        assert_eq!(self.told(client).len(), 1, "it is connected");
+        client
+    }
+
+    /// A client that is connected and subscribed to `channel`, and has heard so.
+    fn subscribe(&mut self, shard: usize, channel: &str, fields: &str) -> Client {
+        let client = self.connect(shard);
+        self.say(client, &format!(r#"{{"id":2,"subscribe":{{"channel":"{channel}"{fields}}}}}"#));
+        self.settle();
+        assert!(self.told(client)[0].starts_with(r#"{"id":2,"subscribe":"#), "it is subscribed");
+        client
+    }
+
+    /// One message of the client, read by its shard.
+    fn say(&mut self, client: Client, text: &str) {
+        let now = self.now();
+        self.shards[client.shard].received(now, client.id, &mut masked(text));
+    }
+
+    /// Says the same command with ids from `first` on, a frame for each.
+    fn say_many(&mut self, client: Client, first: u32, count: u32, command: &str) {
+        for id in first..first + count {
+            self.say(client, &format!(r#"{{"id":{id},{command}}}"#));
+        }
+    }
+
+    /// What waits for the client is written; each line of it, closes as `close 3501`.
+    fn told(&mut self, client: Client) -> Vec<String> {
+        let now = self.now();
+        let shard = &mut self.shards[client.shard];
+        while shard.walk(now) {}
+        while shard.next_dirty().is_some() {}
+        let waiting: Vec<u8> = shard.unsent(client.id).flat_map(|frame| frame.to_vec()).collect();
+        shard.sent(now, client.id, waiting.len());
+        shard.next_timeout();
+        lines(&waiting)
+    }
+
+    /// All slices of a turn. The lanes have no room.
+    fn walk(&mut self, shard: usize) {
+        let now = self.now();
+        while self.shards[shard].walk(now) {}
+    }
+
+    /// The client's socket breaks, and io lets go of it.
+    fn cut(&mut self, client: Client) {
+        let now = self.now();
+        self.shards[client.shard].lost(now, client.id);
+        assert_eq!(self.shards[client.shard].next_finished(), Some(client.id));
+    }
+
+    /// Moves what `from` has for `to` by now; the turn of `to` is over after it.
+    fn carry(&mut self, from: usize, to: usize) {
+        self.collect(from);
+        for message in self.lanes.remove(&(from, to)).unwrap_or_default() {
+            let now = self.now();
+            self.shards[to].lane_message(now, ShardId(from as u16), message);
+        }
+        self.collect(to);
+    }
+
+    /// Takes what a shard has for the lanes, which have room.
+    fn collect(&mut self, shard: usize) {
+        self.walk(shard);
+        for to in 0..self.shards.len() {
+            while let Some(message) = self.shards[shard].next_outgoing(ShardId(to as u16)) {
+                self.lanes.entry((shard, to)).or_default().push_back(message);
+            }
+        }
+    }
+
+    /// Moves everything until nothing moves.
+    fn settle(&mut self) {
+        loop {
+            (0..self.shards.len()).for_each(|shard| self.collect(shard));
+            let Some((from, to)) = self.lanes.iter().find(|(_, lane)| !lane.is_empty()).map(|(ends, _)| *ends) else {
+                return;
+            };
+            self.carry(from, to);
+        }
+    }
+
+    /// Time passes, with every shard awake when it asked to be. The lanes stand still.
+    fn advance(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.now < end {
+            let due = self.shards.iter_mut().filter_map(Shard::next_timeout).min();
+            self.now = due.unwrap_or(end).clamp(self.now + Duration::from_millis(1), end);
+            let now = self.now();
+            for shard in &mut self.shards {
+                while shard.timers(now) || shard.walk(now) {}
+            }
+        }
+    }
+
+    fn count(&self, shard: usize, counter: Counter) -> u64 {
+        self.metrics[shard].counter(counter)
+    }
+
+    fn is_known(&self, client: Client) -> bool {
+        self.shards[client.shard].connections.find(client.id).is_some()
+    }
+}
+
+/// A text frame of a client. The mask is four zeros.
+fn masked(text: &str) -> Vec<u8> {
+    let mut frame = vec![0x81];
+    match text.len() {
+        length @ ..=125 => frame.push(0x80 | length as u8),
+        length => {
+            frame.push(0x80 | 126);
+            frame.extend(u16::try_from(length).expect("frames of tests are short").to_be_bytes());
+        }
+    }
+    frame.extend([0; 4]);
+    frame.extend(text.as_bytes());
+    frame
+}
+
+/// The lines in the frames of a shard.
+fn lines(mut bytes: &[u8]) -> Vec<String> {
+    let mut lines = Vec::new();
+    while let [first, length, rest @ ..] = bytes {
+        let (length, rest) = match length {
+            126 => (usize::from(u16::from_be_bytes([rest[0], rest[1]])), &rest[2..]),
+            length => (usize::from(*length), rest),
+        };
+        let (payload, after) = rest.split_at(length);
+        match first & 0x0f {
+            0x8 => lines.push(format!("close {}", u16::from_be_bytes([payload[0], payload[1]]))),
+            _ => lines.extend(String::from_utf8_lossy(payload).split('\n').map(str::to_owned)),
+        }
+        bytes = after;
+    }
+    lines
+}
+
+/// The ids of replies, in order.
+fn ids(lines: &[String]) -> Vec<u32> {
+    let id = |line: &String| line.strip_prefix(r#"{"id":"#)?.split([',', '}']).next()?.parse().ok();
+    lines.iter().filter_map(id).collect()
+}
+
+/// The `data` of publications, which are numbers, in order.
+fn data(lines: &[String]) -> Vec<u32> {
+    let data = |line: &String| line.split_once(r#""pub":{"data":"#)?.1.split([',', '}']).next()?.parse().ok();
+    lines.iter().filter_map(data).collect()
+}

@@ -1,0 +1,248 @@
+//! Commands that wait: for a channel's home, for a job, for their turn.
+
+use super::*;
+use crate::access::{Claims, TokenKeys};
+use crate::limits;
+use crate::workers::{Done, Job, WorkOutcome};
+
+/// A token whose header names RS256; what it is worth is told by hand.
+const HEAVY: &str = "eyJhbGciOiJSUzI1NiJ9.e30.AAAA";
+const PUBLIC_PEM: &str = include_str!("../../../tests/data/rsa_test_public.pem");
+
+fn with_heavy_tokens(options: &mut Options) {
+    let keys = TokenKeys::default().with_rsa_public_key(PUBLIC_PEM).expect("the key of the tests");
+    options.token_keys = Arc::new(keys);
+}
+
+impl Bench {
+    fn finish_job(&mut self, shard: usize, outcome: WorkOutcome) {
+        let job: Job = self.shards[shard].next_job().expect("a job was made");
+        let now = self.now();
+        self.shards[shard].tray_message(now, TrayMessage::Done(Done { connection: job.connection, outcome }));
+    }
+
+    fn wants_reading(&self, client: Client) -> bool {
+        self.shards[client.shard].wants_reading(client.id)
+    }
+}
+
+fn verified(user: &str) -> WorkOutcome {
+    WorkOutcome::TokenVerified(Ok(Claims { user: user.into(), ..Claims::default() }))
+}
+
+#[test]
+fn commands_take_effect_in_the_order_sent_also_across_homes() {
+    let mut bench = Bench::new(2);
+    let (here, there) = (bench.channel_at(0), bench.channel_at(1));
+    let watcher = bench.subscribe(0, &here, "");
+    let client = bench.connect(0);
+    bench.say(client, &format!(r#"{{"id":2,"presence_stats":{{"channel":"{there}"}}}}"#));
+    bench.say(client, &format!(r#"{{"id":3,"publish":{{"channel":"{here}","data":1}}}}"#));
+    bench.say(client, r#"{"id":4,"rpc":{}}"#);
+    assert_eq!(bench.told(client), [""; 0]);
+    assert_eq!(bench.told(watcher), [""; 0], "the publish waits for the answer of the other home");
+    bench.settle();
+    assert_eq!(ids(&bench.told(client)), [2, 3, 4]);
+    assert_eq!(data(&bench.told(watcher)), [1]);
+}
+
+#[test]
+fn publishes_to_one_channel_do_not_wait_for_one_another() {
+    let mut bench = Bench::new(2);
+    let (here, there) = (bench.channel_at(0), bench.channel_at(1));
+    let watcher = bench.subscribe(0, &here, "");
+    let client = bench.connect(0);
+    for n in 2..5 {
+        bench.say(client, &format!(r#"{{"id":{n},"publish":{{"channel":"{there}","data":{n}}}}}"#));
+    }
+    bench.say(client, &format!(r#"{{"id":5,"publish":{{"channel":"{here}","data":5}}}}"#));
+    bench.collect(0);
+    assert_eq!(bench.lanes[&(0, 1)].len(), 3, "three are on their way");
+    assert_eq!(bench.told(watcher), [""; 0], "the one to another channel is not");
+    bench.settle();
+    assert_eq!(ids(&bench.told(client)), [2, 3, 4, 5]);
+    assert_eq!(data(&bench.told(watcher)), [5]);
+}
+
+#[test]
+fn a_connection_with_a_full_queue_is_not_read_until_half_of_it_is_done() {
+    let mut bench = Bench::new(2);
+    let there = bench.channel_at(1);
+    let client = bench.connect(0);
+    let query = format!(r#""presence_stats":{{"channel":"{there}"}}"#);
+    let queued = limits::COMMANDS_WAITING_MAX as u32;
+    bench.say_many(client, 2, queued, &query);
+    assert!(bench.wants_reading(client), "one is under way, and one more fits the queue");
+    bench.say_many(client, 2 + queued, 1, &query);
+    assert!(!bench.wants_reading(client));
+
+    let mut resumed_after = 0;
+    while bench.shards[0].next_resumed().is_none() {
+        assert!(!bench.wants_reading(client));
+        bench.carry(0, 1);
+        bench.carry(1, 0);
+        resumed_after += 1;
+    }
+    assert!(bench.wants_reading(client));
+    assert_eq!(resumed_after, limits::COMMANDS_WAITING_MAX / 2 + 1);
+    bench.settle();
+    assert_eq!(ids(&bench.told(client)), (2..queued + 3).collect::<Vec<_>>());
+    assert_eq!(bench.shards[0].next_resumed(), None, "told once");
+}
+
+#[test]
+fn the_stack_does_not_grow_with_the_queue() {
+    let mut bench = Bench::new(2);
+    let (here, there) = (bench.channel_at(0), bench.channel_at(1));
+    let client = bench.connect(0);
+    bench.say(client, &format!(r#"{{"id":2,"presence_stats":{{"channel":"{there}"}}}}"#));
+    // One read of 64 KiB holds more than a thousand commands, each decided at once when its turn comes.
+    let lines: Vec<String> =
+        (3..1203).map(|id| format!(r#"{{"id":{id},"presence_stats":{{"channel":"{here}"}}}}"#)).collect();
+    bench.say(client, &lines.join("\n"));
+    bench.settle();
+    assert_eq!(ids(&bench.told(client)), (2..1203).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_connection_with_a_job_pending_is_not_read() {
+    let mut bench = Bench::with(1, with_heavy_tokens);
+    let client = bench.open(0);
+    bench.say(client, &format!(r#"{{"id":1,"connect":{{"token":"{HEAVY}"}}}}"#));
+    assert!(!bench.wants_reading(client));
+    // What came in the same read waits.
+    bench.say(client, &format!(r#"{{"id":2,"publish":{{"channel":"{}","data":1}}}}"#, bench.channel_at(0)));
+    bench.advance(Duration::from_secs(60));
+    assert_eq!(bench.told(client), [""; 0], "no time-out runs meanwhile");
+
+    bench.finish_job(0, verified("42"));
+    assert_eq!(bench.shards[0].next_resumed(), Some(client.id));
+    assert!(bench.wants_reading(client));
+    assert_eq!(ids(&bench.told(client)), [1, 2]);
+}
+
+#[test]
+fn a_job_that_the_workers_refused_is_given_again() {
+    let mut bench = Bench::with(1, with_heavy_tokens);
+    let client = bench.open(0);
+    bench.say(client, &format!(r#"{{"id":1,"connect":{{"token":"{HEAVY}"}}}}"#));
+    let job = bench.shards[0].next_job().expect("a job was made");
+    assert!(bench.shards[0].next_job().is_none());
+    bench.shards[0].return_job(job);
+    bench.finish_job(0, verified("42"));
+    assert_eq!(ids(&bench.told(client)), [1]);
+}
+
+#[test]
+fn the_pong_clock_stands_still_while_a_job_is_pending() {
+    let mut bench = Bench::with(1, |options| {
+        options.ping_interval = PING_INTERVAL;
+        with_heavy_tokens(options);
+    });
+    let client = bench.connect(0);
+    let pinged = (0..300).any(|_| {
+        bench.advance(Duration::from_millis(100));
+        bench.told(client) == ["{}"]
+    });
+    assert!(pinged, "within an interval");
+    bench.advance(Duration::from_secs(6));
+    bench.say(client, &format!(r#"{{"id":2,"refresh":{{"token":"{HEAVY}"}}}}"#));
+    bench.advance(Duration::from_secs(60));
+    bench.finish_job(0, verified(""));
+    assert_eq!(ids(&bench.told(client)), [2]);
+    // Two of its eight seconds are left.
+    bench.advance(Duration::from_millis(1900));
+    assert_eq!(bench.told(client), [""; 0]);
+    bench.advance(Duration::from_millis(1300));
+    assert_eq!(bench.told(client), ["close 3012"]);
+}
+
+#[test]
+fn a_job_of_a_connection_that_is_gone_comes_to_nothing() {
+    let mut bench = Bench::with(1, with_heavy_tokens);
+    let client = bench.open(0);
+    bench.say(client, &format!(r#"{{"id":1,"connect":{{"token":"{HEAVY}"}}}}"#));
+    bench.cut(client);
+    let next = bench.open(0);
+    assert_eq!(next.id.slot, client.id.slot, "its slot is another's");
+    bench.finish_job(0, verified("42"));
+    assert_eq!(bench.told(next), [""; 0]);
+    bench.say(next, r#"{"id":1,"connect":{}}"#);
+    assert_eq!(ids(&bench.told(next)), [1]);
+}
+
+#[test]
+fn a_panic_in_a_worker_refuses_the_connect() {
+    let mut bench = Bench::with(1, with_heavy_tokens);
+    let client = bench.open(0);
+    bench.say(client, &format!(r#"{{"id":1,"connect":{{"token":"{HEAVY}"}}}}"#));
+    bench.say(client, r#"{"id":2,"rpc":{}}"#);
+    bench.finish_job(0, WorkOutcome::Panicked);
+    let error = r#"{"id":1,"error":{"code":100,"message":"internal server error","temporary":true}}"#;
+    assert_eq!(bench.told(client), [error]);
+    bench.say(client, r#"{"id":3,"rpc":{}}"#);
+    bench.advance(Duration::from_secs(6));
+    assert_eq!(bench.shards[0].next_finished(), Some(client.id));
+}
+
+#[test]
+fn a_panic_in_a_worker_leaves_a_connected_client_alone() {
+    let mut bench = Bench::with(1, with_heavy_tokens);
+    let client = bench.connect(0);
+    bench.say(client, &format!(r#"{{"id":2,"refresh":{{"token":"{HEAVY}"}}}}"#));
+    bench.finish_job(0, WorkOutcome::Panicked);
+    bench.say(client, r#"{"id":3,"rpc":{}}"#);
+    assert_eq!(ids(&bench.told(client)), [2, 3]);
+}
+
+#[test]
+fn a_drain_waits_for_what_was_accepted_and_accepts_no_more() {
+    let mut bench = Bench::new(2);
+    let there = bench.channel_at(1);
+    let client = bench.connect(0);
+    let query = format!(r#""presence_stats":{{"channel":"{there}"}}"#);
+    bench.say_many(client, 2, 3, &query);
+    let now = bench.now();
+    bench.shards[0].tray_message(now, TrayMessage::Drain { window: Duration::ZERO });
+    bench.say_many(client, 5, 1, &query);
+    assert_eq!(bench.told(client), [""; 0]);
+    bench.settle();
+    let told = bench.told(client);
+    assert_eq!(ids(&told), [2, 3, 4]);
+    assert_eq!(told.last().map(String::as_str), Some("close 3001"));
+}
+
+#[test]
+fn a_full_queue_does_not_outlive_its_token() {
+    let mut bench = Bench::with(2, with_heavy_tokens);
+    let there = bench.channel_at(1);
+    let client = bench.open(0);
+    bench.say(client, &format!(r#"{{"id":1,"connect":{{"token":"{HEAVY}"}}}}"#));
+    let claims = Claims { user: "42".into(), expires_at: Some(BEGIN + 60), info: None };
+    bench.finish_job(0, WorkOutcome::TokenVerified(Ok(claims)));
+    assert_eq!(ids(&bench.told(client)), [1]);
+    // Its home does not answer in all that time.
+    let query = format!(r#""presence_stats":{{"channel":"{there}"}}"#);
+    bench.say_many(client, 2, limits::COMMANDS_WAITING_MAX as u32 + 1, &query);
+    assert!(!bench.wants_reading(client));
+    bench.advance(Duration::from_secs(84));
+    assert_eq!(bench.told(client), [""; 0], "nor is it pinged");
+    bench.advance(Duration::from_secs(2));
+    assert_eq!(bench.told(client), ["close 3005"]);
+    assert!(bench.wants_reading(client), "for the answer to the close frame");
+}
+
+#[test]
+fn a_token_that_is_being_verified_may_come_late() {
+    let mut bench = Bench::with(1, with_heavy_tokens);
+    let client = bench.open(0);
+    bench.say(client, &format!(r#"{{"id":1,"connect":{{"token":"{HEAVY}"}}}}"#));
+    let claims = Claims { expires_at: Some(BEGIN + 10), ..Claims::default() };
+    bench.finish_job(0, WorkOutcome::TokenVerified(Ok(claims)));
+    bench.advance(Duration::from_secs(9));
+    bench.say(client, &format!(r#"{{"id":2,"refresh":{{"token":"{HEAVY}"}}}}"#));
+    bench.advance(Duration::from_secs(60));
+    bench.finish_job(0, verified(""));
+    bench.advance(Duration::from_secs(2));
+    assert_eq!(ids(&bench.told(client)), [1, 2]);
+}
