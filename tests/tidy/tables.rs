@@ -157,7 +157,7 @@ pub const IMPURE: &[(&str, &str)] = &[
 
 /// Outside crates that only test code may name, in any folder.
 pub const TEST_CRATES: &[&str] =
-    &["futures_util", "loom", "proptest", "tempfile", "tokio", "tokio_tungstenite", "tungstenite"];
+    &["futures_util", "http_body_util", "loom", "proptest", "tempfile", "tokio", "tokio_tungstenite", "tungstenite"];
 
 /// Words that the style guide bans from names, and what to do instead.
 pub const BANNED_NAMES: &[(&str, &str)] = &[

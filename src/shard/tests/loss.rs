@@ -41,7 +41,9 @@ fn a_shard_behind_a_full_lane_is_told_and_its_members_recover() {
     let casual = bench.subscribe(1, &channel, "");
     let local = bench.subscribe(0, &channel, RECOVERABLE);
     bench.settle();
-    (bench.told(positioned), bench.told(casual), bench.told(local));
+    bench.told(positioned);
+    bench.told(casual);
+    bench.told(local);
 
     // The lane stands still: `next_outgoing` is not asked.
     bench.publish(publisher, &channel, 1..21);
@@ -149,7 +151,8 @@ fn a_gap_without_a_next_publication_is_found_by_the_check() {
     bench.publish(publisher, &channel, 1..2);
     bench.lose_delivery(0, 1);
     bench.settle();
-    (bench.told(positioned), bench.told(casual));
+    bench.told(positioned);
+    bench.told(casual);
     bench.advance(Duration::from_secs(39));
     bench.settle();
     assert!(!bench.told(positioned).contains(&insufficient(&channel)), "the check comes after 40 s");
@@ -200,7 +203,8 @@ fn an_audience_that_falls_behind_its_walk_is_told() {
     let publisher = bench.connect(0);
     let positioned = bench.subscribe(0, &channel, RECOVERABLE);
     let casual = bench.subscribe(0, &channel, "");
-    (bench.told(positioned), bench.told(casual));
+    bench.told(positioned);
+    bench.told(casual);
     // No walk takes place in all that time.
     let most = limits::AUDIENCE_PENDING_MAX as u32;
     bench.publish(publisher, &channel, 2..most + 3);
