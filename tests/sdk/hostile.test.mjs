@@ -15,8 +15,8 @@ const config = configure({
   client: {
     allowed_origins: ['https://our.example'],
     channel_limit: 3,
-    ping_interval: '1s',
-    pong_timeout: '300ms',
+    ping_interval: '2s',
+    pong_timeout: '1s',
     stale_close_delay: '500ms',
   },
 });
@@ -314,7 +314,7 @@ for (const shards of [1, 4]) {
         for (const [n, raw] of raws.entries()) {
           if (n % 3 === 0) raw.command(connect);
           if (n % 3 === 1) raw.socket.end();
-          raw.socket.resetAndDestroy();
+          else raw.socket.resetAndDestroy();
         }
       }
     });

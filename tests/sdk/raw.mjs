@@ -55,6 +55,7 @@ export function closing(code, reason = '') {
 export class RawSocket {
   #bytes = Buffer.alloc(0);
   #changed = () => {};
+  #replies = [];
   ended = false;
 
   static async open(port) {
@@ -148,17 +149,24 @@ export class RawSocket {
     }, 'a frame', ms);
   }
 
-  /** The next JSON reply or push that `wanted` accepts. Pings are answered. */
-  async reply(wanted = () => true) {
-    for (;;) {
-      const { opcode, payload } = await this.nextFrame();
-      if (opcode === OPCODES.close) throw new Error(`closed with ${payload.readUInt16BE()} before the reply`);
-      for (const line of payload.toString().split('\n')) {
-        const value = JSON.parse(line);
+  /** The next JSON reply or push that `wanted` accepts; the others are dropped. Pings are answered. */
+  reply(wanted = () => true) {
+    const read = async () => {
+      for (;;) {
+        while (this.#replies.length === 0) await this.#readReplies();
+        const value = this.#replies.shift();
         if (Object.keys(value).length === 0) this.command('{}');
         else if (wanted(value)) return value;
       }
-    }
+    };
+    return within(read(), 'a reply');
+  }
+
+  async #readReplies() {
+    const { opcode, payload } = await this.nextFrame();
+    if (opcode === OPCODES.close) throw new Error(`closed with ${payload.readUInt16BE()} before the reply`);
+    const lines = payload.toString().trimEnd().split('\n');
+    this.#replies.push(...lines.map((line) => JSON.parse(line)));
   }
 
   /** The code of the close frame, past everything before it. */
