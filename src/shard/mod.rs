@@ -37,6 +37,8 @@ pub use events::{
 };
 pub use fault::Faults;
 pub use options::Options;
+// What the door has to know of protocols: their names.
+pub use crate::protocol::{encoding_of_subprotocol, subprotocol};
 // What `next_job` gives.
 pub use crate::workers::Job;
 

@@ -8,7 +8,7 @@ use tungstenite::handshake::server::create_response_with_body;
 
 use crate::io::Options;
 use crate::model::Encoding;
-use crate::shard::{Opening, Speaks};
+use crate::shard::{Opening, Speaks, encoding_of_subprotocol, subprotocol};
 
 /// What a head asks for.
 pub(super) enum Asked {
@@ -68,11 +68,12 @@ pub(super) fn decide<B: hyper::body::Body>(options: &Options, request: &Request<
     let speaks = match echo {
         true => Speaks::Echo,
         false => {
-            let subprotocol = offered_subprotocol(request);
-            if let Some((name, _)) = subprotocol {
-                response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(name));
+            let offered = offered_encoding(request);
+            if let Some(encoding) = offered {
+                let name = HeaderValue::from_static(subprotocol(encoding));
+                response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, name);
             }
-            Speaks::Centrifugo(subprotocol.map_or_else(|| encoding_of_query(request), |(_, encoding)| encoding))
+            Speaks::Centrifugo(offered.unwrap_or_else(|| encoding_of_query(request)))
         }
     };
     Asked::Socket(response, Opening { speaks })
@@ -92,15 +93,11 @@ fn check_origin<B>(options: &Options, request: &Request<B>) -> Result<(), Refusa
     Ok(())
 }
 
-const SUBPROTOCOLS: [(&str, Encoding); 2] =
-    [("centrifuge-json", Encoding::CentrifugoJson), ("centrifuge-protobuf", Encoding::CentrifugoProtobuf)];
-
 /// The first subprotocol of the client's list that we speak. Source: RFC 6455, section 4.2.2.
-fn offered_subprotocol<B>(request: &Request<B>) -> Option<(&'static str, Encoding)> {
+fn offered_encoding<B>(request: &Request<B>) -> Option<Encoding> {
     let lists = request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL);
-    let mut offered =
-        lists.iter().filter_map(|list| list.to_str().ok()).flat_map(|list| list.split(',')).map(str::trim);
-    offered.find_map(|name| SUBPROTOCOLS.into_iter().find(|(known, _)| *known == name))
+    let offered = lists.iter().filter_map(|list| list.to_str().ok()).flat_map(|list| list.split(',')).map(str::trim);
+    offered.filter_map(encoding_of_subprotocol).next()
 }
 
 fn encoding_of_query<B>(request: &Request<B>) -> Encoding {
