@@ -185,7 +185,7 @@ impl Shard {
 
     /// Something was lost for this channel's audience: whoever holds a position is told, and comes
     /// back for it; the others lose it.
-    fn insufficient(&mut self, slot: u32) {
+    pub(super) fn insufficient(&mut self, slot: u32) {
         let Some(channel) = self.channels.at(slot) else { return };
         channel.position = None;
         let name = channel.name.clone();

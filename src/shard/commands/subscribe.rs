@@ -96,6 +96,9 @@ impl Shard {
         outcome: Result<Subscribed, ErrorCode>,
     ) {
         let Some(local) = self.channels.find(channel.as_str()) else { return };
+        if let Ok(Subscribed { position: Some(position), .. }) = &outcome {
+            self.stands_at(local, *position);
+        }
         let Some(entry) = self.channels.at(local) else { return };
         entry.asking -= 1;
         let subscribed = match outcome {
@@ -108,12 +111,22 @@ impl Shard {
                 return self.drop_if_unused(local);
             }
         };
-        if subscribed.position.is_some() {
-            entry.position = subscribed.position;
-        }
         match self.find_wanted(asker) {
             Some(wanted) => self.join(asker, command, local, wanted, subscribed),
             None => self.forsake(client, local),
+        }
+    }
+
+    /// The home says with an answer where the channel's stream stands. What was published up to there
+    /// came before, so a difference means that the stream has begun again: those who hold a position
+    /// of the old one are told.
+    fn stands_at(&mut self, local: u32, position: Position) {
+        let Some(entry) = self.channels.at(local) else { return };
+        if entry.positioned > 0 && entry.position != Some(position) {
+            self.insufficient(local);
+        }
+        if let Some(entry) = self.channels.at(local) {
+            entry.position = Some(position);
         }
     }
 
