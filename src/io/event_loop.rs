@@ -94,7 +94,8 @@ impl EventLoop {
 
         cut |= self.write_sockets(now);
         cut |= self.close_sockets();
-        let no_room = self.send_lane_messages() | self.submit_jobs();
+        self.send_lane_messages();
+        let no_room = self.submit_jobs() | self.shard.has_outgoing();
         while let Some(id) = self.shard.next_resumed() {
             self.sockets.read_later(id);
         }
@@ -301,10 +302,9 @@ impl EventLoop {
         true
     }
 
-    /// Moves what the shard has for the others into their lanes and rings once for all of it.
-    /// Returns whether a lane is full.
-    fn send_lane_messages(&mut self) -> bool {
-        let mut full = false;
+    /// Moves what the shard has for the others into their lanes, as far as there is room, and rings
+    /// once for all of it.
+    fn send_lane_messages(&mut self) {
         for to in self.ports.others() {
             let mut sent = false;
             while !self.ports.is_full(to)
@@ -314,12 +314,10 @@ impl EventLoop {
                 assert!(pushed.is_ok(), "a lane that is not full takes a message");
                 sent = true;
             }
-            full |= self.ports.is_full(to);
             if sent {
                 self.ports.ring(to);
             }
         }
-        full
     }
 
     /// Returns whether the workers' queue is full.

@@ -253,9 +253,9 @@ impl Shard {
         self.outgoing.pop(to)
     }
 
-    /// Whether messages wait for lanes that had no room.
+    /// Whether something waits for room in a lane: messages, or the word that a shard is behind.
     pub fn has_outgoing(&self) -> bool {
-        self.outgoing.len() > 0
+        self.outgoing.len() > 0 || !self.behind.is_empty()
     }
 
     /// The next job for the workers. Take it only when their queue has room: the shard keeps it
