@@ -28,8 +28,6 @@ pub struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// Without an internal port everything is served at the clients' one; with it, only the API
-    /// stays there, and only if it is `external`.
     pub fn start(
         options: &Options,
         handle: Handle,
@@ -38,32 +36,41 @@ impl ControlPlane {
     ) -> io::Result<ControlPlane> {
         let runtime =
             Builder::new_multi_thread().worker_threads(THREADS).thread_name("fanfare-control").enable_all().build()?;
-        let api = (!options.api.disabled).then(|| api::router(build_api(options, handle, Arc::clone(&metrics))));
-        let all = everything(options, api.clone(), metrics);
         let address = internal.as_ref().map(TcpListener::local_addr).transpose()?;
-        let outside = match internal {
-            None => all,
-            Some(listener) => {
-                listener.set_nonblocking(true)?;
-                let _inside = runtime.enter();
-                runtime.spawn(api::serve_listener(all, tokio::net::TcpListener::from_std(listener)?));
-                with_fallback(api.filter(|_| options.api.external).unwrap_or_default(), options)
-            }
-        };
+        let Routes { at_clients_port, at_internal_port } = routes(options, handle, metrics, internal.is_some());
+        if let Some(listener) = internal {
+            listener.set_nonblocking(true)?;
+            let _inside = runtime.enter();
+            runtime.spawn(api::serve_listener(at_internal_port, tokio::net::TcpListener::from_std(listener)?));
+        }
         let (sender, requests) = mpsc::channel(CONTROL_REQUESTS_MAX);
-        runtime.spawn(api::serve_forwarded(outside, requests));
+        runtime.spawn(api::serve_forwarded(at_clients_port, requests));
         Ok(ControlPlane { runtime, sender, address })
     }
 }
 
-fn everything(options: &Options, api: Option<Router>, metrics: Arc<NodeMetrics>) -> Router {
+struct Routes {
+    at_clients_port: Router,
+    at_internal_port: Router,
+}
+
+/// Without an internal port everything is served at the clients' one; with it, only the API stays
+/// there, and only if it is `external`.
+fn routes(options: &Options, handle: Handle, metrics: Arc<NodeMetrics>, has_internal_port: bool) -> Routes {
+    let http = &options.http;
+    let api = (!options.api.disabled).then(|| api::router(build_api(options, handle, Arc::clone(&metrics))));
     let operation = api::operation_router(Operation {
         metrics,
-        metrics_path: options.http.metrics_path.clone(),
-        health_path: options.http.health_path.clone(),
+        metrics_path: http.metrics_path.clone(),
+        health_path: http.health_path.clone(),
     });
-    let page = options.http.page.then(console::router);
-    with_fallback(operation.merge(api.unwrap_or_default()).merge(page.unwrap_or_default()), options)
+    let page = http.page.then(console::router).unwrap_or_default();
+    let everything = with_fallback(operation.merge(api.clone().unwrap_or_default()).merge(page), options);
+    let at_clients_port = match has_internal_port {
+        false => everything.clone(),
+        true => with_fallback(api.filter(|_| options.api.external).unwrap_or_default(), options),
+    };
+    Routes { at_clients_port, at_internal_port: everything }
 }
 
 fn build_api(options: &Options, handle: Handle, metrics: Arc<NodeMetrics>) -> Arc<Api> {
@@ -95,3 +102,67 @@ fn with_fallback(router: Router, options: &Options) -> Router {
 
 /// Chosen: API calls are light, and one that computes should not hold up a health check.
 const THREADS: usize = 2;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use axum::body::Body;
+    use axum::http::Request;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::config::{Flags, load};
+
+    /// Whether each path is there, at the clients' port and at the internal one.
+    async fn check(options: &Options, has_internal_port: bool, expected: &[(&str, bool, bool)]) {
+        let homes = options.shard.homes.clone();
+        let handle = Handle::new(homes, Arc::new(|_, message| Err(message)));
+        let metrics = Arc::new(NodeMetrics::new(1, 1, Instant::now()));
+        let routes = routes(options, handle, metrics, has_internal_port);
+        for &(path, at_clients_port, at_internal_port) in expected {
+            for (router, is_there) in
+                [(&routes.at_clients_port, at_clients_port), (&routes.at_internal_port, at_internal_port)]
+            {
+                let request = Request::get(path).body(Body::empty()).expect("a request");
+                let response = router.clone().oneshot(request).await.expect("the router answers everything");
+                assert_eq!(response.status() != StatusCode::NOT_FOUND, is_there, "{path}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn dev_mode_serves_everything_at_one_port() {
+        let (options, _) = load(&Flags::default()).expect("dev mode needs no file");
+        let paths = ["/", "/page.js", "/metrics", "/livez", "/readyz", "/health", "/api/info"];
+        let expected = paths.map(|path| (path, true, true));
+        check(&options, false, &expected).await;
+        check(&options, false, &[("/nothing", false, false), ("/api/nothing", false, false)]).await;
+    }
+
+    #[tokio::test]
+    async fn an_internal_port_takes_everything_but_an_external_api() {
+        let (mut options, _) = load(&Flags::default()).expect("dev mode needs no file");
+        for is_external in [false, true] {
+            options.api.external = is_external;
+            let expected = [
+                ("/", false, true),
+                ("/metrics", false, true),
+                ("/livez", false, true),
+                ("/api/info", is_external, true),
+            ];
+            check(&options, true, &expected).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_switched_off_is_not_there() {
+        let (mut options, _) = load(&Flags::default()).expect("dev mode needs no file");
+        options.api.disabled = true;
+        options.http.page = false;
+        options.http.metrics_path = None;
+        options.http.health_path = None;
+        let paths = ["/", "/page.js", "/metrics", "/health", "/api/info"];
+        check(&options, false, &paths.map(|path| (path, false, false))).await;
+    }
+}
