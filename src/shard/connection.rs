@@ -36,9 +36,12 @@ pub struct Connection {
     pub deadline: Duration,
     /// When the token expires, grace included; `Duration::MAX` without expiry.
     pub expires: Duration,
-    /// Tick of its entry in the wheel.
+    /// Tick of its entry in the wheel; [`NO_TICK`] when it has none.
     pub tick: u64,
 }
+
+/// No entry in the wheel: whatever becomes due next has to be put there.
+pub const NO_TICK: u64 = u64::MAX;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -139,7 +142,7 @@ impl Connection {
             waiting: None,
             deadline: Duration::MAX,
             expires: Duration::MAX,
-            tick: 0,
+            tick: NO_TICK,
         }
     }
 

@@ -54,7 +54,7 @@ use crate::model::{ChannelName, ConnectionId, DisconnectCode, Now, ShardId};
 use crate::room::Room;
 use crate::telemetry::{Counter, Gauge, ShardMetrics};
 use channels::Channels;
-use connection::{Clock, Connection, Phase};
+use connection::{Clock, Connection, NO_TICK, Phase};
 use connections::Connections;
 use drain::Drain;
 use outgoing::Outgoing;
@@ -310,7 +310,7 @@ impl Shard {
         connection.clock = clock;
         connection.deadline = deadline;
         // A later deadline is found when the queued one comes; only an earlier one can't wait.
-        if connection.due() < was_due {
+        if connection.due() < was_due || connection.tick == NO_TICK {
             self.remind(slot);
         }
     }

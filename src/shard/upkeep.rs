@@ -1,7 +1,7 @@
 //! What happens by itself: pings, time-outs, expiry, position checks, presence.
 
 use super::Shard;
-use super::connection::{Clock, Phase};
+use super::connection::{Clock, NO_TICK, Phase};
 use super::events::LaneMessage;
 use super::timers::Appointment;
 use crate::limits;
@@ -37,6 +37,7 @@ impl Shard {
         if connection.tick != tick || connection.is_finished {
             return;
         }
+        connection.tick = NO_TICK;
         if connection.due() > now {
             return self.remind(slot);
         }
