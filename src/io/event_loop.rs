@@ -87,7 +87,8 @@ impl EventLoop {
         self.read_sockets(now);
         cut |= self.take_lane_messages(now);
         cut |= self.take_tray_messages(now);
-        if self.shard.next_timeout().is_some_and(|due| due <= now.monotonic) {
+        if let Some(late) = self.shard.next_timeout().and_then(|due| now.monotonic.checked_sub(due)) {
+            self.metrics.observe_lag(late);
             cut |= self.shard.timers(now);
         }
         cut |= self.shard.walk(now);
