@@ -8,20 +8,27 @@ use std::time::Duration;
 
 use axum::body::Body;
 use hyper::Response;
+use tungstenite::{Message, WebSocket};
 
 use super::*;
 use crate::io::{ControlRequest, bind};
 use crate::lane::{TraySender, mesh, tray};
+use crate::telemetry::Counter;
 
 struct Running {
     address: SocketAddr,
     tray: TraySender<TrayMessage>,
+    metrics: Arc<ShardMetrics>,
     /// What /proc said of the shard's thread when it had drained.
     drained: mpsc::Receiver<String>,
     thread: JoinHandle<()>,
 }
 
 fn start(core: Option<CoreId>) -> Running {
+    start_with(core, shard::Options::default())
+}
+
+fn start_with(core: Option<CoreId>, options: shard::Options) -> Running {
     let listener = bind((Ipv4Addr::LOCALHOST, 0).into(), 1).unwrap().remove(0);
     let address = listener.local_addr().unwrap();
     let ports = mesh(1, limits::LANE_SLOTS).remove(0);
@@ -32,6 +39,7 @@ fn start(core: Option<CoreId>) -> Running {
             let _ = answer.send(Response::new(Body::from(request.uri().path().to_owned())));
         }
     });
+    let metrics = Arc::<ShardMetrics>::default();
     let (report, drained) = mpsc::channel();
     let thread = start_shard(ShardSetup {
         id: ShardId(0),
@@ -39,9 +47,9 @@ fn start(core: Option<CoreId>) -> Running {
         listener,
         ports,
         tray: receiver,
-        shard_options: Arc::default(),
+        shard_options: Arc::new(options),
         io_options: Arc::default(),
-        metrics: Arc::default(),
+        metrics: Arc::clone(&metrics),
         control,
         jobs: Box::new(Err),
         seed: 0,
@@ -51,7 +59,7 @@ fn start(core: Option<CoreId>) -> Running {
         }),
     })
     .unwrap();
-    Running { address, tray: sender, drained, thread }
+    Running { address, tray: sender, metrics, drained, thread }
 }
 
 /// Whoever has asked before the drain is answered before the shard calls itself drained.
@@ -122,4 +130,39 @@ fn the_tray_wakes_a_sleeping_shard() {
         shard.thread.join().unwrap();
     }
     assert!(begun.elapsed() < Duration::from_secs(5), "took {:?}", begun.elapsed());
+}
+
+/// One connection's misfortune is its own: it is closed with 3004, and a healthy one is served on.
+#[test]
+fn a_panic_in_one_connection_closes_that_one() {
+    let faults = shard::Faults { panic_on_rpc: true, ..shard::Faults::default() };
+    let options = shard::Options { faults, allow_anonymous_connect: true, ..shard::Options::default() };
+    let shard = start_with(None, options);
+    let mut bystander = client(shard.address);
+    for panics in 1..=3 {
+        let mut unlucky = client(shard.address);
+        say(&mut unlucky, r#"{"id":2,"rpc":{"method":"fanfare.fault.panic","data":{}}}"#);
+        let Message::Close(Some(close)) = unlucky.read().unwrap() else { panic!("it is closed") };
+        assert_eq!((u16::from(close.code), &*close.reason), (3004, "internal server error"));
+        assert_eq!(shard.metrics.counter(Counter::Bugs), panics);
+        say(&mut bystander, r#"{"id":3,"rpc":{"method":"other","data":{}}}"#);
+        let answer = bystander.read().unwrap();
+        assert_eq!(answer.to_text().unwrap(), r#"{"id":3,"error":{"code":108,"message":"not available"}}"#);
+    }
+    assert!(shard.tray.try_push(TrayMessage::Stop).is_ok());
+    shard.thread.join().unwrap();
+}
+
+/// A connected client.
+fn client(address: SocketAddr) -> WebSocket<TcpStream> {
+    let stream = TcpStream::connect(address).unwrap();
+    let url = format!("ws://{address}/connection/websocket");
+    let (mut client, _) = tungstenite::client(url, stream).unwrap();
+    say(&mut client, r#"{"id":1,"connect":{}}"#);
+    assert!(client.read().unwrap().to_text().unwrap().starts_with(r#"{"id":1,"connect":"#));
+    client
+}
+
+fn say(client: &mut WebSocket<TcpStream>, command: &str) {
+    client.send(Message::text(command)).unwrap();
 }

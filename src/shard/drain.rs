@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Shard;
+use super::connection::Phase;
 use crate::model::DisconnectCode;
 
 /// Progress of a drain: slots before `next_slot` were told.
@@ -51,6 +52,11 @@ impl Shard {
         let from = std::mem::replace(&mut drain.next_slot, due);
         for slot in from..due {
             let Some(connection) = self.connections.at(slot) else { continue };
+            if connection.phase == Phase::Refused {
+                // It was told why, and nothing else will come of it.
+                self.finish(slot);
+                continue;
+            }
             match &mut connection.waiting {
                 Some(waiting) => waiting.then_close = Some(DisconnectCode::Shutdown),
                 None => self.disconnect(slot, DisconnectCode::Shutdown),
