@@ -121,6 +121,9 @@ impl Shard {
 
     /// Tells shards that lost deliveries so, as far as their lanes have room for it.
     pub(super) fn tell_behind(&mut self) {
+        if self.behind.is_empty() {
+            return;
+        }
         let mut untold = std::mem::take(&mut self.behind);
         untold.retain(|(shard, channel)| {
             let Some(listener) = self.rooms.get_mut(channel).and_then(|room| room.find_listener(*shard)) else {

@@ -250,7 +250,11 @@ impl Shard {
 
     /// The next message for the lane to `to`, if there is one. Take it only when the lane has room.
     pub fn next_outgoing(&mut self, to: ShardId) -> Option<LaneMessage> {
-        self.outgoing.pop(to)
+        self.outgoing.pop(to).or_else(|| {
+            // All else is on its way, so now there is room; the next turn may be long in coming.
+            self.tell_behind();
+            self.outgoing.pop(to)
+        })
     }
 
     /// Whether something waits for room in a lane: messages, or the word that a shard is behind.
