@@ -87,7 +87,7 @@ impl EventLoop {
         self.read_sockets(now);
         cut |= self.take_lane_messages(now);
         cut |= self.take_tray_messages(now);
-        if let Some(late) = self.shard.next_timeout().and_then(|due| now.monotonic.checked_sub(due)) {
+        if let Some(late) = now.monotonic.checked_sub(self.shard.next_timeout()) {
             self.metrics.observe_lag(late);
             cut |= self.shard.timers(now);
         }
@@ -117,8 +117,7 @@ impl EventLoop {
     /// Waits until something comes or is due, at most until the next multiple of `step`.
     async fn sleep(&mut self, step: Duration) {
         let now = self.start.elapsed();
-        let latest = next_multiple(step, now);
-        let deadline = self.shard.next_timeout().map_or(latest, |due| due.min(latest));
+        let deadline = self.shard.next_timeout().min(next_multiple(step, now));
         let mut slept = false;
         if deadline > now {
             self.poller.wake_at(deadline, now).expect(POLL_SET_WORKS);

@@ -50,6 +50,7 @@ use ahash::AHashMap;
 use bytes::Bytes;
 
 use crate::engine::Memory;
+use crate::limits;
 use crate::model::{ChannelName, ConnectionId, DisconnectCode, Now, ShardId};
 use crate::room::Room;
 use crate::telemetry::{Counter, Gauge, ShardMetrics};
@@ -273,19 +274,16 @@ impl Shard {
         self.jobs.push_front(job);
     }
 
-    /// When `timers` has something to do, in monotonic time.
-    pub fn next_timeout(&mut self) -> Option<Duration> {
+    /// When `timers` has something to do, in monotonic time; at the latest for the next heartbeat, so
+    /// that a stall is told from a time in which nothing was due.
+    pub fn next_timeout(&mut self) -> Duration {
         self.metrics.set(Gauge::OutboxBytes, self.outbox_bytes as u64);
         self.metrics.set(Gauge::LaneDepth, self.outgoing.len() as u64);
         let drain = self.drain.as_ref().and_then(Drain::next_due);
         let due = [self.wheel.next_due(), self.agenda.next_due(), self.memory.next_expiry(), drain];
-        match due.into_iter().flatten().min() {
-            Some(due) => Some(self.time.expect_by(due.max(self.time.now()))),
-            None => {
-                self.time.expect_whenever();
-                None
-            }
-        }
+        let now = self.time.now();
+        let heartbeat = now + limits::HEARTBEAT_INTERVAL;
+        self.time.expect_by(due.into_iter().flatten().fold(heartbeat, Duration::min).max(now))
     }
 
     /// Open connections, also those that are closing.

@@ -29,9 +29,9 @@ const LENIENCE: Duration = Duration::from_secs(1);
 impl Default for StallProofClock {
     fn default() -> StallProofClock {
         let zero = Duration::ZERO;
-        let mut clock = StallProofClock { now: zero, lost: zero, expected: zero, lenient_until: zero };
-        clock.expect_whenever();
-        clock
+        // Until it first asks to be called again, any time may pass.
+        let expected = Duration::MAX - STALL;
+        StallProofClock { now: zero, lost: zero, expected, lenient_until: zero }
     }
 }
 
@@ -64,11 +64,6 @@ impl StallProofClock {
     pub fn expect_by(&mut self, wake: Duration) -> Duration {
         self.expected = wake;
         wake + self.lost
-    }
-
-    /// The shard is called again when something happens.
-    pub fn expect_whenever(&mut self) {
-        self.expected = Duration::MAX - STALL;
     }
 }
 
