@@ -92,7 +92,7 @@ impl Cluster {
             }
         }
         let shard = &mut self.shards[at];
-        if shard.next_timeout().is_some_and(|due| due <= now.monotonic) {
+        if shard.next_timeout() <= now.monotonic {
             acted |= shard.timers(now);
         }
         acted |= shard.walk(now);
@@ -151,10 +151,10 @@ impl Cluster {
     fn advance(&mut self, time: Duration) {
         let end = self.now + time;
         loop {
-            let due = self.shards.iter_mut().filter_map(Shard::next_timeout).min();
+            let due = self.shards.iter_mut().map(Shard::next_timeout).min();
             self.now = due.unwrap_or(end).clamp(self.now, end);
             self.settle();
-            let is_over = self.shards.iter_mut().filter_map(Shard::next_timeout).all(|due| due > end);
+            let is_over = self.shards.iter_mut().map(Shard::next_timeout).all(|due| due > end);
             if self.now == end && is_over {
                 return;
             }

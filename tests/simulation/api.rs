@@ -1,0 +1,181 @@
+//! The backend's side: questions of the control plane, by the shards' in-trays.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use fanfare::model::{ChannelName, ClientId, HistoryRequest, HistoryResult, Since};
+use fanfare::shard::{Answer, Answered, Answerer, Question, ServerPublication, TrayMessage};
+
+use super::ledger::{Checked, Fate, Promise, Publisher, violated};
+use super::namespaces::{CHANNELS, ChannelIndex};
+use super::queries::PageAsked;
+use super::report::Mark;
+use super::wire::{self, Position, Publication};
+use super::world::{Micros, World};
+
+#[derive(Default)]
+pub struct Api {
+    asked: HashMap<u32, Asked>,
+    next: u32,
+    /// Answers come from inside a shard's turn, and wait here for its end.
+    answers: Arc<Mutex<Vec<(u32, Answer)>>>,
+    /// By channel, as far as asked for lately: the top of its stream, and who is there.
+    pub tops: HashMap<ChannelIndex, Position>,
+    pub present: HashMap<ChannelIndex, Vec<ClientId>>,
+    pub present_counts: HashMap<ChannelIndex, u32>,
+}
+
+struct Asked {
+    what: What,
+    pub since: Micros,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum What {
+    Publish { number: u32 },
+    Page(PageAsked),
+    Presence { channel: ChannelIndex },
+    PresenceStats { channel: ChannelIndex },
+}
+
+impl Api {
+    /// When the question was asked that waits longest for its answer.
+    pub fn oldest(&self) -> Option<Micros> {
+        self.asked.values().map(|asked| asked.since).min()
+    }
+
+    /// What was told so far is old.
+    pub fn forget_answers(&mut self) {
+        self.tops.clear();
+        self.present.clear();
+        self.present_counts.clear();
+    }
+}
+
+impl World {
+    pub fn api_publish(&mut self, channel: ChannelIndex, padding: usize, skips_history: bool) -> u32 {
+        let number = self.ledger.publish(channel, Publisher::Api, None, skips_history);
+        let publication = ServerPublication {
+            channel: name_of(channel),
+            data: Bytes::from(wire::payload_of(number, padding)),
+            tags: None,
+            skip_history: skips_history,
+        };
+        self.note(|| format!("the API publishes {number} in {}", CHANNELS[channel].name));
+        self.ask_home(channel, Question::Publish(publication), What::Publish { number });
+        self.tally.add(Mark::ApiPublishes, 1);
+        number
+    }
+
+    pub fn api_history(&mut self, channel: ChannelIndex, limit: i32, since: Option<Position>) {
+        let request = HistoryRequest {
+            channel: CHANNELS[channel].name.into(),
+            limit,
+            since: since.map(|since| Since { offset: since.offset, epoch: wire::epoch_text(&since.epoch).into() }),
+            reverse: false,
+        };
+        let page = PageAsked { channel, limit, since, reverse: false, seen: None, count_max: usize::MAX };
+        self.ask_home(channel, Question::History { channel: name_of(channel), request }, What::Page(page));
+    }
+
+    pub fn api_presence(&mut self, channel: ChannelIndex) {
+        self.ask_home(channel, Question::Presence { channel: name_of(channel) }, What::Presence { channel });
+        self.ask_home(channel, Question::PresenceStats { channel: name_of(channel) }, What::PresenceStats { channel });
+    }
+
+    fn ask_home(&mut self, channel: ChannelIndex, question: Question, what: What) {
+        let home = self.plan.options.homes.home_of(CHANNELS[channel].name).as_index();
+        let id = self.api.next;
+        self.api.next += 1;
+        self.api.asked.insert(id, Asked { what, since: self.patience() });
+        let answers = Arc::clone(&self.api.answers);
+        let answerer = Answerer(Box::new(move |answer| {
+            answers.lock().expect("nobody panics with it").push((id, answer));
+        }));
+        self.tell_shard(home, TrayMessage::Ask { question, answerer });
+    }
+
+    /// Puts a message into a shard's in-tray.
+    pub fn tell_shard(&mut self, shard: usize, message: TrayMessage) {
+        let taken = self.loops[shard].tray_sender.try_push(message);
+        assert!(taken.is_ok(), "the tray is larger than all that is asked here");
+        self.heed_bell(shard);
+    }
+
+    /// Judges the answers that shards have given.
+    pub fn take_answers(&mut self) -> Checked {
+        let answers = std::mem::take(&mut *self.api.answers.lock().expect("nobody panics with it"));
+        for (id, answer) in answers {
+            let Some(asked) = self.api.asked.remove(&id) else {
+                return violated(Promise::Protocol, "the API was answered twice");
+            };
+            self.api_answered(asked.what, answer)?;
+        }
+        Ok(())
+    }
+
+    fn api_answered(&mut self, what: What, answer: Answer) -> Checked {
+        match (what, answer) {
+            (What::Publish { number }, Ok(Answered::Published(position))) => {
+                let published = self.ledger.published()[number as usize];
+                let channel = published.channel;
+                let is_kept = CHANNELS[channel].kind.has_history() && !published.skips_history;
+                if is_kept != position.is_some() && self.plan.options.faults.answer_without_append.is_none() {
+                    return violated(Promise::Protocol, format!("publication {number} is at {position:?}"));
+                }
+                self.ledger.decide(number, Fate::Confirmed)?;
+                if let Some(position) = position {
+                    let epoch = wire::epoch_of(position.epoch.as_str()).expect("the hub's epochs have 8 letters");
+                    let position = Position { epoch, offset: position.offset };
+                    let now = self.patience();
+                    self.ledger.saw_at(now, channel, position, number)?;
+                }
+                Ok(())
+            }
+            (What::Page(page), Ok(Answered::History(result))) => self.api_page(page, &result),
+            (What::Presence { channel }, Ok(Answered::Presence(infos))) => {
+                let ids: Vec<ClientId> = infos.iter().map(|info| info.client).collect();
+                self.check_known(channel, &ids)?;
+                self.api.present.insert(channel, ids);
+                Ok(())
+            }
+            (What::PresenceStats { channel }, Ok(Answered::PresenceStats(stats))) => {
+                self.api.present_counts.insert(channel, stats.clients);
+                Ok(())
+            }
+            (what, answer) => violated(Promise::Protocol, format!("{what:?} was answered by {answer:?}")),
+        }
+    }
+
+    /// Pages are asked for until the whole stream was seen.
+    fn api_page(&mut self, page: PageAsked, result: &HistoryResult) -> Checked {
+        let epoch = wire::epoch_of(result.epoch.as_str()).expect("the hub's epochs have 8 letters");
+        let top = Position { epoch, offset: result.offset };
+        let publications = result.publications.iter().map(|publication| {
+            Ok(Publication {
+                number: wire::number_in(&publication.data)?,
+                offset: publication.offset,
+                epoch: None,
+                publisher: publication.info.as_ref().map(|info| info.client),
+            })
+        });
+        let publications: Vec<Publication> = match publications.collect::<Result<_, String>>() {
+            Ok(publications) => publications,
+            Err(what) => return violated(Promise::Protocol, what),
+        };
+        self.api.tops.insert(page.channel, top);
+        self.check_page(page, &publications, top)?;
+        if let Some(last) = publications.last()
+            && page.limit < 0
+            && last.offset < top.offset
+        {
+            self.api_history(page.channel, page.limit, Some(Position { offset: last.offset, ..top }));
+        }
+        Ok(())
+    }
+}
+
+pub fn name_of(channel: ChannelIndex) -> ChannelName {
+    ChannelName::parse(CHANNELS[channel].name, 255).expect("the simulation's names are short")
+}

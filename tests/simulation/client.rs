@@ -1,0 +1,195 @@
+//! Simulated clients: people with an SDK, who want to be in channels and come back when cut.
+
+use std::collections::VecDeque;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use fanfare::model::{ClientId, Encoding};
+use jsonwebtoken::{Algorithm, EncodingKey, crypto};
+
+use super::frames::FrameReader;
+use super::namespaces::{CHANNELS, ChannelIndex};
+use super::plan::SECRET;
+use super::subscription::Subscription;
+use super::wire::{Position, Subscribe};
+use super::world::Micros;
+
+/// Who the clients of a user are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum User {
+    Anonymous,
+    Known(u32),
+    /// Its tokens run out.
+    Passing(u32),
+}
+
+pub struct Client {
+    pub encoding: Encoding,
+    pub user: User,
+    pub link: Option<Link>,
+    /// Where it wants to be, and how.
+    pub wishes: [Option<Wish>; CHANNELS.len()],
+    /// The last position it held in each channel: it recovers from there.
+    pub held: [Option<Position>; CHANNELS.len()],
+    /// Channels it was in on its last connection, as bits.
+    pub last_channels: u32,
+    /// Channels it ever asked to subscribe to, as bits.
+    pub ever_asked: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Wish {
+    pub positioned: bool,
+    pub recoverable: bool,
+    pub joins: bool,
+    pub must_recover: bool,
+}
+
+/// One connection, seen from its client.
+pub struct Link {
+    pub socket: usize,
+    pub phase: LinkPhase,
+    /// Patience at which the phase began.
+    pub since: Micros,
+    pub id: Option<ClientId>,
+    pub next_command: u32,
+    /// Commands without an answer, oldest first.
+    pub asked: VecDeque<Asked>,
+    pub subscriptions: [Option<Subscription>; CHANNELS.len()],
+    /// When it last left a channel.
+    pub left_at: [Micros; CHANNELS.len()],
+    pub reading: Reading,
+    /// It reads promptly and keeps the rules: the hub owes it everything in time.
+    pub is_well: bool,
+    /// It does not answer pings.
+    pub is_silent: bool,
+    pub has_misbehaved: bool,
+    pub last_ping: Micros,
+    pub frames: FrameReader,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkPhase {
+    /// The connect command is not answered.
+    Connecting,
+    Ready,
+    /// It was answered with an error.
+    Refused,
+    /// The client sent a close frame.
+    Closing,
+    /// The hub's close frame came: it is the last one.
+    Closed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    Prompt,
+    Slow { bytes: usize, pause: Micros },
+    Stopped,
+}
+
+pub struct Asked {
+    pub id: u32,
+    pub question: Question,
+    /// Patience when it was asked, and the time.
+    pub since: Micros,
+    pub at: Micros,
+}
+
+/// What was asked, and what is needed to judge the answer.
+#[derive(Clone, Debug)]
+pub enum Question {
+    Connect,
+    Subscribe {
+        channel: ChannelIndex,
+        asked: Subscribe,
+    },
+    Unsubscribe {
+        channel: ChannelIndex,
+    },
+    Publish {
+        number: u32,
+    },
+    Presence {
+        channel: ChannelIndex,
+        was_in: bool,
+    },
+    PresenceStats {
+        channel: ChannelIndex,
+    },
+    History {
+        channel: ChannelIndex,
+        limit: i32,
+        since: Option<Position>,
+        reverse: bool,
+        seen: Option<Position>,
+    },
+    /// Gets this error, whoever asks.
+    Hopeless {
+        code: u32,
+    },
+}
+
+impl Client {
+    pub fn draw(random: &mut fastrand::Rng) -> Client {
+        let encoding = match random.u8(..3) {
+            0 => Encoding::CentrifugoProtobuf,
+            _ => Encoding::CentrifugoJson,
+        };
+        let user = match random.u8(..8) {
+            0..2 => User::Anonymous,
+            2 => User::Passing(random.u32(..20)),
+            _ => User::Known(random.u32(..20)),
+        };
+        let mut wishes = [None; CHANNELS.len()];
+        for _ in 0..random.usize(2..8) {
+            wishes[random.usize(..CHANNELS.len())] = Some(Wish::draw(random));
+        }
+        let held = [None; CHANNELS.len()];
+        Client { encoding, user, link: None, wishes, held, last_channels: 0, ever_asked: 0 }
+    }
+
+    pub fn is_anonymous(&self) -> bool {
+        self.user == User::Anonymous
+    }
+
+    pub fn token(&self, unix_now: i64, expires: bool, random: &mut fastrand::Rng) -> String {
+        match self.user {
+            User::Anonymous => String::new(),
+            User::Known(user) => sign(&format!("{{\"sub\":\"user{user}\"}}")),
+            User::Passing(user) if !expires => sign(&format!("{{\"sub\":\"user{user}\"}}")),
+            User::Passing(user) => {
+                let exp = if random.u8(..6) == 0 { unix_now - 5 } else { unix_now + random.i64(5..30) };
+                sign(&format!("{{\"sub\":\"user{user}\",\"exp\":{exp}}}"))
+            }
+        }
+    }
+}
+
+impl Wish {
+    pub fn draw(random: &mut fastrand::Rng) -> Wish {
+        let recoverable = random.u8(..4) > 0;
+        Wish {
+            positioned: recoverable || random.bool(),
+            recoverable,
+            joins: random.bool(),
+            must_recover: random.u8(..8) == 0,
+        }
+    }
+}
+
+impl Link {
+    /// Whether the answer to a subscribe is awaited.
+    pub fn is_subscribing(&self, to: ChannelIndex) -> bool {
+        self.asked.iter().any(|asked| matches!(asked.question, Question::Subscribe { channel, .. } if channel == to))
+    }
+}
+
+/// A token signed with the secret that the hub knows.
+fn sign(claims: &str) -> String {
+    let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256","typ":"JWT"}"#);
+    let signed = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims));
+    let key = EncodingKey::from_secret(SECRET.as_bytes());
+    let signature = crypto::sign(signed.as_bytes(), &key, Algorithm::HS256).expect("the key is for this algorithm");
+    format!("{signed}.{signature}")
+}

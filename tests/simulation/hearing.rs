@@ -1,0 +1,382 @@
+//! What a client hears, held against what it asked, may know and is owed.
+
+use fanfare::model::ClientId;
+
+use super::client::{Asked, LinkPhase, Question};
+use super::frames;
+use super::ledger::{Checked, Fate, Promise, violated};
+use super::namespaces::{CHANNELS, ChannelIndex, Offer, find_channel};
+use super::report::{Mark, Worst};
+use super::subscription::Subscription;
+use super::watch::REPLY_BOUND;
+use super::wire::{self, Heard, Outcome, Position, Push, Subscribe, Subscribed};
+use super::world::{Event, MS, World};
+
+impl World {
+    pub fn heard(&mut self, client: usize, heard: Heard) -> Checked {
+        match heard {
+            Heard::Ping => self.heard_ping(client),
+            Heard::Reply { id, outcome } => self.heard_reply(client, id, outcome),
+            Heard::Push { channel, push } => match find_channel(&channel) {
+                Some(channel) => self.heard_push(client, channel, push),
+                None => violated(Promise::I3, format!("a push of {channel:?}, where nobody is")),
+            },
+        }
+    }
+
+    fn heard_ping(&mut self, client: usize) -> Checked {
+        let patience = self.patience();
+        let encoding = self.clients[client].encoding;
+        let link = self.link(client);
+        link.last_ping = patience;
+        if link.phase != LinkPhase::Ready {
+            return violated(Promise::Protocol, "a ping before the answer to connect");
+        }
+        if !link.is_silent {
+            self.send_message(client, wire::encode_pong(encoding));
+        }
+        Ok(())
+    }
+
+    fn heard_reply(&mut self, client: usize, id: u32, outcome: Result<Outcome, u32>) -> Checked {
+        let patience = self.patience();
+        let link = self.link(client);
+        let Some(at) = link.asked.iter().position(|asked| asked.id == id) else {
+            return violated(Promise::Protocol, format!("reply {id}, which nobody awaits"));
+        };
+        // Commands take effect in order: only publishes run side by side.
+        let is_publish = |asked: &Asked| matches!(asked.question, Question::Publish { .. });
+        let asked = link.asked.remove(at).expect("found above");
+        if let Some(before) = link.asked.iter().take(at).find(|before| !is_publish(before) || !is_publish(&asked)) {
+            return violated(Promise::Protocol, format!("reply {id} came before reply {}", before.id));
+        }
+        let age = patience.saturating_sub(asked.since);
+        if link.is_well {
+            if age > REPLY_BOUND {
+                return violated(Promise::I5, format!("reply {id} took {} ms", age / MS));
+            }
+            self.tally.worst(Worst::Reply, age);
+        }
+        match (asked.question.clone(), outcome) {
+            (Question::Connect, outcome) => self.connected(client, outcome),
+            (Question::Subscribe { channel, asked }, Ok(Outcome::Subscribe(subscribed))) => {
+                self.subscribed(client, channel, &asked, subscribed)
+            }
+            (Question::Subscribe { channel, asked }, Err(code)) => self.not_subscribed(client, channel, &asked, code),
+            (Question::Unsubscribe { channel }, Ok(Outcome::Unsubscribe)) => {
+                self.end_subscription(client, channel);
+                Ok(())
+            }
+            (Question::Publish { number }, Ok(Outcome::Publish)) => self.publish_confirmed(client, number, &asked),
+            (Question::Publish { number }, Err(code)) => self.publish_refused(client, number, code),
+            (Question::Hopeless { code }, Err(told)) if code == told || self.is_at_limit(client, told) => {
+                self.tally.add(Mark::Denied, 1);
+                Ok(())
+            }
+            (_, outcome) => self.queried(client, asked, outcome),
+        }
+    }
+
+    fn connected(&mut self, client: usize, outcome: Result<Outcome, u32>) -> Checked {
+        let socket = self.link(client).socket;
+        match outcome {
+            Ok(Outcome::Connect { client: id }) => {
+                if self.client_ids.insert(id, client).is_some() {
+                    return violated(Promise::Protocol, "a client id was given twice");
+                }
+                let patience = self.patience();
+                let link = self.link(client);
+                (link.id, link.phase, link.last_ping) = (Some(id), LinkPhase::Ready, patience);
+                self.note(|| format!("client {client} is connected by socket {socket} as {id}"));
+                self.subscribe_to_wishes(client);
+                Ok(())
+            }
+            Err(109) if matches!(self.clients[client].user, super::client::User::Passing(_)) => {
+                let patience = self.patience();
+                let link = self.link(client);
+                (link.phase, link.since) = (LinkPhase::Refused, patience);
+                link.asked.clear();
+                self.tally.add(Mark::TokenExpired, 1);
+                Ok(())
+            }
+            outcome => violated(Promise::Protocol, format!("connect was answered by {outcome:?}")),
+        }
+    }
+
+    fn subscribed(&mut self, client: usize, channel: ChannelIndex, asked: &Subscribe, told: Subscribed) -> Checked {
+        let (name, kind) = (CHANNELS[channel].name, CHANNELS[channel].kind);
+        let is_anonymous = self.clients[client].is_anonymous();
+        if !kind.subscribe.may(is_anonymous, false) {
+            return violated(Promise::I3, format!("{name}: subscribed without the right to"));
+        }
+        if self.link(client).subscriptions[channel].is_some() {
+            return violated(Promise::Protocol, format!("{name}: subscribed twice"));
+        }
+        let recoverable = offered(kind.recovery, asked.recoverable, kind.has_history());
+        // To recover, one has to know where one is.
+        let positioned = match (offered(kind.positioning, asked.positioned, kind.has_history()), recoverable) {
+            (Some(true), _) | (_, Some(true)) => Some(true),
+            (Some(false), Some(false)) => Some(false),
+            _ => None,
+        };
+        let is_recovering = asked.since.is_some();
+        if recoverable.is_some_and(|expected| expected != told.recoverable)
+            || positioned.is_some_and(|expected| expected != told.positioned)
+            || told.was_recovering != is_recovering
+            || (told.recovered && !(is_recovering && told.recoverable))
+            || (told.positioned && told.position.epoch == wire::Epoch::default())
+        {
+            return violated(Promise::Protocol, format!("{name}: {asked:?} was answered by {told:?}"));
+        }
+        let position = told.positioned.then_some(told.position);
+        let wants_joins = match kind.joins {
+            Offer::Never => false,
+            Offer::Always => true,
+            Offer::WhenAsked => asked.joins && kind.presence.may(is_anonymous, true),
+        };
+        let mut subscription = Subscription::new(channel, self.now, position, wants_joins);
+        if let Some(since) = asked.since.filter(|_| told.recoverable) {
+            self.check_recovery(channel, since, &told)?;
+        }
+        let now = self.patience();
+        for publication in &told.publications {
+            subscription.given(now, publication, &mut self.ledger)?;
+        }
+        self.clients[client].held[channel] = subscription.position;
+        self.link(client).subscriptions[channel] = Some(subscription);
+        self.tally.add(Mark::Subscriptions, 1);
+        Ok(())
+    }
+
+    /// What is told of a recovery is whole, or says that it is not.
+    fn check_recovery(&mut self, channel: ChannelIndex, since: Position, told: &Subscribed) -> Checked {
+        let (name, kind) = (CHANNELS[channel].name, CHANNELS[channel].kind);
+        if told.recovered {
+            if told.position != since {
+                return violated(Promise::I2, format!("{name}: recovered from {since:?} by {told:?}"));
+            }
+            let mark = if told.publications.is_empty() { Mark::RecoveredNothing } else { Mark::Recovered };
+            self.tally.add(mark, 1);
+            return Ok(());
+        }
+        self.tally.add(Mark::RecoveryFailed, 1);
+        let missed = told.position.offset.checked_sub(since.offset);
+        let limit = kind.history_size.min(self.plan.options.recovery_publications_max) as u64;
+        if told.position.epoch == since.epoch
+            && kind.is_lasting()
+            && self.plan.has_large_outboxes
+            && missed.is_some_and(|missed| missed <= limit)
+        {
+            return violated(Promise::I2, format!("{name}: {missed:?} were missed, all kept, and not recovered"));
+        }
+        if !told.publications.is_empty() {
+            return violated(Promise::I2, format!("{name}: a part was recovered"));
+        }
+        Ok(())
+    }
+
+    fn not_subscribed(&mut self, client: usize, channel: ChannelIndex, asked: &Subscribe, code: u32) -> Checked {
+        let (name, kind) = (CHANNELS[channel].name, CHANNELS[channel].kind);
+        let is_anonymous = self.clients[client].is_anonymous();
+        let is_fair = match code {
+            103 => !kind.subscribe.may(is_anonymous, false),
+            105 => self.link(client).subscriptions[channel].is_some(),
+            106 => self.is_at_limit(client, code),
+            112 => asked.must_recover && asked.since.is_some() && kind.recovery != Offer::Never,
+            _ => false,
+        };
+        if !is_fair {
+            return violated(Promise::Protocol, format!("{name}: subscribing got error {code}"));
+        }
+        match code {
+            112 => {
+                self.clients[client].held[channel] = None;
+                self.tally.add(Mark::Unrecoverable, 1);
+                self.renew_later(client, channel);
+            }
+            105 => self.tally.add(Mark::AlreadySubscribed, 1),
+            _ => {
+                self.clients[client].wishes[channel] = None;
+                self.tally.add(Mark::Denied, 1);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether `code` says that the client has as many subscriptions as it may, and it has.
+    fn is_at_limit(&mut self, client: usize, code: u32) -> bool {
+        let count = self.link(client).subscriptions.iter().flatten().count();
+        code == 106 && count >= self.plan.options.channels_max
+    }
+
+    fn publish_confirmed(&mut self, client: usize, number: u32, asked: &Asked) -> Checked {
+        let channel = self.ledger.published()[number as usize].channel;
+        let (name, kind) = (CHANNELS[channel].name, CHANNELS[channel].kind);
+        let is_anonymous = self.clients[client].is_anonymous();
+        let link = self.link(client);
+        // It may have been a subscriber when the hub looked, and not be one any more.
+        let was_in = link.subscriptions[channel].is_some() || link.left_at[channel] >= asked.at;
+        if !kind.publish.may(is_anonymous, was_in) {
+            return violated(Promise::I3, format!("{name}: published without the right to"));
+        }
+        self.tally.add(Mark::Confirmed, 1);
+        self.ledger.decide(number, Fate::Confirmed)
+    }
+
+    fn publish_refused(&mut self, client: usize, number: u32, code: u32) -> Checked {
+        let channel = self.ledger.published()[number as usize].channel;
+        let (name, kind) = (CHANNELS[channel].name, CHANNELS[channel].kind);
+        let is_anonymous = self.clients[client].is_anonymous();
+        let is_in = self.link(client).subscriptions[channel].is_some();
+        let socket = self.link(client).socket;
+        let shard = self.sockets[socket].shard;
+        let home = self.plan.options.homes.home_of(name).as_index();
+        let (is_fair, mark) = match code {
+            103 => (!kind.publish.may(is_anonymous, is_in), Mark::Denied),
+            111 => (home != shard, Mark::PublishRefused),
+            _ => (false, Mark::Denied),
+        };
+        if !is_fair {
+            return violated(Promise::Protocol, format!("{name}: publishing got error {code}"));
+        }
+        self.tally.add(mark, 1);
+        self.ledger.decide(number, Fate::Refused)
+    }
+
+    fn heard_push(&mut self, client: usize, channel: ChannelIndex, push: Push) -> Checked {
+        let name = CHANNELS[channel].name;
+        let now = self.patience();
+        let Some(subscription) = &mut self.clients[client].link.as_mut().expect("it hears").subscriptions[channel]
+        else {
+            return violated(Promise::I3, format!("{name}: {push:?} to a client that is not subscribed"));
+        };
+        match push {
+            Push::Publication(publication) => {
+                subscription.given(now, &publication, &mut self.ledger)?;
+                if subscription.position.is_some() {
+                    self.clients[client].held[channel] = subscription.position;
+                }
+                self.tally.add(Mark::Delivered, 1);
+                Ok(())
+            }
+            Push::Join(id) | Push::Leave(id) => {
+                let wants_joins = subscription.wants_joins;
+                if !wants_joins {
+                    return violated(Promise::I3, format!("{name}: {push:?} to a client that did not want it"));
+                }
+                self.tally.add(Mark::JoinsAndLeaves, 1);
+                self.check_known(channel, &[id])
+            }
+            Push::Unsubscribe(code) => {
+                if code != 2500 || subscription.position.is_none() {
+                    return violated(Promise::Protocol, format!("{name}: unsubscribed with code {code}"));
+                }
+                self.end_subscription(client, channel);
+                self.tally.add(Mark::ToldInsufficient, 1);
+                self.tally.add(Mark::ToldInsufficientLasting, u64::from(CHANNELS[channel].kind.is_lasting()));
+                self.renew_later(client, channel);
+                Ok(())
+            }
+        }
+    }
+
+    /// Nobody is said to be in a channel who never asked for it.
+    pub fn check_known(&self, channel: ChannelIndex, ids: &[ClientId]) -> Checked {
+        // A client that was cut before it read its id is not known here by it.
+        let known = ids.iter().filter_map(|id| self.client_ids.get(id));
+        match known.copied().find(|client| self.clients[*client].ever_asked & 1 << channel == 0) {
+            Some(client) => violated(Promise::I3, format!("{}: client {client} is there", CHANNELS[channel].name)),
+            None => Ok(()),
+        }
+    }
+
+    fn renew_later(&mut self, client: usize, channel: ChannelIndex) {
+        if self.clients[client].wishes[channel].is_some() {
+            let delay = self.random.u64(MS..500 * MS);
+            self.after(delay, Event::Renew { client, channel });
+        }
+    }
+
+    pub fn end_subscription(&mut self, client: usize, channel: ChannelIndex) {
+        let now = self.now;
+        let link = self.link(client);
+        if let Some(subscription) = link.subscriptions[channel].take() {
+            link.left_at[channel] = now;
+            self.ledger.keep_log(channel, subscription.log);
+        }
+    }
+
+    pub fn heard_close(&mut self, client: usize, payload: &[u8]) -> Checked {
+        let code = match *payload {
+            [] => 0,
+            [high, low, ..] => u16::from_be_bytes([high, low]),
+            [_] => return violated(Promise::Protocol, "a close frame with one byte"),
+        };
+        let patience = self.patience();
+        let answers = self.random.u8(..10) > 0;
+        let socket = self.link(client).socket;
+        let shard = self.sockets[socket].shard;
+        let link = self.clients[client].link.as_mut().expect("it hears");
+        let (is_impaired, began) = (!link.is_well, link.phase == LinkPhase::Closing);
+        let has_misbehaved = link.has_misbehaved;
+        let is_fair = match code {
+            1000 => began,
+            3001 => self.drained == Some(shard),
+            3005 => matches!(self.clients[client].user, super::client::User::Passing(_)),
+            3008 => is_impaired || !self.plan.has_large_outboxes,
+            3012 => is_impaired,
+            1002 | 1007 | 3501 => has_misbehaved,
+            _ => false,
+        };
+        self.note(|| format!("client {client} is closed with {code}"));
+        if !is_fair {
+            return violated(Promise::I5, format!("a client was closed with {code} for no reason"));
+        }
+        let mark = match code {
+            3001 => Mark::Drained,
+            3005 => Mark::Expired,
+            3008 => Mark::Slow,
+            3012 => Mark::NoPong,
+            1000 => Mark::CloseAnswered,
+            _ => Mark::Malformed,
+        };
+        self.tally.add(mark, 1);
+        if code == 3008 && !self.is_faulty {
+            // What it recovers in several channels at once is more than a small outbox takes: so the
+            // next time would end the same.
+            self.clients[client].held = [None; CHANNELS.len()];
+        }
+        let link = self.clients[client].link.as_mut().expect("it hears");
+        (link.phase, link.is_well, link.since) = (LinkPhase::Closed, false, patience);
+        if !began && answers {
+            self.send_frame(client, frames::CLOSE, &code.to_be_bytes());
+        }
+        Ok(())
+    }
+
+    /// The hub closed the socket, and all bytes are read.
+    pub fn hung_up(&mut self, client: usize) -> Checked {
+        let link = self.link(client);
+        let has_reason = !link.is_well || link.phase == LinkPhase::Refused;
+        if !has_reason {
+            return violated(Promise::I5, format!("client {client} was hung up on"));
+        }
+        if link.phase == LinkPhase::Ready {
+            self.tally.add(Mark::HungUp, 1);
+        }
+        self.forget_link(client);
+        self.return_later(client);
+        Ok(())
+    }
+}
+
+/// Whether something is expected; `None` where the rights of history may decide as well.
+fn offered(offer: Offer, is_asked: bool, has_history: bool) -> Option<bool> {
+    match offer {
+        _ if !has_history => Some(false),
+        Offer::Always => Some(true),
+        Offer::WhenAsked => Some(is_asked),
+        Offer::Never if is_asked => None,
+        Offer::Never => Some(false),
+    }
+}

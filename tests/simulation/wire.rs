@@ -1,0 +1,274 @@
+//! What clients say and hear, and its two encodings.
+//!
+//! JSON is written and read here on its own terms; Protobuf goes through the types generated from
+//! the schema, which are not what the hub's codec is built of.
+
+use std::fmt::Write;
+
+use fanfare::model::{ClientId, Encoding};
+use fanfare::protocol::centrifugo::schema;
+use prost::Message;
+
+use super::wire_json;
+
+/// Eight letters; all zero where none was given.
+pub type Epoch = [u8; 8];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Position {
+    pub epoch: Epoch,
+    pub offset: u64,
+}
+
+/// What a client asks for. Channels are named in full: some don't exist.
+#[derive(Clone, Debug)]
+pub enum Request {
+    Connect { token: String },
+    Subscribe(Subscribe),
+    Unsubscribe { channel: String },
+    Publish { channel: String, data: String },
+    Presence { channel: String },
+    PresenceStats { channel: String },
+    History { channel: String, limit: i32, since: Option<Position>, reverse: bool },
+    Rpc,
+}
+
+#[derive(Clone, Debug)]
+pub struct Subscribe {
+    pub channel: String,
+    pub since: Option<Position>,
+    pub positioned: bool,
+    pub recoverable: bool,
+    pub joins: bool,
+    pub must_recover: bool,
+}
+
+/// What a client hears.
+#[derive(Debug)]
+pub enum Heard {
+    Ping,
+    Reply { id: u32, outcome: Result<Outcome, u32> },
+    Push { channel: String, push: Push },
+}
+
+#[derive(Debug)]
+pub enum Outcome {
+    Connect { client: ClientId },
+    Subscribe(Subscribed),
+    Unsubscribe,
+    Publish,
+    Presence(Vec<ClientId>),
+    PresenceStats { clients: u32, users: u32 },
+    History { publications: Vec<Publication>, top: Position },
+}
+
+#[derive(Debug)]
+pub struct Subscribed {
+    pub recoverable: bool,
+    pub positioned: bool,
+    pub recovered: bool,
+    pub was_recovering: bool,
+    pub position: Position,
+    pub publications: Vec<Publication>,
+}
+
+#[derive(Debug)]
+pub enum Push {
+    Publication(Publication),
+    Join(ClientId),
+    Leave(ClientId),
+    Unsubscribe(u32),
+}
+
+/// A publication as it is told: the payload is a number that no other has.
+#[derive(Clone, Copy, Debug)]
+pub struct Publication {
+    pub number: u32,
+    pub offset: u64,
+    pub epoch: Option<Epoch>,
+    pub publisher: Option<ClientId>,
+}
+
+/// The payload of publication `number`, longer by `padding`.
+pub fn payload_of(number: u32, padding: usize) -> String {
+    let mut payload = format!("{{\"n\":{number},\"pad\":\"");
+    payload.extend(std::iter::repeat_n('x', padding));
+    payload.push_str("\"}");
+    payload
+}
+
+/// The number in a payload that `payload_of` made.
+pub fn number_in(payload: &[u8]) -> Result<u32, String> {
+    let digits = payload.strip_prefix(b"{\"n\":").unwrap_or_default();
+    let length = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let text = str::from_utf8(&digits[..length]).unwrap_or_default();
+    text.parse().map_err(|_| format!("a payload that nobody published: {:?}", String::from_utf8_lossy(payload)))
+}
+
+pub fn epoch_of(text: &str) -> Result<Epoch, String> {
+    match text.len() {
+        0 => Ok(Epoch::default()),
+        _ => text.as_bytes().try_into().map_err(|_| format!("an epoch of {} bytes", text.len())),
+    }
+}
+
+pub fn epoch_text(epoch: &Epoch) -> &str {
+    if epoch[0] == 0 { "" } else { str::from_utf8(epoch).expect("epochs are read as text") }
+}
+
+pub fn client_of(text: &str) -> Result<ClientId, String> {
+    ClientId::parse(text).ok_or_else(|| format!("no client id: {text:?}"))
+}
+
+/// One message with the commands of `requests`, the first of which has the id `first_id`.
+pub fn encode(encoding: Encoding, first_id: u32, requests: &[Request]) -> Vec<u8> {
+    match encoding {
+        Encoding::CentrifugoJson => {
+            let mut lines = String::new();
+            for (request, id) in requests.iter().zip(first_id..) {
+                if !lines.is_empty() {
+                    lines.push('\n');
+                }
+                write!(lines, "{{\"id\":{id},{}}}", wire_json::text_of(request)).expect("a String takes every write");
+            }
+            lines.into_bytes()
+        }
+        Encoding::CentrifugoProtobuf => {
+            let mut bytes = Vec::new();
+            for (request, id) in requests.iter().zip(first_id..) {
+                command_of(id, request).encode_length_delimited(&mut bytes).expect("a Vec takes every write");
+            }
+            bytes
+        }
+    }
+}
+
+/// The answer to a ping.
+pub fn encode_pong(encoding: Encoding) -> &'static [u8] {
+    match encoding {
+        Encoding::CentrifugoJson => b"{}",
+        Encoding::CentrifugoProtobuf => b"\0",
+    }
+}
+
+/// All that one message of the hub says, in its order.
+pub fn decode(encoding: Encoding, mut message: &[u8]) -> Result<Vec<Heard>, String> {
+    match encoding {
+        Encoding::CentrifugoJson => {
+            let text = str::from_utf8(message).map_err(|_| "a text message that is no UTF-8".to_string())?;
+            text.split('\n').map(wire_json::heard_in).collect()
+        }
+        Encoding::CentrifugoProtobuf => {
+            let mut heard = Vec::new();
+            while !message.is_empty() {
+                let reply = schema::Reply::decode_length_delimited(&mut message).map_err(|error| error.to_string())?;
+                heard.push(heard_of(reply)?);
+            }
+            Ok(heard)
+        }
+    }
+}
+
+fn command_of(id: u32, request: &Request) -> schema::Command {
+    let mut command = schema::Command { id, ..Default::default() };
+    match request.clone() {
+        Request::Connect { token } => command.connect = Some(schema::ConnectRequest { token, ..Default::default() }),
+        Request::Subscribe(subscribe) => {
+            let since = subscribe.since;
+            command.subscribe = Some(schema::SubscribeRequest {
+                channel: subscribe.channel,
+                recover: since.is_some(),
+                epoch: since.map(|since| epoch_text(&since.epoch).to_string()).unwrap_or_default(),
+                offset: since.map_or(0, |since| since.offset),
+                positioned: subscribe.positioned,
+                recoverable: subscribe.recoverable,
+                join_leave: subscribe.joins,
+                flag: flag_of(subscribe.must_recover),
+                ..Default::default()
+            });
+        }
+        Request::Unsubscribe { channel } => command.unsubscribe = Some(schema::UnsubscribeRequest { channel }),
+        Request::Publish { channel, data } => {
+            command.publish = Some(schema::PublishRequest { channel, data: data.into(), ..Default::default() });
+        }
+        Request::Presence { channel } => command.presence = Some(schema::PresenceRequest { channel }),
+        Request::PresenceStats { channel } => command.presence_stats = Some(schema::PresenceStatsRequest { channel }),
+        Request::History { channel, limit, since, reverse } => {
+            let since = since.map(|since| schema::StreamPosition {
+                offset: since.offset,
+                epoch: epoch_text(&since.epoch).to_string(),
+            });
+            command.history = Some(schema::HistoryRequest { channel, limit, since, reverse });
+        }
+        Request::Rpc => command.rpc = Some(schema::RpcRequest { method: "method".into(), ..Default::default() }),
+    }
+    command
+}
+
+/// Bit 0 as the SDKs set it, bit 1: refuse rather than subscribe unrecovered.
+pub fn flag_of(must_recover: bool) -> i64 {
+    if must_recover { 3 } else { 1 }
+}
+
+fn heard_of(reply: schema::Reply) -> Result<Heard, String> {
+    if let Some(push) = reply.push {
+        let told = if let Some(publication) = push.r#pub {
+            Push::Publication(publication_of(publication)?)
+        } else if let Some(join) = push.join {
+            Push::Join(client_of(&join.info.unwrap_or_default().client)?)
+        } else if let Some(leave) = push.leave {
+            Push::Leave(client_of(&leave.info.unwrap_or_default().client)?)
+        } else if let Some(unsubscribe) = push.unsubscribe {
+            Push::Unsubscribe(unsubscribe.code)
+        } else {
+            return Err("a push of no known kind".to_string());
+        };
+        return Ok(Heard::Push { channel: push.channel, push: told });
+    }
+    let id = reply.id;
+    if let Some(error) = reply.error {
+        return Ok(Heard::Reply { id, outcome: Err(error.code) });
+    }
+    let outcome = if let Some(connect) = reply.connect {
+        Outcome::Connect { client: client_of(&connect.client)? }
+    } else if let Some(subscribe) = reply.subscribe {
+        Outcome::Subscribe(Subscribed {
+            recoverable: subscribe.recoverable,
+            positioned: subscribe.positioned,
+            recovered: subscribe.recovered,
+            was_recovering: subscribe.was_recovering,
+            position: Position { epoch: epoch_of(&subscribe.epoch)?, offset: subscribe.offset },
+            publications: subscribe.publications.into_iter().map(publication_of).collect::<Result<_, _>>()?,
+        })
+    } else if reply.unsubscribe.is_some() {
+        Outcome::Unsubscribe
+    } else if reply.publish.is_some() {
+        Outcome::Publish
+    } else if let Some(presence) = reply.presence {
+        Outcome::Presence(presence.presence.keys().map(String::as_str).map(client_of).collect::<Result<_, _>>()?)
+    } else if let Some(stats) = reply.presence_stats {
+        Outcome::PresenceStats { clients: stats.num_clients, users: stats.num_users }
+    } else if let Some(history) = reply.history {
+        Outcome::History {
+            publications: history.publications.into_iter().map(publication_of).collect::<Result<_, _>>()?,
+            top: Position { epoch: epoch_of(&history.epoch)?, offset: history.offset },
+        }
+    } else if id == 0 {
+        return Ok(Heard::Ping);
+    } else {
+        return Err(format!("reply {id} says nothing"));
+    };
+    Ok(Heard::Reply { id, outcome: Ok(outcome) })
+}
+
+fn publication_of(publication: schema::Publication) -> Result<Publication, String> {
+    Ok(Publication {
+        number: number_in(&publication.data)?,
+        offset: publication.offset,
+        epoch: match publication.epoch.is_empty() {
+            true => None,
+            false => Some(epoch_of(&publication.epoch)?),
+        },
+        publisher: publication.info.map(|info| client_of(&info.client)).transpose()?,
+    })
+}

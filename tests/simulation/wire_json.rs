@@ -1,0 +1,196 @@
+//! The JSON encoding, as a client writes and reads it.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+
+use super::wire::{
+    Heard, Outcome, Position, Publication, Push, Request, Subscribe, Subscribed, client_of, epoch_of, epoch_text,
+    flag_of, number_in,
+};
+
+/// `"kind":{…}` of one command.
+pub fn text_of(request: &Request) -> String {
+    match request {
+        Request::Connect { token } => format!("\"connect\":{{\"token\":\"{token}\",\"name\":\"simulation\"}}"),
+        Request::Subscribe(Subscribe { channel, since, positioned, recoverable, joins, must_recover }) => {
+            let mut text = format!("\"subscribe\":{{\"channel\":\"{channel}\",\"flag\":{}", flag_of(*must_recover));
+            if let Some(since) = since {
+                let epoch = epoch_text(&since.epoch);
+                text.push_str(&format!(",\"recover\":true,\"offset\":{},\"epoch\":\"{epoch}\"", since.offset));
+            }
+            for (field, is_set) in [("positioned", positioned), ("recoverable", recoverable), ("join_leave", joins)] {
+                if *is_set {
+                    text.push_str(&format!(",\"{field}\":true"));
+                }
+            }
+            text.push('}');
+            text
+        }
+        Request::Unsubscribe { channel } => format!("\"unsubscribe\":{{\"channel\":\"{channel}\"}}"),
+        Request::Publish { channel, data } => format!("\"publish\":{{\"channel\":\"{channel}\",\"data\":{data}}}"),
+        Request::Presence { channel } => format!("\"presence\":{{\"channel\":\"{channel}\"}}"),
+        Request::PresenceStats { channel } => format!("\"presence_stats\":{{\"channel\":\"{channel}\"}}"),
+        Request::History { channel, limit, since, reverse } => {
+            let since = since.map_or(String::new(), |since| {
+                format!(",\"since\":{{\"offset\":{},\"epoch\":\"{}\"}}", since.offset, epoch_text(&since.epoch))
+            });
+            format!("\"history\":{{\"channel\":\"{channel}\",\"limit\":{limit},\"reverse\":{reverse}{since}}}")
+        }
+        Request::Rpc => "\"rpc\":{\"method\":\"method\"}".to_string(),
+    }
+}
+
+/// What one line of a message says.
+pub fn heard_in(line: &str) -> Result<Heard, String> {
+    if line == "{}" {
+        return Ok(Heard::Ping);
+    }
+    let line: Line<'_> = serde_json::from_str(line).map_err(|error| format!("{error} in {line}"))?;
+    if let Some(push) = line.push {
+        return push_of(push);
+    }
+    let id = line.id;
+    if let Some(error) = line.error {
+        return Ok(Heard::Reply { id, outcome: Err(error.code) });
+    }
+    let outcome = match line {
+        Line { connect: Some(connect), .. } => Outcome::Connect { client: client_of(&connect.client)? },
+        Line { subscribe: Some(subscribe), .. } => Outcome::Subscribe(Subscribed {
+            recoverable: subscribe.recoverable,
+            positioned: subscribe.positioned,
+            recovered: subscribe.recovered,
+            was_recovering: subscribe.was_recovering,
+            position: Position { epoch: epoch_of(&subscribe.epoch)?, offset: subscribe.offset },
+            publications: publications_of(&subscribe.publications)?,
+        }),
+        Line { unsubscribe: Some(_), .. } => Outcome::Unsubscribe,
+        Line { publish: Some(_), .. } => Outcome::Publish,
+        Line { presence: Some(presence), .. } => {
+            Outcome::Presence(presence.presence.keys().map(String::as_str).map(client_of).collect::<Result<_, _>>()?)
+        }
+        Line { presence_stats: Some(stats), .. } => {
+            Outcome::PresenceStats { clients: stats.num_clients, users: stats.num_users }
+        }
+        Line { history: Some(history), .. } => Outcome::History {
+            publications: publications_of(&history.publications)?,
+            top: Position { epoch: epoch_of(&history.epoch)?, offset: history.offset },
+        },
+        _ => return Err(format!("reply {id} says nothing")),
+    };
+    Ok(Heard::Reply { id, outcome: Ok(outcome) })
+}
+
+fn push_of(push: PushLine<'_>) -> Result<Heard, String> {
+    let told = match &push {
+        PushLine { publication: Some(publication), .. } => Push::Publication(publication_of(publication)?),
+        PushLine { join: Some(join), .. } => Push::Join(client_of(&join.info.client)?),
+        PushLine { leave: Some(leave), .. } => Push::Leave(client_of(&leave.info.client)?),
+        PushLine { unsubscribe: Some(unsubscribe), .. } => Push::Unsubscribe(unsubscribe.code),
+        _ => return Err("a push of no known kind".to_string()),
+    };
+    Ok(Heard::Push { channel: push.channel, push: told })
+}
+
+fn publications_of(publications: &[PublicationLine<'_>]) -> Result<Vec<Publication>, String> {
+    publications.iter().map(publication_of).collect()
+}
+
+fn publication_of(publication: &PublicationLine<'_>) -> Result<Publication, String> {
+    Ok(Publication {
+        number: number_in(publication.data.get().as_bytes())?,
+        offset: publication.offset,
+        epoch: publication.epoch.as_deref().map(epoch_of).transpose()?,
+        publisher: publication.info.as_ref().map(|info| client_of(&info.client)).transpose()?,
+    })
+}
+
+// Fields that are left out are zero or absent, as in the schema.
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Line<'a> {
+    id: u32,
+    error: Option<Code>,
+    #[serde(borrow)]
+    push: Option<PushLine<'a>>,
+    connect: Option<InfoLine>,
+    #[serde(borrow)]
+    subscribe: Option<SubscribeLine<'a>>,
+    unsubscribe: Option<IgnoredAny>,
+    publish: Option<IgnoredAny>,
+    presence: Option<PresenceLine>,
+    presence_stats: Option<StatsLine>,
+    #[serde(borrow)]
+    history: Option<HistoryLine<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Code {
+    code: u32,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct PushLine<'a> {
+    channel: String,
+    #[serde(borrow, rename = "pub")]
+    publication: Option<PublicationLine<'a>>,
+    join: Option<MemberLine>,
+    leave: Option<MemberLine>,
+    unsubscribe: Option<Code>,
+}
+
+#[derive(Deserialize)]
+struct MemberLine {
+    info: InfoLine,
+}
+
+#[derive(Deserialize)]
+struct InfoLine {
+    client: String,
+}
+
+#[derive(Deserialize)]
+struct PublicationLine<'a> {
+    #[serde(borrow)]
+    data: &'a RawValue,
+    #[serde(default)]
+    offset: u64,
+    epoch: Option<String>,
+    info: Option<InfoLine>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct SubscribeLine<'a> {
+    recoverable: bool,
+    positioned: bool,
+    recovered: bool,
+    was_recovering: bool,
+    epoch: String,
+    offset: u64,
+    #[serde(borrow)]
+    publications: Vec<PublicationLine<'a>>,
+}
+
+#[derive(Deserialize)]
+struct PresenceLine {
+    presence: HashMap<String, IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct StatsLine {
+    num_clients: u32,
+    num_users: u32,
+}
+
+#[derive(Deserialize)]
+struct HistoryLine<'a> {
+    #[serde(borrow)]
+    publications: Vec<PublicationLine<'a>>,
+    epoch: String,
+    offset: u64,
+}
