@@ -57,6 +57,21 @@ fn an_untouched_stream_is_forgotten_and_begun_again_as_the_same() {
     assert_eq!(memory.find_position("c").map(|position| position.offset), Some(1), "touched");
 }
 
+/// Streams come to their ends all the time, and with each the next epoch changes: what was begun
+/// before must not stay behind.
+#[test]
+fn an_untouched_stream_is_forgotten_also_when_others_have_ended_since() {
+    let mut memory = Memory::new(1 << 20, 1);
+    publish(&mut memory, Duration::ZERO, "other");
+    let before = memory.stream(Duration::ZERO, &channel("c"), RETENTION).position();
+    memory.expire(601 * SECOND, 10);
+    assert_eq!(memory.find_position("c"), Some(before), "its subscribers hold that position");
+    memory.forget_untouched("c");
+    assert_eq!((memory.find_position("c"), memory.bytes()), (None, 0));
+    let again = memory.stream(601 * SECOND, &channel("c"), RETENTION).position();
+    assert_ne!(again.epoch, before.epoch, "it might be another stream: whoever comes back is told");
+}
+
 #[test]
 fn memory_is_bounded_by_dropping_what_would_expire_first() {
     let mut memory = Memory::new(10_000, 1);
