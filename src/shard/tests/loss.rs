@@ -110,6 +110,25 @@ fn the_word_behind_leaves_with_what_filled_the_lane() {
     assert!(!bench.shards[0].has_outgoing());
 }
 
+/// Whoever drives the shard must not go to sleep on the word that is still owed.
+#[test]
+fn a_home_is_not_done_while_a_shard_is_behind_untold() {
+    let mut bench = Bench::with(2, with_short_lanes);
+    let channel = bench.channel_at(0);
+    let publisher = bench.connect(0);
+    bench.subscribe(1, &channel, RECOVERABLE);
+    bench.settle();
+    bench.publish(publisher, &channel, 1..9);
+    // The lane has room for just what waits, and none for the word.
+    for _ in 0..bench.shards[0].outgoing.len() {
+        let message = bench.shards[0].next_outgoing(ShardId(1)).expect("it waits");
+        bench.lanes.entry((0, 1)).or_default().push_back(message);
+    }
+    assert!(bench.shards[0].has_outgoing(), "the lane has taken all, but not the word");
+    bench.settle();
+    assert!(!bench.shards[0].has_outgoing());
+}
+
 #[test]
 fn a_subscriber_that_comes_while_its_shard_is_behind_is_spared() {
     let mut bench = Bench::with(2, with_short_lanes);
