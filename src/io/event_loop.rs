@@ -205,15 +205,10 @@ impl EventLoop {
         0
     }
 
-    /// Lets the shard handle the first `bytes` of the scratch. Whatever goes wrong there is this
-    /// connection's alone.
+    /// Lets the shard handle the first `bytes` of the scratch.
     fn receive(&mut self, now: Now, id: ConnectionId, bytes: usize) {
-        let (shard, bytes) = (&mut self.shard, &mut self.scratch[..bytes]);
-        // Unwind safe: handlers decide first and apply after, and the connection is abandoned.
-        let handled = catch_unwind(AssertUnwindSafe(|| shard.received(now, id, bytes)));
-        if handled.is_err() {
-            self.shard.abandon(now, id);
-        }
+        let bytes = &mut self.scratch[..bytes];
+        handle_for(&mut self.shard, now, id, |shard| shard.received(now, id, bytes));
     }
 
     fn lose(&mut self, now: Now, id: ConnectionId) {
@@ -232,7 +227,11 @@ impl EventLoop {
             while room > 0
                 && let Some(message) = self.ports.pop(from)
             {
-                self.shard.lane_message(now, shard_id(from), message);
+                let from = shard_id(from);
+                match message.continues() {
+                    Some(id) => handle_for(&mut self.shard, now, id, |shard| shard.lane_message(now, from, message)),
+                    None => self.shard.lane_message(now, from, message),
+                }
                 room -= 1;
             }
             cut |= room == 0;
@@ -250,7 +249,10 @@ impl EventLoop {
                     if let TrayMessage::Drain { .. } = message {
                         self.draining.send_replace(true);
                     }
-                    self.shard.tray_message(now, message);
+                    match message.continues() {
+                        Some(id) => handle_for(&mut self.shard, now, id, |shard| shard.tray_message(now, message)),
+                        None => self.shard.tray_message(now, message),
+                    }
                 }
             }
         }
@@ -351,6 +353,15 @@ impl EventLoop {
         {
             drained();
         }
+    }
+}
+
+/// Lets the shard do something for one connection: bytes that came, or commands that waited for an
+/// answer or a job. Whatever goes wrong there is this connection's alone.
+fn handle_for(shard: &mut Shard, now: Now, id: ConnectionId, handle: impl FnOnce(&mut Shard)) {
+    // Unwind safe: handlers decide first and apply after, and the connection is abandoned.
+    if catch_unwind(AssertUnwindSafe(|| handle(shard))).is_err() {
+        shard.abandon(now, id);
     }
 }
 

@@ -13,6 +13,7 @@ use tungstenite::{Message, WebSocket};
 use super::*;
 use crate::io::{ControlRequest, bind};
 use crate::lane::{TraySender, mesh, tray};
+use crate::shard::{Done, WorkOutcome};
 use crate::telemetry::Counter;
 
 struct Running {
@@ -29,6 +30,10 @@ fn start(core: Option<CoreId>) -> Running {
 }
 
 fn start_with(core: Option<CoreId>, options: shard::Options) -> Running {
+    start_with_jobs(core, options, Box::new(Err))
+}
+
+fn start_with_jobs(core: Option<CoreId>, options: shard::Options, jobs: JobSink) -> Running {
     let listener = bind((Ipv4Addr::LOCALHOST, 0).into(), 1).unwrap().remove(0);
     let address = listener.local_addr().unwrap();
     let ports = mesh(1, limits::LANE_SLOTS).remove(0);
@@ -51,7 +56,7 @@ fn start_with(core: Option<CoreId>, options: shard::Options) -> Running {
         io_options: Arc::default(),
         metrics: Arc::clone(&metrics),
         control,
-        jobs: Box::new(Err),
+        jobs,
         seed: 0,
         start: Instant::now(),
         drained: Box::new(move || {
@@ -149,6 +154,32 @@ fn a_panic_in_one_connection_closes_that_one() {
         let answer = bystander.read().unwrap();
         assert_eq!(answer.to_text().unwrap(), r#"{"id":3,"error":{"code":108,"message":"not available"}}"#);
     }
+    assert!(shard.tray.try_push(TrayMessage::Stop).is_ok());
+    shard.thread.join().unwrap();
+}
+
+/// Also when the command had to wait for something, so that not its bytes but a job's end starts it.
+#[test]
+fn a_panic_in_a_command_that_waited_closes_that_one() {
+    let faults = shard::Faults { panic_on_rpc: true, ..shard::Faults::default() };
+    let options = shard::Options { faults, allow_anonymous_connect: true, ..shard::Options::default() };
+    let (submit, submitted) = mpsc::channel();
+    let jobs = move |job| submit.send(job).map_err(|mpsc::SendError(job)| job);
+    let shard = start_with_jobs(None, options, Box::new(jobs));
+    let mut bystander = client(shard.address);
+    let mut unlucky = client(shard.address);
+    let waits = r#"{"id":2,"rpc":{"method":"fanfare.fault.panic_worker","data":{}}}"#;
+    let panics = r#"{"id":3,"rpc":{"method":"fanfare.fault.panic","data":{}}}"#;
+    say(&mut unlucky, &format!("{waits}\n{panics}"));
+    let job = submitted.recv().unwrap();
+    let done = Done { connection: job.connection, outcome: WorkOutcome::Panicked };
+    assert!(shard.tray.try_push(TrayMessage::Done(done)).is_ok());
+    assert!(unlucky.read().unwrap().to_text().unwrap().starts_with(r#"{"id":2,"error":{"code":100,"#));
+    let Message::Close(Some(close)) = unlucky.read().unwrap() else { panic!("it is closed") };
+    assert_eq!(u16::from(close.code), 3004);
+    assert_eq!(shard.metrics.counter(Counter::Bugs), 1);
+    say(&mut bystander, r#"{"id":3,"rpc":{"method":"other","data":{}}}"#);
+    assert!(bystander.read().unwrap().to_text().unwrap().starts_with(r#"{"id":3,"error":{"code":108,"#));
     assert!(shard.tray.try_push(TrayMessage::Stop).is_ok());
     shard.thread.join().unwrap();
 }

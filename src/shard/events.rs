@@ -64,6 +64,16 @@ pub enum LaneMessage {
     },
 }
 
+impl LaneMessage {
+    /// The connection whose commands go on with this message: if that panics, it is the one to close.
+    pub fn continues(&self) -> Option<ConnectionId> {
+        match self {
+            LaneMessage::Answer(reached) => Some(reached.asker),
+            _ => None,
+        }
+    }
+}
+
 /// A question of one connection to a channel's home.
 #[derive(Debug)]
 pub struct Ask {
@@ -135,6 +145,16 @@ pub enum TrayMessage {
     Drain { window: Duration },
     /// The thread ends after this turn. The event loop's own: it never reaches the shard.
     Stop,
+}
+
+impl TrayMessage {
+    /// As [`LaneMessage::continues`].
+    pub fn continues(&self) -> Option<ConnectionId> {
+        match self {
+            TrayMessage::Done(done) => Some(done.connection),
+            _ => None,
+        }
+    }
 }
 
 /// Takes the answer to wherever the question came from. Called at most once; dropped unanswered

@@ -39,8 +39,8 @@ pub use fault::Faults;
 pub use options::Options;
 // What the door has to know of protocols: their names.
 pub use crate::protocol::{encoding_of_subprotocol, subprotocol};
-// What `next_job` gives.
-pub use crate::workers::Job;
+// What `next_job` gives, and what comes back of it.
+pub use crate::workers::{Done, Job, WorkOutcome};
 
 use std::collections::VecDeque;
 use std::sync::Arc;
