@@ -22,7 +22,7 @@ pub struct Stream {
 #[derive(Clone, Copy, Debug)]
 pub struct RecoveryLimits {
     pub publications_max: usize,
-    /// Sum of payload bytes: what recovers has to fit into an outbox.
+    /// Sum of what the publications take on the wire: what recovers has to fit into an outbox.
     pub bytes_max: usize,
 }
 
@@ -73,7 +73,7 @@ impl Stream {
         }
         let first = self.kept.len() - missed as usize;
         let publications: Vec<_> = self.kept.range(first..).cloned().collect();
-        let bytes: usize = publications.iter().map(|publication| publication.data.len()).sum();
+        let bytes: usize = publications.iter().map(|publication| wire_bytes_of(publication)).sum();
         (bytes <= limits.bytes_max).then_some(publications)
     }
 
@@ -101,7 +101,7 @@ impl Stream {
         // The first one is given whatever its size, so that a reader always gets on.
         let mut fits = |publication: &&Arc<Publication>| {
             let is_first = bytes_left == bytes_max;
-            match bytes_left.checked_sub(publication.data.len()) {
+            match bytes_left.checked_sub(wire_bytes_of(publication)) {
                 Some(left) => bytes_left = left.min(bytes_max - 1),
                 None if is_first => bytes_left = 0,
                 None => return false,
@@ -137,6 +137,16 @@ impl Stream {
     }
 }
 
+/// Bytes that `publication` takes in a reply, about: who published it may weigh more than what.
+fn wire_bytes_of(publication: &Publication) -> usize {
+    let info = publication.info.as_deref().map_or(0, |info| {
+        let parts = [&info.conn_info, &info.chan_info];
+        info.user.len() + parts.into_iter().flatten().map(|part| part.len()).sum::<usize>()
+    });
+    let tags = publication.tags.iter().flat_map(|tags| tags.iter());
+    publication.data.len() + info + tags.map(|(key, value)| key.len() + value.len()).sum::<usize>()
+}
+
 /// Memory that keeping `publication` costs, in bytes; allocator overhead is estimated.
 fn cost_of(publication: &Publication) -> usize {
     let tags: usize =
@@ -147,6 +157,7 @@ fn cost_of(publication: &Publication) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{ClientId, ClientInfo};
     use bytes::Bytes;
 
     const ALL: RecoveryLimits = RecoveryLimits { publications_max: 300, bytes_max: 1 << 20 };
@@ -208,6 +219,22 @@ mod tests {
         assert_eq!(stream.bytes(), 0);
         check_recovery(&stream, since(3), Some(&[]));
         check_recovery(&stream, since(2), None);
+    }
+
+    #[test]
+    fn who_published_counts_for_the_size_of_a_recovery_and_a_page() {
+        let conn_info = Some(Bytes::from(vec![b'1'; 100]));
+        let client = ClientId::from_random([1; 16]);
+        let info = ClientInfo { user: "ann".into(), client, conn_info, chan_info: None };
+        let mut stream = Stream::new(Epoch::from_random(1));
+        for _ in 0..3 {
+            stream.append(Publication { info: Some(Arc::new(info.clone())), ..publication("1") }, 10);
+        }
+        let limits = RecoveryLimits { publications_max: 300, bytes_max: 250 };
+        assert_eq!(stream.recover(&since(1), limits).map(|two| offsets(&two)), Some(vec![2, 3]));
+        assert_eq!(stream.recover(&since(0), limits), None, "three are more than 300 bytes");
+        let request = HistoryRequest { channel: "c".into(), limit: -1, since: None, reverse: false };
+        assert_eq!(stream.page(&request, 300, 250).expect("valid").len(), 2);
     }
 
     #[track_caller]
