@@ -289,7 +289,7 @@ pub const SUPPORTED: &[Row] = &[
         "fanfare.shard_memory_limit",
         Kind::Count { min: MIB, max: 1024 * 1024 * MIB },
         "268435456",
-        "Bytes of history and presence that one shard keeps.",
+        "Bytes of history that one shard keeps.",
     ),
 ];
 

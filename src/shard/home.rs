@@ -218,7 +218,6 @@ impl Shard {
         let (publication, epoch, evicted) =
             self.memory.append(self.time.now(), channel, retention_of(&options), publication);
         self.metrics.add(Counter::StreamsEvicted, evicted as u64);
-        self.metrics.set(Gauge::StreamBytes, self.memory.bytes() as u64);
         let position = Position { epoch, offset: publication.offset };
         self.fan_out_publication(channel, &publication, Some(position));
         Ok(Some(position))

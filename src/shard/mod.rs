@@ -279,6 +279,7 @@ impl Shard {
     pub fn next_timeout(&mut self) -> Duration {
         self.metrics.set(Gauge::OutboxBytes, self.outbox_bytes as u64);
         self.metrics.set(Gauge::LaneDepth, self.outgoing.len() as u64);
+        self.metrics.set(Gauge::StreamBytes, self.memory.bytes() as u64);
         let drain = self.drain.as_ref().and_then(Drain::next_due);
         let due = [self.wheel.next_due(), self.agenda.next_due(), self.memory.next_expiry(), drain];
         let now = self.time.now();

@@ -37,7 +37,7 @@ pub struct Options {
     pub recovery_publications_max: usize,
     /// Time for the socket to take the rest when a connection is cut.
     pub write_timeout: Duration,
-    /// Streams and presence of one shard, in bytes.
+    /// Streams of one shard, in bytes.
     pub memory_bytes_max: usize,
     pub slice_sends_max: usize,
     pub slice_bytes_max: usize,

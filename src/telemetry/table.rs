@@ -146,7 +146,7 @@ pub static TABLE: &[Metric] = &[
             });
         }),
     },
-    shard_gauge("fanfare_stream_bytes", Gauge::StreamBytes, "Memory of streams and presence at home on the shard."),
+    shard_gauge("fanfare_stream_bytes", Gauge::StreamBytes, "Memory of streams at home on the shard."),
     shard_counter(
         "fanfare_streams_evicted_total",
         Counter::StreamsEvicted,

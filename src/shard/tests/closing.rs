@@ -175,3 +175,20 @@ fn first_pings_are_spread_over_half_an_interval() {
     assert_eq!(pinged.iter().sum::<usize>(), 200, "all by its end");
     assert!(pinged[1..].iter().all(|count| (30..70).contains(count)), "{pinged:?}");
 }
+
+/// Also when nothing is published any more: streams come with subscribers and go with time.
+#[test]
+fn the_gauge_of_stream_bytes_follows_every_change() {
+    let mut bench = Bench::new(1);
+    let metrics = Arc::clone(&bench.metrics[0]);
+    let client = bench.subscribe(0, "c", r#","positioned":true"#);
+    let untouched = metrics.gauge(Gauge::StreamBytes);
+    assert!(untouched > 0, "it holds a position");
+    bench.say(client, r#"{"id":3,"publish":{"channel":"c","data":1}}"#);
+    bench.told(client);
+    assert!(metrics.gauge(Gauge::StreamBytes) > untouched);
+    bench.cut(client);
+    bench.advance(Duration::from_secs(601));
+    bench.shards[0].next_timeout();
+    assert_eq!(metrics.gauge(Gauge::StreamBytes), 0, "history and position have expired");
+}
