@@ -109,25 +109,23 @@ impl Stream {
             true
         };
         let page = match request.reverse {
-            false => self
-                .kept
-                .iter()
-                .skip_while(|publication| since.is_some_and(|since| publication.offset <= since))
-                .take(count)
-                .take_while(&mut fits)
-                .cloned()
-                .collect(),
-            true => self
-                .kept
-                .iter()
-                .rev()
-                .skip_while(|publication| since.is_some_and(|since| publication.offset >= since))
-                .take(count)
-                .take_while(&mut fits)
-                .cloned()
-                .collect(),
+            false => {
+                let first = since.map_or(0, |since| self.count_through(since));
+                self.kept.range(first..).take(count).take_while(&mut fits).cloned().collect()
+            }
+            true => {
+                let end = since.map_or(self.kept.len(), |since| self.count_through(since.saturating_sub(1)));
+                self.kept.range(..end).rev().take(count).take_while(&mut fits).cloned().collect()
+            }
         };
         Ok(page)
+    }
+
+    /// How many of the kept publications have an offset up to `offset`: they are consecutive, so
+    /// nobody has to look.
+    fn count_through(&self, offset: u64) -> usize {
+        let behind = self.top.saturating_sub(offset);
+        self.kept.len().saturating_sub(usize::try_from(behind).unwrap_or(usize::MAX))
     }
 
     fn drop_oldest(&mut self) {
@@ -254,6 +252,10 @@ mod tests {
         check_page(-1, Some(2), false, &[6, 7, 8, 9, 10]);
         check_page(3, Some(8), true, &[7, 6]);
         check_page(3, Some(10), false, &[]);
+        check_page(3, Some(u64::MAX), false, &[]);
+        check_page(2, Some(u64::MAX), true, &[10, 9]);
+        check_page(-1, Some(6), true, &[]);
+        check_page(-1, Some(1), true, &[]);
     }
 
     #[test]
