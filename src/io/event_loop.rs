@@ -100,7 +100,7 @@ impl EventLoop {
         while let Some(id) = self.shard.next_resumed() {
             self.sockets.read_later(id);
         }
-        cut |= self.sockets.waiting_to_read() > 0;
+        cut |= self.sockets.waiting_to_read() > 0 || self.shard.wants_walk();
 
         self.report(now);
         if self.stopping {

@@ -31,6 +31,12 @@ impl Shard {
         !self.walking.is_empty() || is_leaving
     }
 
+    /// Whether `walk` has something to do, for what happens after it in a turn: a write that finds its
+    /// connection lost leaves subscriptions to be taken down.
+    pub fn wants_walk(&self) -> bool {
+        !self.walking.is_empty() || !self.leaving.is_empty()
+    }
+
     /// A publication, join or leave of a channel came to this shard.
     pub(super) fn deliver_here(&mut self, delivery: Arc<Delivery>) {
         let Some(slot) = self.channels.find(delivery.channel.as_str()) else { return };

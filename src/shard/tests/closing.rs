@@ -192,3 +192,18 @@ fn the_gauge_of_stream_bytes_follows_every_change() {
     bench.shards[0].next_timeout();
     assert_eq!(metrics.gauge(Gauge::StreamBytes), 0, "history and position have expired");
 }
+
+/// A write may find that the connection is lost, and it comes after the walk of its turn.
+#[test]
+fn a_connection_lost_after_the_walk_asks_for_another() {
+    let mut bench = Bench::new(1);
+    let neighbour = bench.subscribe(0, "c", r#","join_leave":true"#);
+    let client = bench.subscribe(0, "c", "");
+    bench.told(neighbour);
+    assert!(!bench.shards[0].wants_walk());
+    bench.cut(client);
+    assert!(bench.shards[0].wants_walk(), "its subscription is to be taken down");
+    let told = bench.told(neighbour);
+    assert!(told[0].contains(r#""leave":"#), "{told:?}");
+    assert!(!bench.shards[0].wants_walk());
+}
