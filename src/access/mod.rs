@@ -7,6 +7,6 @@ mod namespaces;
 mod permissions;
 mod tokens;
 
-pub use namespaces::{ChannelOptions, Namespaces, UnknownNamespace};
+pub use namespaces::{ChannelOptions, Namespaces, SlowConsumerPolicy, UnknownNamespace};
 pub use permissions::{Asker, may_publish, may_read_history, may_read_presence, may_subscribe};
 pub use tokens::{Claims, KeyProblem, TokenKeys, TokenProblem, Weight};

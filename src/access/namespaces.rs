@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::model::Tags;
+
 /// Options of the channels of one namespace. Source: protocol page, section 1.3; the names and
 /// defaults are Centrifugo's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,6 +33,35 @@ pub struct ChannelOptions {
     pub allow_history_for_client: bool,
     pub allow_history_for_subscriber: bool,
     pub allow_history_for_anonymous: bool,
+    pub slow_consumer_policy: SlowConsumerPolicy,
+}
+
+/// What happens when publications come faster than a subscriber takes them. Ours, not Centrifugo's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum SlowConsumerPolicy {
+    /// Its connection is closed when its outbox is full.
+    #[default]
+    Disconnect,
+    /// The oldest publications are dropped when its outbox is full.
+    DropOldest,
+    /// A publication that waits gives its place to a newer one, of the same value of `tag` if that
+    /// is given.
+    Conflate { tag: Option<Box<str>> },
+}
+
+impl SlowConsumerPolicy {
+    /// Whether publications may be dropped.
+    pub fn may_drop(&self) -> bool {
+        !matches!(self, SlowConsumerPolicy::Disconnect)
+    }
+
+    /// The value by which a publication with these tags is conflated.
+    pub fn find_tag(&self, tags: Option<&Tags>) -> Option<Arc<str>> {
+        match self {
+            SlowConsumerPolicy::Conflate { tag: Some(tag) } => tags?.get(&**tag).map(|value| value.as_str().into()),
+            _ => None,
+        }
+    }
 }
 
 impl ChannelOptions {

@@ -28,7 +28,9 @@ pub fn namespace_scopes<'a>(root: &Scope<'a>) -> Vec<Scope<'a>> {
 pub fn namespaces(root: &Scope<'_>, problems: &mut Problems<'_>) {
     let node_meta_ttl = root.duration("channel.history_meta_ttl");
     whole_seconds(root, "channel.history_meta_ttl", problems);
-    history(&root.table("channel.without_namespace"), "channel.without_namespace", node_meta_ttl, problems);
+    let without = root.table("channel.without_namespace");
+    history(&without, "channel.without_namespace", node_meta_ttl, problems);
+    slow_consumers(&without, "channel.without_namespace", problems);
     let mut names: Vec<String> = Vec::new();
     for scope in namespace_scopes(root) {
         let Some(name) = scope.text("name") else {
@@ -43,7 +45,9 @@ pub fn namespaces(root: &Scope<'_>, problems: &mut Problems<'_>) {
         if names.contains(&name) {
             problems.add(scope.span("name"), format!("there is another namespace {name:?}"));
         }
-        history(&scope, &format!("namespace {name:?}"), node_meta_ttl, problems);
+        let owner = format!("namespace {name:?}");
+        history(&scope, &owner, node_meta_ttl, problems);
+        slow_consumers(&scope, &owner, problems);
         names.push(name);
     }
 }
@@ -72,6 +76,15 @@ fn history(scope: &Scope<'_>, owner: &str, node_meta_ttl: Duration, problems: &m
         let message =
             format!("{owner} has a history_ttl longer than history_meta_ttl: offsets would be forgotten first");
         problems.add(scope.span("history_meta_ttl").or(scope.span("history_ttl")), message);
+    }
+}
+
+fn slow_consumers(scope: &Scope<'_>, owner: &str, problems: &mut Problems<'_>) {
+    let policy = scope.text("slow_consumer_policy").unwrap_or_default();
+    if scope.text("conflate_tag").is_some() && policy != "conflate" {
+        let message =
+            format!("{owner} has conflate_tag, but its slow_consumer_policy is {policy:?}: it needs \"conflate\"");
+        problems.add(scope.span("conflate_tag"), message);
     }
 }
 

@@ -333,6 +333,23 @@ pub const CHANNEL_OPTIONS: &[Row] = &[
     ("allow_history_for_client", Kind::Flag, "false", "Users may ask for history."),
     ("allow_history_for_subscriber", Kind::Flag, "false", "Users who are subscribed may ask."),
     ("allow_history_for_anonymous", Kind::Flag, "false", "Anonymous users too, where one of the two above lets users."),
+    (
+        "slow_consumer_policy",
+        Kind::OneOf(&["disconnect", "drop_oldest", "conflate"]),
+        "disconnect",
+        "For subscribers that take publications slower than they come. `disconnect`: the connection is closed (3008) \
+         when `client.queue_max_size` is reached. `drop_oldest`: the oldest publications are dropped then. `conflate`: \
+         a newer publication takes the place of one that waits; when the bound is reached nevertheless, the connection \
+         is closed. A positioned subscription is unsubscribed (2500) instead of missing something, to recover. \
+         An option of Fanfare.",
+    ),
+    (
+        "conflate_tag",
+        Kind::Text,
+        "\"\"",
+        "Only publications with the same value of this tag are conflated, and those without the tag with each other; \
+         empty: those of the channel. Needs `conflate`. An option of Fanfare.",
+    ),
 ];
 
 /// Knobs of Go's network library, and of services that Fanfare does not have to be told to leave.

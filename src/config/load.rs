@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crate::access::{ChannelOptions, Namespaces, TokenKeys};
+use crate::access::{ChannelOptions, Namespaces, SlowConsumerPolicy, TokenKeys};
 use crate::model::Homes;
 use crate::shard;
 
@@ -210,6 +210,15 @@ fn channel_options(scope: &Scope<'_>, node_history_meta_ttl: Duration) -> Channe
         allow_history_for_client: scope.flag("allow_history_for_client"),
         allow_history_for_subscriber: scope.flag("allow_history_for_subscriber"),
         allow_history_for_anonymous: scope.flag("allow_history_for_anonymous"),
+        slow_consumer_policy: slow_consumer_policy(scope),
+    }
+}
+
+fn slow_consumer_policy(scope: &Scope<'_>) -> SlowConsumerPolicy {
+    match scope.text("slow_consumer_policy").as_deref() {
+        Some("drop_oldest") => SlowConsumerPolicy::DropOldest,
+        Some("conflate") => SlowConsumerPolicy::Conflate { tag: scope.text("conflate_tag").map(Into::into) },
+        _ => SlowConsumerPolicy::Disconnect,
     }
 }
 

@@ -152,6 +152,25 @@ fn history_is_whole() {
 }
 
 #[test]
+fn a_tag_to_conflate_by_needs_conflation() {
+    check_lines(
+        "[channel.without_namespace]\nconflate_tag = \"symbol\"",
+        &["2:16: channel.without_namespace has conflate_tag, but its slow_consumer_policy is \"disconnect\": \
+           it needs \"conflate\""],
+    );
+    check_lines(
+        "[[channel.namespaces]]\nname = \"chat\"\nslow_consumer_policy = \"drop_oldest\"\nconflate_tag = \"symbol\"",
+        &["4:16: namespace \"chat\" has conflate_tag, but its slow_consumer_policy is \"drop_oldest\": \
+           it needs \"conflate\""],
+    );
+    check_lines(
+        "[channel.without_namespace]\nslow_consumer_policy = \"drop_newest\"",
+        &["2:24: channel.without_namespace.slow_consumer_policy is \"drop_newest\"; it should be one of \
+           \"disconnect\", \"drop_oldest\", \"conflate\""],
+    );
+}
+
+#[test]
 fn paths_are_served_once() {
     check_lines(
         "[prometheus]\nenabled = true\nhandler_prefix = \"/api/\"\n[health]\nhandler_prefix = \"/api\"",

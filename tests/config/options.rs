@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fanfare::access::SlowConsumerPolicy;
 use fanfare::config::{self, ApiOptions, Flags, HttpOptions, LogLevel, Options, Secret};
 use fanfare::shard;
 
@@ -155,6 +156,22 @@ fn every_channel_option_arrives() {
         assert_eq!(shown.matches("true").count(), 1, "{shown}");
         assert!(shown.contains(&format!("{flag}: true")), "{shown}");
     }
+}
+
+#[test]
+fn policies_for_slow_consumers_arrive() {
+    let check = |lines: &str, expected: SlowConsumerPolicy| {
+        let options = options("a.toml", &format!("[channel.without_namespace]\n{lines}"));
+        assert_eq!(options.shard.namespaces.without.slow_consumer_policy, expected);
+    };
+    check("", SlowConsumerPolicy::Disconnect);
+    check("slow_consumer_policy = \"disconnect\"", SlowConsumerPolicy::Disconnect);
+    check("slow_consumer_policy = \"drop_oldest\"", SlowConsumerPolicy::DropOldest);
+    check("slow_consumer_policy = \"conflate\"", SlowConsumerPolicy::Conflate { tag: None });
+    check(
+        "slow_consumer_policy = \"conflate\"\nconflate_tag = \"symbol\"",
+        SlowConsumerPolicy::Conflate { tag: Some("symbol".into()) },
+    );
 }
 
 #[test]
