@@ -58,9 +58,11 @@ struct Walk {
     cursor: usize,
     /// The batch's frames, joined, by encoding and by whether joins are wanted; made when the first
     /// member needs them.
-    joined: [[Option<Joined>; 2]; Encoding::COUNT],
+    joined: JoinedBatch,
     tombstones: usize,
 }
+
+type JoinedBatch = [[Option<Joined>; 2]; Encoding::COUNT];
 
 #[derive(Clone, Debug)]
 struct Joined {
@@ -90,8 +92,8 @@ impl Slice {
 
 /// What a walk asks its shard to do.
 pub enum Step<'a> {
-    /// Put `frames` into the outbox of the connection at `slot`.
-    Give { slot: u32, frames: &'a Bytes, counts: Counts },
+    /// Put `frames`, which are those of `deliveries` that the member reads, into its outbox.
+    Give { member: Member, frames: &'a Bytes, counts: Counts, deliveries: &'a [Arc<Delivery>] },
     /// The connection at `slot` can't be told in its encoding.
     Inappropriate { slot: u32 },
     /// The member of the connection at `slot` has another index.
@@ -222,11 +224,12 @@ impl Audience {
                 continue;
             }
             if member.joined_at <= walk.first {
-                give(member, walk.joined(member), slice, take);
+                give(member, joined_for(member, &mut walk.joined, &walk.batch), &walk.batch, slice, take);
             } else {
                 // It joined while the batch was pending: its part is its own.
                 let skipped = (member.joined_at - walk.first).min(walk.batch.len() as u64) as usize;
-                give(member, &join(&walk.batch[skipped..], member.encoding, member.wants_joins), slice, take);
+                let batch = &walk.batch[skipped..];
+                give(member, &join(batch, member.encoding, member.wants_joins), batch, slice, take);
             }
         }
     }
@@ -249,19 +252,23 @@ impl Audience {
     }
 }
 
-impl Walk {
-    fn joined(&mut self, member: Member) -> &Joined {
-        self.joined[member.encoding.as_index()][usize::from(member.wants_joins)]
-            .get_or_insert_with(|| join(&self.batch, member.encoding, member.wants_joins))
-    }
+fn joined_for<'a>(member: Member, joined: &'a mut JoinedBatch, batch: &[Arc<Delivery>]) -> &'a Joined {
+    joined[member.encoding.as_index()][usize::from(member.wants_joins)]
+        .get_or_insert_with(|| join(batch, member.encoding, member.wants_joins))
 }
 
-fn give(member: Member, joined: &Joined, slice: &mut Slice, take: &mut impl FnMut(Step<'_>)) {
+fn give(
+    member: Member,
+    joined: &Joined,
+    deliveries: &[Arc<Delivery>],
+    slice: &mut Slice,
+    take: &mut impl FnMut(Step<'_>),
+) {
     if joined.is_inappropriate {
         take(Step::Inappropriate { slot: member.slot });
     } else if !joined.frames.is_empty() {
         slice.spend(joined.frames.len());
-        take(Step::Give { slot: member.slot, frames: &joined.frames, counts: joined.counts });
+        take(Step::Give { member, frames: &joined.frames, counts: joined.counts, deliveries });
     }
 }
 
@@ -270,8 +277,7 @@ fn join(batch: &[Arc<Delivery>], encoding: Encoding, wants_joins: bool) -> Joine
     let mut joined = Joined { frames: Bytes::new(), counts: Counts::default(), is_inappropriate: false };
     let mut several = BytesMut::new();
     for delivery in batch {
-        let is_publication = matches!(delivery.kind, DeliveryKind::Publication(_));
-        if !is_publication && !wants_joins {
+        if !delivery.is_publication() && !wants_joins {
             continue;
         }
         match delivery.frame(encoding) {

@@ -11,7 +11,7 @@ fn delivery(text: &'static str) -> Arc<Delivery> {
 fn kind_of_delivery(text: &'static str, kind: DeliveryKind) -> Arc<Delivery> {
     let channel = ChannelName::parse("c", 255).expect("a short name");
     let frames = [Variant::Ready(Bytes::from_static(text.as_bytes())), Variant::NotNeeded];
-    Arc::new(Delivery { channel, kind, frames })
+    Arc::new(Delivery { channel, kind, tag: None, frames })
 }
 
 fn slice(sends: usize) -> Slice {
@@ -46,8 +46,8 @@ impl Watched {
     fn walk(&mut self, sends: usize) {
         let (indexes, given) = (&mut self.indexes, &mut self.given);
         self.audience.walk(&mut slice(sends), |step| match step {
-            Step::Give { slot, frames, .. } => {
-                given.entry(slot).or_default().push_str(str::from_utf8(frames).expect("text"));
+            Step::Give { member, frames, .. } => {
+                given.entry(member.slot).or_default().push_str(str::from_utf8(frames).expect("text"));
             }
             Step::Inappropriate { .. } => panic!("all is text"),
             Step::Moved { slot, from, to } => assert_eq!(indexes.insert(slot, to), Some(from)),
@@ -128,9 +128,9 @@ fn joins_are_given_to_those_who_want_them() {
     audience.push(delivery("p")).expect("room");
     let mut given = Given::new();
     audience.walk(&mut slice(100), |step| {
-        if let Step::Give { slot, frames, counts } = step {
+        if let Step::Give { member, frames, counts, .. } = step {
             assert_eq!(counts.publications, 1);
-            given.insert(slot, String::from_utf8_lossy(frames).into_owned());
+            given.insert(member.slot, String::from_utf8_lossy(frames).into_owned());
         }
     });
     assert_eq!(given.into_values().collect::<Vec<_>>(), ["jp", "p"]);

@@ -1,5 +1,7 @@
 //! A publication, join or leave with its ready frames.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::model::{ChannelName, Encoding, Position};
@@ -9,6 +11,8 @@ use crate::model::{ChannelName, Encoding, Position};
 pub struct Delivery {
     pub channel: ChannelName,
     pub kind: DeliveryKind,
+    /// The value by which publications of its namespace are conflated.
+    pub tag: Option<Arc<str>>,
     pub frames: [Variant; Encoding::COUNT],
 }
 
@@ -33,6 +37,10 @@ pub enum Variant {
 }
 
 impl Delivery {
+    pub fn is_publication(&self) -> bool {
+        matches!(self.kind, DeliveryKind::Publication(_))
+    }
+
     pub fn frame(&self, encoding: Encoding) -> &Variant {
         &self.frames[encoding.as_index()]
     }

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Shard;
+use super::outbox;
+use super::slow::Parts;
 use crate::limits;
-use crate::model::{DisconnectCode, Now, Position, Push, UnsubscribeCode};
+use crate::model::{ChannelName, DisconnectCode, Now, Position, Push, UnsubscribeCode};
 use crate::room::{Delivery, DeliveryKind, Full, Slice, Step};
 use crate::telemetry::Counter;
 
@@ -15,6 +17,7 @@ impl Shard {
     pub fn walk(&mut self, now: Now) -> bool {
         self.tell_time(now);
         self.flush_replies();
+        self.tell_dropped();
         self.tell_behind();
         let mut slice = Slice {
             sends: self.options.slice_sends_max,
@@ -26,6 +29,7 @@ impl Shard {
         {
             self.walk_audience(slot, &mut slice);
         }
+        self.tell_dropped();
         self.close_doomed();
         let is_leaving = self.leave_some();
         !self.walking.is_empty() || is_leaving
@@ -109,13 +113,12 @@ impl Shard {
     /// Adds a frame to an open connection's outbox; one that is too slow is closed.
     pub(super) fn enqueue(&mut self, slot: u32, frame: Bytes) {
         let Some(connection) = self.connections.at(slot).filter(|connection| connection.is_open()) else { return };
-        let bytes = frame.len();
-        match connection.outbox.push(frame, self.options.outbox_bytes_max) {
-            Ok(()) => {
-                self.outbox_bytes += bytes;
-                self.mark_dirty(slot);
-            }
-            Err(super::outbox::Full) => self.disconnect(slot, DisconnectCode::Slow),
+        self.outbox_bytes -= connection.outbox.bytes();
+        let pushed = connection.outbox.push_dropping(frame, self.options.outbox_bytes_max, self.dropped.of(slot));
+        self.outbox_bytes += connection.outbox.bytes();
+        match pushed {
+            Ok(()) => self.mark_dirty(slot),
+            Err(outbox::Full) => self.disconnect(slot, DisconnectCode::Slow),
         }
     }
 
@@ -150,14 +153,25 @@ impl Shard {
         let (mut publications, mut joins, mut leaves) = (0, 0, 0);
         let (connections, dirty, doomed) = (&mut self.connections, &mut self.dirty, &mut self.doomed);
         let (outbox_bytes, outbox_bytes_max) = (&mut self.outbox_bytes, self.options.outbox_bytes_max);
+        let (policy, dropped, channel_slot) = (&channel.options.slow_consumer_policy, &mut self.dropped, slot);
         channel.audience.walk(slice, |step| match step {
-            Step::Give { slot, frames, counts } => {
+            Step::Give { member, frames, counts, deliveries } => {
+                let slot = member.slot;
                 let Some(connection) = connections.at(slot).filter(|connection| connection.is_open()) else { return };
-                if connection.outbox.push(frames.clone(), outbox_bytes_max).is_err() {
-                    doomed.push((slot, DisconnectCode::Slow));
-                    return;
+                let outbox = &mut connection.outbox;
+                let may_drop = !outbox.is_empty() && policy.may_drop();
+                if !may_drop && outbox.push(frames.clone(), outbox_bytes_max).is_ok() {
+                    *outbox_bytes += frames.len();
+                } else {
+                    *outbox_bytes -= outbox.bytes();
+                    let parts = Parts { channel: channel_slot, policy, member, frames, deliveries };
+                    let pushed = parts.push_to(outbox, outbox_bytes_max, dropped.of(slot));
+                    *outbox_bytes += outbox.bytes();
+                    if pushed.is_err() {
+                        doomed.push((slot, DisconnectCode::Slow));
+                        return;
+                    }
                 }
-                *outbox_bytes += frames.len();
                 publications += u64::from(counts.publications);
                 joins += u64::from(counts.joins);
                 leaves += u64::from(counts.leaves);
@@ -202,12 +216,17 @@ impl Shard {
             .map(|(_, member)| member.slot)
             .collect();
         for member in positioned {
-            self.unsubscribe(member, slot);
-            self.metrics.count_unsubscribe(UnsubscribeCode::InsufficientState.code());
-            let push = Push::Unsubscribe { channel: name.as_str(), code: UnsubscribeCode::InsufficientState };
-            self.push_to(member, &push);
+            self.send_back(member, slot, &name);
         }
         self.flush_replies();
+    }
+
+    /// Ends a subscription that missed something; its client subscribes again, to recover.
+    pub(super) fn send_back(&mut self, slot: u32, channel: u32, name: &ChannelName) {
+        self.unsubscribe(slot, channel);
+        self.metrics.count_unsubscribe(UnsubscribeCode::InsufficientState.code());
+        let push = Push::Unsubscribe { channel: name.as_str(), code: UnsubscribeCode::InsufficientState };
+        self.push_to(slot, &push);
     }
 
     /// Ends the subscription of the connection at `slot` to the channel at `channel`.

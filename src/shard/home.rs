@@ -212,14 +212,14 @@ impl Shard {
             return Ok(None);
         }
         if !options.has_history() || skip_history {
-            self.fan_out_publication(channel, &publication, None);
+            self.fan_out_publication(channel, &options, &publication, None);
             return Ok(None);
         }
         let (publication, epoch, evicted) =
             self.memory.append(self.time.now(), channel, retention_of(&options), publication);
         self.metrics.add(Counter::StreamsEvicted, evicted as u64);
         let position = Position { epoch, offset: publication.offset };
-        self.fan_out_publication(channel, &publication, Some(position));
+        self.fan_out_publication(channel, &options, &publication, Some(position));
         Ok(Some(position))
     }
 
@@ -263,11 +263,18 @@ impl Shard {
         Ok(HistoryResult { publications: publications?, epoch, offset })
     }
 
-    fn fan_out_publication(&mut self, channel: &ChannelName, publication: &Publication, position: Option<Position>) {
+    fn fan_out_publication(
+        &mut self,
+        channel: &ChannelName,
+        options: &ChannelOptions,
+        publication: &Publication,
+        position: Option<Position>,
+    ) {
         // The first publication of a stream says which stream it is.
         let epoch: Option<Epoch> = position.filter(|position| position.offset == 1).map(|position| position.epoch);
         let push = Push::Publication { channel: channel.as_str(), publication, epoch };
-        self.fan_out(channel, DeliveryKind::Publication(position), &push);
+        let tag = options.slow_consumer_policy.find_tag(publication.tags.as_deref());
+        self.fan_out(channel, DeliveryKind::Publication(position), tag, &push);
     }
 
     /// A subscriber came or went; said in channels that have it on.
@@ -280,15 +287,15 @@ impl Shard {
             DeliveryKind::Leave => Push::Leave { channel: channel.as_str(), info },
             _ => Push::Join { channel: channel.as_str(), info },
         };
-        self.fan_out(channel, kind, &push);
+        self.fan_out(channel, kind, None, &push);
     }
 
     /// Encodes once for each encoding that the room reads, and hands the delivery to each shard that
     /// listens. A shard whose lane is full is *behind*.
-    fn fan_out(&mut self, channel: &ChannelName, kind: DeliveryKind, push: &Push<'_>) {
+    fn fan_out(&mut self, channel: &ChannelName, kind: DeliveryKind, tag: Option<Arc<str>>, push: &Push<'_>) {
         let Some(room) = self.rooms.get_mut(channel) else { return };
         let frames = encode(push, room.encodings());
-        let delivery = Arc::new(Delivery { channel: channel.clone(), kind, frames });
+        let delivery = Arc::new(Delivery { channel: channel.clone(), kind, tag, frames });
         let mut is_for_here = false;
         for listener in room.listeners_mut() {
             if listener.shard == self.id {

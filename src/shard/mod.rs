@@ -10,6 +10,7 @@
 //! queue has a bound. Must never touch tokio, threads, sockets, the clock, files or config.
 //! Read `events.rs` first, then `commands/subscribe.rs`, `home.rs` and `deliver.rs`.
 
+mod backlog;
 mod channels;
 mod closing;
 mod commands;
@@ -25,6 +26,7 @@ mod outbox;
 mod outgoing;
 mod receive;
 mod replies;
+mod slow;
 mod timers;
 mod upkeep;
 
@@ -54,6 +56,7 @@ use crate::limits;
 use crate::model::{ChannelName, ConnectionId, DisconnectCode, Now, ShardId};
 use crate::room::Room;
 use crate::telemetry::{Counter, Gauge, ShardMetrics};
+use backlog::Dropped;
 use channels::Channels;
 use connection::{Clock, Connection, NO_TICK, Phase};
 use connections::Connections;
@@ -89,6 +92,8 @@ pub struct Shard {
     walking: VecDeque<u32>,
     /// Connections to be closed once the slice that found them slow has ended.
     doomed: Vec<(u32, DisconnectCode)>,
+    /// What slow consumers were not sent, until it is counted and told.
+    dropped: Dropped,
     /// Closed connections whose subscriptions are still to be taken down.
     leaving: VecDeque<u32>,
     /// Shards that have not been told of deliveries they lost.
@@ -126,6 +131,7 @@ impl Shard {
             drain: None,
             walking: VecDeque::new(),
             doomed: Vec::new(),
+            dropped: Dropped::default(),
             leaving: VecDeque::new(),
             behind: Vec::new(),
             replies: Replies::default(),

@@ -1,8 +1,8 @@
 //! Frames waiting for one socket.
 
-use std::collections::VecDeque;
-
 use bytes::{Buf, Bytes};
+
+use super::backlog::{Backlog, Droppable, Dropped};
 
 /// Frames waiting for one socket, oldest first.
 ///
@@ -10,16 +10,18 @@ use bytes::{Buf, Bytes};
 /// place, and a queue is allocated only behind it.
 ///
 /// Invariant: `bytes` is the sum of the waiting frames' lengths. `push` refuses the frame that would
-/// lift it above its bound; only frames that end a connection pass the bound (`push_last`).
+/// lift it above its bound; only frames that end a connection pass the bound (`push_last`). The first
+/// frame is never dropped: the socket may have begun to send it.
 #[derive(Debug, Default)]
 pub struct Outbox {
     first: Bytes,
     // Boxed: 8 bytes in every idle connection where the queue itself would take 32.
-    #[allow(clippy::box_collection)]
-    rest: Option<Box<VecDeque<Bytes>>>,
+    rest: Option<Box<Backlog>>,
     bytes: u32,
     /// A part of `first` is on the wire: it must be finished before anything else.
     is_partial: bool,
+    /// The socket took less than it was given: its reader is slower than what comes.
+    is_behind: bool,
 }
 
 /// The frame does not fit: its reader is a slow consumer.
@@ -57,7 +59,63 @@ impl Outbox {
         if self.first.is_empty() {
             self.first = frame;
         } else {
-            self.rest.get_or_insert_default().push_back(frame);
+            self.rest.get_or_insert_default().push(frame);
+        }
+    }
+
+    /// Adds a frame, and drops what may be dropped if there is no room for it.
+    pub fn push_dropping(&mut self, frame: Bytes, bytes_max: usize, dropped: &mut Dropped) -> Result<(), Full> {
+        self.make_room(frame.len(), bytes_max, dropped)?;
+        self.push_last(frame);
+        Ok(())
+    }
+
+    /// Adds a publication that may be dropped later; what it outdates goes at once, if the socket is
+    /// behind.
+    ///
+    /// A positioned subscriber misses what is outdated, and so it is left for its recovery, together
+    /// with all else that waits for it.
+    pub fn push_droppable(
+        &mut self,
+        frame: Bytes,
+        droppable: Droppable,
+        bytes_max: usize,
+        dropped: &mut Dropped,
+    ) -> Result<(), Full> {
+        let outdated = match &self.rest {
+            Some(rest) if self.is_behind => rest.outdated_bytes(&droppable),
+            _ => 0,
+        };
+        if outdated > 0 && droppable.is_positioned {
+            dropped.add_gap(&droppable);
+            self.drop_channel(droppable.channel, dropped);
+            return Ok(());
+        }
+        self.make_room(frame.len().saturating_sub(outdated), bytes_max, dropped)?;
+        if self.first.is_empty() {
+            self.push_last(frame);
+            return Ok(());
+        }
+        self.bytes = (self.bytes() + frame.len() - outdated) as u32;
+        let rest = self.rest.get_or_insert_default();
+        match outdated {
+            0 => rest.push_droppable(frame, droppable),
+            _ => rest.replace(frame, &droppable, dropped),
+        }
+        Ok(())
+    }
+
+    /// Drops what waits of the subscription to `channel`, as far as it may be dropped.
+    pub fn drop_channel(&mut self, channel: u32, dropped: &mut Dropped) {
+        if let Some(rest) = &mut self.rest {
+            self.bytes -= rest.drop_channel(channel, dropped) as u32;
+        }
+    }
+
+    /// The subscription to `channel` has ended: what waits of it is not dropped any more.
+    pub fn keep_channel(&mut self, channel: u32) {
+        if let Some(rest) = &mut self.rest {
+            rest.keep_channel(channel);
         }
     }
 
@@ -72,7 +130,7 @@ impl Outbox {
 
     pub fn frames(&self) -> impl Iterator<Item = &Bytes> {
         let first = (!self.first.is_empty()).then_some(&self.first);
-        first.into_iter().chain(self.rest.iter().flat_map(|rest| rest.iter()))
+        first.into_iter().chain(self.rest.iter().flat_map(|rest| rest.frames()))
     }
 
     /// The socket took the first `count` bytes.
@@ -85,12 +143,21 @@ impl Outbox {
             self.is_partial = !self.first.is_empty();
             count -= from_first;
             if self.first.is_empty() {
-                self.first = self.rest.as_mut().and_then(|rest| rest.pop_front()).unwrap_or_default();
+                self.first = self.rest.as_mut().and_then(|rest| rest.pop()).unwrap_or_default();
             }
         }
         if self.rest.as_ref().is_some_and(|rest| rest.is_empty()) {
             self.rest = None;
         }
+        self.is_behind = !self.is_empty();
+    }
+
+    fn make_room(&mut self, bytes: usize, bytes_max: usize, dropped: &mut Dropped) -> Result<(), Full> {
+        while !self.is_empty() && self.bytes() + bytes > bytes_max {
+            let rest = self.rest.as_mut().ok_or(Full)?;
+            self.bytes -= rest.drop_oldest(dropped).ok_or(Full)? as u32;
+        }
+        Ok(())
     }
 }
 

@@ -40,6 +40,9 @@ indices! {
         PublicationsAccepted,
         /// Deliveries that a full lane lost.
         DeliveriesLost,
+        /// Publications that slow consumers were not sent: dropped to make room, and for a newer one.
+        PublicationsDropped,
+        PublicationsConflated,
         /// Publishes of clients refused because of a full lane.
         PublishesRefused,
         /// Recoveries asked for, and how they ended.

@@ -73,6 +73,22 @@ pub static TABLE: &[Metric] = &[
         }),
     },
     shard_gauge("fanfare_outbox_bytes", Gauge::OutboxBytes, "Bytes waiting for sockets to take them."),
+    Metric {
+        name: "fanfare_publications_dropped_total",
+        kind: Kind::Counter,
+        labels: &["shard", "policy"],
+        help: "Publications that slow consumers were not sent, by `slow_consumer_policy`; \
+               `disconnect` drops none, and shows in `fanfare_disconnects_total` with code 3008.",
+        source: Source::Samples(|view, out| {
+            each_shard(view, |shard, metrics| {
+                for (policy, counter) in
+                    [("drop_oldest", Counter::PublicationsDropped), ("conflate", Counter::PublicationsConflated)]
+                {
+                    out.add(&[shard, policy], metrics.counter(counter) as f64);
+                }
+            });
+        }),
+    },
     // --- messages ---
     shard_counter("fanfare_messages_received_total", Counter::MessagesReceived, "WebSocket messages from clients."),
     shard_counter("fanfare_received_bytes_total", Counter::BytesReceived, "Payload bytes of messages from clients."),

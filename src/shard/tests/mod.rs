@@ -4,6 +4,7 @@
 
 mod closing;
 mod loss;
+mod slow;
 mod waiting;
 
 use std::collections::{BTreeMap, VecDeque};

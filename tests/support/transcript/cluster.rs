@@ -134,10 +134,11 @@ impl Cluster {
     /// Moves what waits for a client into its socket, which takes all or nothing.
     fn write(&mut self, at: usize, id: ConnectionId) {
         let now = self.now();
-        let Some(socket) = self.sockets.values_mut().find(|socket| socket.is(at, id) && socket.is_reading) else {
-            return;
-        };
+        let Some(socket) = self.sockets.values_mut().find(|socket| socket.is(at, id)) else { return };
         let shard = &mut self.shards[at];
+        if !socket.is_reading {
+            return shard.sent(now, id, 0);
+        }
         let waiting: Vec<u8> = shard.unsent(id).flat_map(|frame| frame.to_vec()).collect();
         shard.sent(now, id, waiting.len());
         socket.downstream.extend(waiting);
