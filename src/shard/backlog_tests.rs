@@ -121,6 +121,16 @@ fn a_socket_that_keeps_up_gets_everything() {
 }
 
 #[test]
+fn what_is_outdated_makes_room() {
+    let mut watched = Watched { outbox: Outbox::default(), dropped: Dropped::default() };
+    for text in ["first", "n2", "n3", "n4"] {
+        assert_eq!(watched.publish(conflate(NEWS, None), text), Ok(()));
+    }
+    assert_eq!(watched.publish(conflate(NEWS, None), "newest"), Ok(()));
+    watched.check("first|newest");
+}
+
+#[test]
 fn several_that_wait_give_way_to_one() {
     let mut watched = Watched { outbox: Outbox::default(), dropped: Dropped::default() };
     for text in ["n1", "n2", "n3", "n4"] {

@@ -71,7 +71,7 @@ impl Outbox {
     }
 
     /// Adds a publication that may be dropped later; what it outdates goes at once, if the socket is
-    /// behind.
+    /// behind or there is no room.
     ///
     /// A positioned subscriber misses what is outdated, and so it is left for its recovery, together
     /// with all else that waits for it.
@@ -83,7 +83,7 @@ impl Outbox {
         dropped: &mut Dropped,
     ) -> Result<(), Full> {
         let outdated = match &self.rest {
-            Some(rest) if self.is_behind => rest.outdated_bytes(&droppable),
+            Some(rest) if self.is_behind || self.bytes() + frame.len() > bytes_max => rest.outdated_bytes(&droppable),
             _ => 0,
         };
         if outdated > 0 && droppable.is_positioned {

@@ -10,8 +10,12 @@ const RECOVERABLE: &str = r#","recoverable":true"#;
 
 /// One shard whose channels have `policy`, and outboxes for some publications.
 fn bench(policy: SlowConsumerPolicy) -> Bench {
+    bench_with(policy, 600)
+}
+
+fn bench_with(policy: SlowConsumerPolicy, outbox_bytes_max: usize) -> Bench {
     Bench::with(1, |options| {
-        options.outbox_bytes_max = 600;
+        options.outbox_bytes_max = outbox_bytes_max;
         let namespaces = Arc::make_mut(&mut options.namespaces);
         let without = ChannelOptions { join_leave: false, ..(*namespaces.without).clone() };
         namespaces.without = Arc::new(ChannelOptions { slow_consumer_policy: policy, ..without });
@@ -167,4 +171,74 @@ fn a_subscription_begun_again_is_not_mixed_with_the_one_before() {
     assert_eq!(data(&told), [1, 2, 4]);
     let answered = told.iter().position(|line| line.starts_with(r#"{"id":4"#)).expect("it is subscribed");
     assert!(told[answered + 1].contains(r#""data":4"#), "behind the answer: {told:?}");
+}
+
+/// The `offset` of publications, in order.
+fn offsets(line: &str) -> Vec<u64> {
+    let number = |text: &str| text.split([',', '}']).next().and_then(|number| number.parse().ok());
+    line.split(r#""offset":"#).skip(1).filter_map(number).collect()
+}
+
+/// A socket that takes what it likes, and a client that recovers when it is told to.
+#[test]
+fn no_gap_is_silent_however_a_socket_behaves() {
+    for (seed, policy) in [(1, SlowConsumerPolicy::DropOldest), (2, conflate(None)), (3, conflate(Some("symbol")))] {
+        let mut random = fastrand::Rng::with_seed(seed);
+        // Room for a round's publications, twice.
+        let mut bench = bench_with(policy, 1200);
+        let client = bench.subscribe(0, "c", RECOVERABLE);
+        bench.say(client, r#"{"id":3,"subscribe":{"channel":"casual"}}"#);
+        bench.told(client);
+        let (mut last, mut recoveries, mut next_id) = (0, 0, 4);
+        let (mut taken, mut is_recovering) = (Vec::new(), false);
+        for round in 0..3000 {
+            // What is recovered can't be dropped, and may fill the outbox by itself.
+            let publications = if is_recovering { 0 } else { random.usize(..5) };
+            for _ in 0..publications {
+                bench.publish_tagged("c", round, if random.bool() { "a" } else { "b" });
+                if random.bool() {
+                    bench.publish_tagged("casual", round, "");
+                }
+                if random.bool() {
+                    bench.walk(0);
+                }
+            }
+            bench.walk(0);
+            let waiting: Vec<u8> = bench.shards[0].unsent(client.id).flat_map(|frame| frame.to_vec()).collect();
+            let takes_all = is_recovering || random.u8(..8) == 0;
+            let count = match random.u8(..4) {
+                _ if takes_all => waiting.len(),
+                0 => random.usize(..=waiting.len()),
+                _ => 0,
+            };
+            bench.block(client, count);
+            taken.extend(&waiting[..count]);
+            if !takes_all {
+                continue;
+            }
+            is_recovering = false;
+            for line in lines(&std::mem::take(&mut taken)) {
+                assert!(!line.starts_with("close"), "{line} in round {round}");
+                if line.contains(r#""channel":"casual""#) {
+                    continue;
+                } else if line == insufficient("c") {
+                    (recoveries, is_recovering) = (recoveries + 1, true);
+                    next_id += 1;
+                    let fields = format!(r#""channel":"c","recoverable":true,"recover":true,"offset":{last}"#);
+                    bench.say(client, &format!(r#"{{"id":{next_id},"subscribe":{{{fields}}}}}"#));
+                } else if line.starts_with(r#"{"id""#) && !line.contains(r#""recovered":true"#) {
+                    // Too much to recover at once: the client was told so.
+                    last = offsets(&line).last().copied().unwrap_or(last);
+                } else {
+                    // Behind the list stands where it was recovered from.
+                    let publications = line.rsplit_once(']').map_or(&*line, |(publications, _)| publications);
+                    for offset in offsets(publications) {
+                        assert_eq!(offset, last + 1, "round {round}: {line}");
+                        last = offset;
+                    }
+                }
+            }
+        }
+        assert!(recoveries > 20 && last > 1000, "{recoveries} recoveries up to {last}");
+    }
 }
