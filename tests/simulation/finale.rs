@@ -183,6 +183,7 @@ impl World {
             }
         } else {
             self.tally.add(Mark::Evictions, self.evicted());
+            self.tally.add(Mark::Drops, self.count(fanfare::telemetry::Counter::PublicationsDropped));
         }
         let count = self.ledger.published().len();
         let current = self.clients.iter().filter_map(|client| client.link.as_ref());

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fanfare::access::{ChannelOptions, Namespaces};
+use fanfare::access::{ChannelOptions, Namespaces, SlowConsumerPolicy};
 
 /// Who has a right in a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +86,11 @@ impl Kind {
             allow_positioning: self.positioning == Offer::WhenAsked,
             force_recovery: self.recovery == Offer::Always,
             allow_recovery: self.recovery == Offer::WhenAsked,
+            // Where everybody holds a position, a drop is told; elsewhere it would be silent.
+            slow_consumer_policy: match (self.positioning, self.recovery) {
+                (Offer::Always, _) | (_, Offer::Always) => SlowConsumerPolicy::DropOldest,
+                _ => SlowConsumerPolicy::Disconnect,
+            },
             allow_subscribe_for_client: client(self.subscribe),
             allow_subscribe_for_anonymous: anonymous(self.subscribe),
             allow_publish_for_client: client(self.publish),

@@ -64,6 +64,7 @@ marks! {
     TokenExpired "connected with an expired token (109)" 500,
     Expired "token ran out (3005)" 1_000,
     Evictions "stream evicted" 100,
+    Drops "publication dropped for a slow consumer" 100,
     Denied "refused for want of a right" 10_000,
     AlreadySubscribed "subscribed once more (105)" 1_000,
     SeedsWithoutLoss "seeds without any loss" 20,
