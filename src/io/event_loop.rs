@@ -286,7 +286,8 @@ impl EventLoop {
             }
             match entry.socket.write(self.shard.unsent(id)) {
                 Ok(0) => return,
-                Ok(bytes) => self.shard.sent(now, id, bytes),
+                // Commands may have waited for this.
+                Ok(bytes) => handle_for(&mut self.shard, now, id, |shard| shard.sent(now, id, bytes)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => entry.blocked = true,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => self.lose(now, id),

@@ -105,6 +105,8 @@ pub enum On {
     Home,
     /// The home of a channel answers a subscribe.
     Subscribe(Wanted),
+    /// Its own socket takes the answers that wait: more of them would not fit.
+    Outbox,
     /// Publishes to one channel, which need not wait for one another.
     Publishes { name: ChannelName, count: u32 },
 }
@@ -154,6 +156,11 @@ impl Connection {
     /// Whether its socket is left alone, for what it sent can't be looked at yet.
     pub fn is_unread(&self) -> bool {
         self.waiting.as_ref().is_some_and(|waiting| waiting.unread_since.is_some())
+    }
+
+    /// Whether its commands wait until it has read more of their answers.
+    pub fn waits_for_its_reader(&self) -> bool {
+        self.waiting.as_ref().is_some_and(|waiting| waiting.on == On::Outbox)
     }
 
     /// Whether the workers do something for it.

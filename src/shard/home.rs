@@ -188,6 +188,7 @@ impl Shard {
         {
             // Before the answer: what was lost is in it, and is not to be lost for the asker.
             listener.is_behind = false;
+            self.behind.retain(|(shard, untold)| !(*shard == from && untold == channel));
             self.outgoing.push(from, LaneMessage::Behind { channel: channel.clone() });
         }
         self.metrics.set(Gauge::Rooms, self.rooms.len() as u64);

@@ -61,7 +61,7 @@ use channels::Channels;
 use connection::{Clock, Connection, NO_TICK, Phase};
 use connections::Connections;
 use drain::Drain;
-use outgoing::Outgoing;
+use outgoing::{Class, Outgoing};
 use replies::Replies;
 use timers::{Agenda, StallProofClock, Wheel};
 
@@ -169,7 +169,10 @@ impl Shard {
         self.outbox_bytes -= bytes;
         self.metrics.add(Counter::BytesSent, bytes as u64);
         if connection.phase == Phase::Ending && connection.outbox.is_empty() {
-            self.finish(id.slot);
+            return self.finish(id.slot);
+        }
+        if connection.waits_for_its_reader() {
+            self.was_read(id);
         }
     }
 
@@ -192,8 +195,11 @@ impl Shard {
             LaneMessage::Unlisten { channel } => self.home_unlistened(from, &channel),
             LaneMessage::KeepAlive { channel } => self.home_keep_alive(from, &channel),
             LaneMessage::CheckPosition { channel } => {
-                let position = self.memory.find_position(channel.as_str());
-                self.outgoing.push(from, LaneMessage::PositionIs { channel, position });
+                // Where there is no room now, the next check will find some.
+                if self.outgoing.has_room(from, Class::Delivery) {
+                    let position = self.memory.find_position(channel.as_str());
+                    self.outgoing.push(from, LaneMessage::PositionIs { channel, position });
+                }
             }
             LaneMessage::Answer(reached) => self.answered(*reached),
             LaneMessage::Deliver(delivery) => self.deliver_here(delivery),

@@ -17,6 +17,13 @@ pub struct Replies {
     payload: Vec<u8>,
 }
 
+impl Replies {
+    /// Bytes that wait for the connection at `slot`.
+    pub fn bytes_for(&self, slot: u32) -> usize {
+        if self.slot == Some(slot) { self.payload.len() } else { 0 }
+    }
+}
+
 impl Shard {
     /// Answers the command `id` of the connection at `slot`.
     pub(super) fn reply(&mut self, slot: u32, id: u32, outcome: Result<Outcome, ErrorCode>) {

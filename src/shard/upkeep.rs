@@ -3,6 +3,7 @@
 use super::Shard;
 use super::connection::{Clock, NO_TICK, Phase};
 use super::events::LaneMessage;
+use super::outgoing::Class;
 use super::timers::Appointment;
 use crate::limits;
 use crate::model::{DisconnectCode, Now};
@@ -49,7 +50,7 @@ impl Shard {
         if connection.expires <= now && connection.is_open() && !connection.has_job() {
             return self.disconnect(slot, DisconnectCode::Expired);
         }
-        if connection.is_unread() {
+        if connection.is_unread() && !connection.waits_for_its_reader() {
             // Its clocks stand still; they are set forward when it is read again.
             connection.tick = self.wheel.insert(slot, now + limits::UNREAD_LOOK);
             return;
@@ -91,19 +92,24 @@ impl Shard {
                 if home == self.id {
                     let position = self.memory.find_position(name.as_str());
                     self.position_told(name.as_str(), position);
-                } else {
+                } else if self.outgoing.has_room(home, Class::Delivery) {
+                    // Where there is no room now, the next check will find some.
                     self.outgoing.push(home, LaneMessage::CheckPosition { channel: name });
                 }
             }
             Appointment::KeepAlive { channel: slot, generation } => {
                 let Some(channel) = self.channels.at_generation(slot, generation) else { return };
                 let (home, name) = (channel.home, channel.name.clone());
-                self.agenda.insert(now + self.options.presence_update_interval, appointment);
+                let mut again = now + self.options.presence_update_interval;
                 if home == self.id {
                     self.home_keep_alive(home, &name);
-                } else {
+                } else if self.outgoing.has_room(home, Class::Delivery) {
                     self.outgoing.push(home, LaneMessage::KeepAlive { channel: name });
+                } else {
+                    // The home forgets a shard that is silent for long.
+                    again = now + limits::HEARTBEAT_INTERVAL;
                 }
+                self.agenda.insert(again, appointment);
             }
         }
     }

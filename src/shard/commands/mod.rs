@@ -22,6 +22,7 @@ impl Shard {
     pub(super) fn command(&mut self, slot: u32, command: Command) {
         self.metrics.count_command(command.request.kind().as_str());
         let Some(id) = self.connections.id_at(slot) else { return };
+        let has_unread_answers = self.has_unread_answers(id);
         let Some(connection) = self.connections.at(slot) else { return };
         let is_connect = matches!(command.request, Request::Connect(_));
         if is_connect != (connection.phase == Phase::Fresh) {
@@ -31,13 +32,39 @@ impl Shard {
         match &mut connection.waiting {
             // It is closed when those before are decided; this one is not accepted any more.
             Some(waiting) if waiting.then_close.is_some() => {}
-            Some(waiting) if waiting.must_wait(&command) => {
-                waiting.commands.push_back(command);
-                if waiting.commands.len() >= limits::COMMANDS_WAITING_MAX {
-                    waiting.unread_since.get_or_insert(self.time.now());
-                }
+            Some(waiting) if waiting.must_wait(&command) => self.command_waits(slot, command),
+            _ if has_unread_answers => {
+                self.wait_for(id, On::Outbox);
+                self.command_waits(slot, command);
             }
             _ => self.start(id, command),
+        }
+    }
+
+    fn command_waits(&mut self, slot: u32, command: Command) {
+        let now = self.time.now();
+        let Some(waiting) = self.connections.at(slot).and_then(|connection| connection.waiting.as_mut()) else {
+            return;
+        };
+        waiting.commands.push_back(command);
+        if waiting.commands.len() >= limits::COMMANDS_WAITING_MAX {
+            waiting.unread_since.get_or_insert(now);
+        }
+    }
+
+    /// Whether the next answer might not fit the outbox: one recovery or page may fill half of it, so
+    /// those before it have to be read first.
+    fn has_unread_answers(&self, id: ConnectionId) -> bool {
+        let joined = self.replies.bytes_for(id.slot);
+        let waiting = self.connections.find(id).map_or(0, |connection| connection.outbox.bytes());
+        joined + waiting > (self.options.outbox_bytes_max / 4).max(limits::REPLY_FRAME_BYTES)
+    }
+
+    /// The socket took some of the connection's frames: commands that waited for that go on.
+    pub(super) fn was_read(&mut self, id: ConnectionId) {
+        let waits = self.connections.find(id).is_some_and(|connection| connection.waits_for_its_reader());
+        if waits && !self.has_unread_answers(id) {
+            self.decided(id);
         }
     }
 
@@ -116,12 +143,25 @@ impl Shard {
             && let Some(waiting) = &mut connection.waiting
             && let Some(next) = waiting.next_to_start()
         {
+            if self.has_unread_answers(id) {
+                self.wait_first(id, next);
+                break;
+            }
             self.start(id, next);
         }
         if let Some(waiting) = self.connections.find_mut(id).and_then(|connection| connection.waiting.as_mut()) {
             waiting.is_starting = false;
         }
         self.read_again(id);
+    }
+
+    /// Puts the next command back until the connection has read more.
+    fn wait_first(&mut self, id: ConnectionId, command: Command) {
+        let Some(waiting) = self.connections.find_mut(id).and_then(|connection| connection.waiting.as_mut()) else {
+            return;
+        };
+        waiting.on = On::Outbox;
+        waiting.commands.push_front(command);
     }
 
     /// Gives up what is only needed while commands wait, and lets the socket be read again.

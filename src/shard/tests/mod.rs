@@ -230,6 +230,10 @@ fn lines(mut bytes: &[u8]) -> Vec<String> {
     while let [first, length, rest @ ..] = bytes {
         let (length, rest) = match length {
             126 => (usize::from(u16::from_be_bytes([rest[0], rest[1]])), &rest[2..]),
+            127 => {
+                let (length, rest) = rest.split_first_chunk().expect("eight bytes of length");
+                (u64::from_be_bytes(*length) as usize, rest)
+            }
             length => (usize::from(*length), rest),
         };
         let (payload, after) = rest.split_at(length);

@@ -246,3 +246,33 @@ fn a_token_that_is_being_verified_may_come_late() {
     bench.advance(Duration::from_secs(2));
     assert_eq!(ids(&bench.told(client)), [1, 2]);
 }
+
+/// Eight channels whose recoveries are each a large part of what an outbox holds: they come one after
+/// the other as the client reads, instead of cutting it as slow at every attempt.
+#[test]
+fn recoveries_that_do_not_fit_together_wait_for_the_reader() {
+    let mut bench = Bench::new(1);
+    let publisher = bench.connect(0);
+    let channels: Vec<_> = (0..8).map(|n| format!("large{n}")).collect();
+    let text = "x".repeat(60_000);
+    for channel in &channels {
+        for n in 0..6 {
+            bench.say(publisher, &format!(r#"{{"id":9,"publish":{{"channel":"{channel}","data":"{n}{text}"}}}}"#));
+            bench.told(publisher);
+        }
+    }
+    let client = bench.connect(0);
+    let subscribes: Vec<_> = (2..)
+        .zip(&channels)
+        .map(|(id, channel)| {
+            format!(r#"{{"id":{id},"subscribe":{{"channel":"{channel}","recoverable":true,"recover":true}}}}"#)
+        })
+        .collect();
+    bench.say(client, &subscribes.join("\n"));
+    let mut answers = Vec::new();
+    for _ in &channels {
+        answers.extend(bench.told(client));
+    }
+    assert_eq!(ids(&answers), (2..10).collect::<Vec<_>>());
+    assert!(answers.iter().all(|answer| answer.contains(r#""recovered":true"#)));
+}
