@@ -113,6 +113,7 @@ impl Shard {
     /// Adds a frame to an open connection's outbox; one that is too slow is closed.
     pub(super) fn enqueue(&mut self, slot: u32, frame: Bytes) {
         let Some(connection) = self.connections.at(slot).filter(|connection| connection.is_open()) else { return };
+        self.metrics.add(Counter::DirectBytesQueued, frame.len() as u64);
         self.outbox_bytes -= connection.outbox.bytes();
         let pushed = connection.outbox.push_dropping(frame, self.options.outbox_bytes_max, self.dropped.of(slot));
         self.outbox_bytes += connection.outbox.bytes();
@@ -150,7 +151,7 @@ impl Shard {
 
     fn walk_audience(&mut self, slot: u32, slice: &mut Slice) {
         let Some(channel) = self.channels.at(slot) else { return };
-        let (mut publications, mut joins, mut leaves) = (0, 0, 0);
+        let (mut publications, mut joins, mut leaves, mut bytes) = (0, 0, 0, 0);
         let (connections, dirty, doomed) = (&mut self.connections, &mut self.dirty, &mut self.doomed);
         let (outbox_bytes, outbox_bytes_max) = (&mut self.outbox_bytes, self.options.outbox_bytes_max);
         let (policy, dropped, channel_slot) = (&channel.options.slow_consumer_policy, &mut self.dropped, slot);
@@ -175,6 +176,7 @@ impl Shard {
                 publications += u64::from(counts.publications);
                 joins += u64::from(counts.joins);
                 leaves += u64::from(counts.leaves);
+                bytes += frames.len() as u64;
                 if !connection.is_dirty {
                     connection.is_dirty = true;
                     dirty.push_back(slot);
@@ -195,6 +197,7 @@ impl Shard {
         self.metrics.add(Counter::PublicationsSent, publications);
         self.metrics.add(Counter::JoinsSent, joins);
         self.metrics.add(Counter::LeavesSent, leaves);
+        self.metrics.add(Counter::FanOutBytesQueued, bytes);
     }
 
     fn close_doomed(&mut self) {

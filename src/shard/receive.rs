@@ -57,8 +57,12 @@ impl Shard {
     }
 
     fn message(&mut self, id: ConnectionId, kind: ws::MessageKind, payload: &[u8]) {
-        self.metrics.add(Counter::MessagesReceived, 1);
-        self.metrics.add(Counter::BytesReceived, payload.len() as u64);
+        let (messages, bytes) = match kind {
+            ws::MessageKind::Text => (Counter::TextsReceived, Counter::TextBytesReceived),
+            ws::MessageKind::Binary => (Counter::BinariesReceived, Counter::BinaryBytesReceived),
+        };
+        self.metrics.add(messages, 1);
+        self.metrics.add(bytes, payload.len() as u64);
         let Some(connection) = self.connections.find(id).filter(|connection| connection.is_open()) else { return };
         match connection.speaks {
             Speaks::Echo => {

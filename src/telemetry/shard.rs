@@ -25,8 +25,10 @@ indices! {
     Counter {
         ConnectionsOpened,
         /// WebSocket messages from clients, and their payload bytes.
-        MessagesReceived,
-        BytesReceived,
+        TextsReceived,
+        BinariesReceived,
+        TextBytesReceived,
+        BinaryBytesReceived,
         /// Frames put into outboxes, by kind.
         RepliesSent,
         PublicationsSent,
@@ -34,6 +36,9 @@ indices! {
         LeavesSent,
         OtherPushesSent,
         PingsSent,
+        /// Bytes put into outboxes: for one client, and for rooms.
+        DirectBytesQueued,
+        FanOutBytesQueued,
         /// Bytes taken by sockets.
         BytesSent,
         /// Publications appended or released by homes on this shard.

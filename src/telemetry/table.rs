@@ -17,6 +17,8 @@ pub struct Metric {
 /// Where a metric's numbers come from.
 pub(super) enum Source {
     Counter(Counter),
+    /// Counters of each shard that differ in the last label.
+    Kinds(&'static [(&'static str, Counter)]),
     Gauge(Gauge),
     /// One number of the whole node.
     Node(fn(&View<'_>) -> f64),
@@ -79,39 +81,40 @@ pub static TABLE: &[Metric] = &[
         labels: &["shard", "policy"],
         help: "Publications that slow consumers were not sent, by `slow_consumer_policy`; \
                `disconnect` drops none, and shows in `fanfare_disconnects_total` with code 3008.",
-        source: Source::Samples(|view, out| {
-            each_shard(view, |shard, metrics| {
-                for (policy, counter) in
-                    [("drop_oldest", Counter::PublicationsDropped), ("conflate", Counter::PublicationsConflated)]
-                {
-                    out.add(&[shard, policy], metrics.counter(counter) as f64);
-                }
-            });
-        }),
+        source: Source::Kinds(&[
+            ("drop_oldest", Counter::PublicationsDropped),
+            ("conflate", Counter::PublicationsConflated),
+        ]),
     },
     // --- messages ---
-    shard_counter("fanfare_messages_received_total", Counter::MessagesReceived, "WebSocket messages from clients."),
-    shard_counter("fanfare_received_bytes_total", Counter::BytesReceived, "Payload bytes of messages from clients."),
-    Metric {
-        name: "fanfare_messages_sent_total",
-        kind: Kind::Counter,
-        labels: &["shard", "kind"],
-        help: "Messages put into outboxes, by kind.",
-        source: Source::Samples(|view, out| {
-            each_shard(view, |shard, metrics| {
-                for (kind, counter) in [
-                    ("reply", Counter::RepliesSent),
-                    ("publication", Counter::PublicationsSent),
-                    ("join", Counter::JoinsSent),
-                    ("leave", Counter::LeavesSent),
-                    ("other_push", Counter::OtherPushesSent),
-                    ("ping", Counter::PingsSent),
-                ] {
-                    out.add(&[shard, kind], metrics.counter(counter) as f64);
-                }
-            });
-        }),
-    },
+    shard_kinds(
+        "fanfare_messages_received_total",
+        "WebSocket messages from clients, by kind: JSON comes as text, Protobuf as binary.",
+        &[("text", Counter::TextsReceived), ("binary", Counter::BinariesReceived)],
+    ),
+    shard_kinds(
+        "fanfare_received_bytes_total",
+        "Payload bytes of messages from clients, by kind.",
+        &[("text", Counter::TextBytesReceived), ("binary", Counter::BinaryBytesReceived)],
+    ),
+    shard_kinds(
+        "fanfare_messages_sent_total",
+        "Messages put into outboxes, by kind.",
+        &[
+            ("reply", Counter::RepliesSent),
+            ("publication", Counter::PublicationsSent),
+            ("join", Counter::JoinsSent),
+            ("leave", Counter::LeavesSent),
+            ("other_push", Counter::OtherPushesSent),
+            ("ping", Counter::PingsSent),
+        ],
+    ),
+    shard_kinds(
+        "fanfare_queued_bytes_total",
+        "Bytes put into outboxes: `direct` for replies, pings and what is told to one client, `fan_out` for \
+         what rooms are told.",
+        &[("direct", Counter::DirectBytesQueued), ("fan_out", Counter::FanOutBytesQueued)],
+    ),
     shard_counter("fanfare_sent_bytes_total", Counter::BytesSent, "Bytes that sockets took."),
     Metric {
         name: "fanfare_commands_total",
@@ -313,6 +316,10 @@ const fn shard_counter(name: &'static str, counter: Counter, help: &'static str)
     Metric { name, kind: Kind::Counter, labels: SHARD, help, source: Source::Counter(counter) }
 }
 
+const fn shard_kinds(name: &'static str, help: &'static str, kinds: &'static [(&'static str, Counter)]) -> Metric {
+    Metric { name, kind: Kind::Counter, labels: &["shard", "kind"], help, source: Source::Kinds(kinds) }
+}
+
 const fn shard_gauge(name: &'static str, gauge: Gauge, help: &'static str) -> Metric {
     Metric { name, kind: Kind::Gauge, labels: SHARD, help, source: Source::Gauge(gauge) }
 }
@@ -328,6 +335,11 @@ impl Metric {
             Source::Counter(counter) => {
                 each_shard(view, |shard, metrics| out.add(&[shard], metrics.counter(counter) as f64));
             }
+            Source::Kinds(kinds) => each_shard(view, |shard, metrics| {
+                for (kind, counter) in kinds {
+                    out.add(&[shard, kind], metrics.counter(*counter) as f64);
+                }
+            }),
             Source::Gauge(gauge) => each_shard(view, |shard, metrics| out.add(&[shard], metrics.gauge(gauge) as f64)),
             Source::Node(value) => out.add(&[], value(view)),
             Source::Samples(read) => read(view, out),
