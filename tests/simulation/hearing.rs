@@ -1,15 +1,12 @@
-//! What a client hears, held against what it asked, may know and is owed.
+//! Replies, held against what was asked, may be known and is owed.
 
-use fanfare::model::ClientId;
-
-use super::client::{Asked, LinkPhase, Question};
-use super::frames;
+use super::client::{Asked, LinkPhase, Question, User};
 use super::ledger::{Checked, Fate, Promise, violated};
 use super::namespaces::{CHANNELS, ChannelIndex, Offer, find_channel};
 use super::report::{Mark, Worst};
 use super::subscription::Subscription;
 use super::watch::REPLY_BOUND;
-use super::wire::{self, Heard, Outcome, Position, Push, Subscribe, Subscribed};
+use super::wire::{self, Heard, Outcome, Position, Subscribe, Subscribed};
 use super::world::{Event, MS, World};
 
 impl World {
@@ -22,20 +19,6 @@ impl World {
                 None => violated(Promise::I3, format!("a push of {channel:?}, where nobody is")),
             },
         }
-    }
-
-    fn heard_ping(&mut self, client: usize) -> Checked {
-        let patience = self.patience();
-        let encoding = self.clients[client].encoding;
-        let link = self.link(client);
-        link.last_ping = patience;
-        if link.phase != LinkPhase::Ready {
-            return violated(Promise::Protocol, "a ping before the answer to connect");
-        }
-        if !link.is_silent {
-            self.send_message(client, wire::encode_pong(encoding));
-        }
-        Ok(())
     }
 
     fn heard_reply(&mut self, client: usize, id: u32, outcome: Result<Outcome, u32>) -> Checked {
@@ -91,7 +74,7 @@ impl World {
                 self.subscribe_to_wishes(client);
                 Ok(())
             }
-            Err(109) if matches!(self.clients[client].user, super::client::User::Passing(_)) => {
+            Err(109) if matches!(self.clients[client].user, User::Passing(_)) => {
                 let patience = self.patience();
                 let link = self.link(client);
                 (link.phase, link.since) = (LinkPhase::Refused, patience);
@@ -243,54 +226,7 @@ impl World {
         self.ledger.decide(number, Fate::Refused)
     }
 
-    fn heard_push(&mut self, client: usize, channel: ChannelIndex, push: Push) -> Checked {
-        let name = CHANNELS[channel].name;
-        let now = self.patience();
-        let Some(subscription) = &mut self.clients[client].link.as_mut().expect("it hears").subscriptions[channel]
-        else {
-            return violated(Promise::I3, format!("{name}: {push:?} to a client that is not subscribed"));
-        };
-        match push {
-            Push::Publication(publication) => {
-                subscription.given(now, &publication, &mut self.ledger)?;
-                if subscription.position.is_some() {
-                    self.clients[client].held[channel] = subscription.position;
-                }
-                self.tally.add(Mark::Delivered, 1);
-                Ok(())
-            }
-            Push::Join(id) | Push::Leave(id) => {
-                let wants_joins = subscription.wants_joins;
-                if !wants_joins {
-                    return violated(Promise::I3, format!("{name}: {push:?} to a client that did not want it"));
-                }
-                self.tally.add(Mark::JoinsAndLeaves, 1);
-                self.check_known(channel, &[id])
-            }
-            Push::Unsubscribe(code) => {
-                if code != 2500 || subscription.position.is_none() {
-                    return violated(Promise::Protocol, format!("{name}: unsubscribed with code {code}"));
-                }
-                self.end_subscription(client, channel);
-                self.tally.add(Mark::ToldInsufficient, 1);
-                self.tally.add(Mark::ToldInsufficientLasting, u64::from(CHANNELS[channel].kind.is_lasting()));
-                self.renew_later(client, channel);
-                Ok(())
-            }
-        }
-    }
-
-    /// Nobody is said to be in a channel who never asked for it.
-    pub fn check_known(&self, channel: ChannelIndex, ids: &[ClientId]) -> Checked {
-        // A client that was cut before it read its id is not known here by it.
-        let known = ids.iter().filter_map(|id| self.client_ids.get(id));
-        match known.copied().find(|client| self.clients[*client].ever_asked & 1 << channel == 0) {
-            Some(client) => violated(Promise::I3, format!("{}: client {client} is there", CHANNELS[channel].name)),
-            None => Ok(()),
-        }
-    }
-
-    fn renew_later(&mut self, client: usize, channel: ChannelIndex) {
+    pub fn renew_later(&mut self, client: usize, channel: ChannelIndex) {
         if self.clients[client].wishes[channel].is_some() {
             let delay = self.random.u64(MS..500 * MS);
             self.after(delay, Event::Renew { client, channel });
@@ -304,69 +240,6 @@ impl World {
             link.left_at[channel] = now;
             self.ledger.keep_log(channel, subscription.log);
         }
-    }
-
-    pub fn heard_close(&mut self, client: usize, payload: &[u8]) -> Checked {
-        let code = match *payload {
-            [] => 0,
-            [high, low, ..] => u16::from_be_bytes([high, low]),
-            [_] => return violated(Promise::Protocol, "a close frame with one byte"),
-        };
-        let patience = self.patience();
-        let answers = self.random.u8(..10) > 0;
-        let socket = self.link(client).socket;
-        let shard = self.sockets[socket].shard;
-        let link = self.clients[client].link.as_mut().expect("it hears");
-        let (is_impaired, began) = (!link.is_well, link.phase == LinkPhase::Closing);
-        let has_misbehaved = link.has_misbehaved;
-        let is_fair = match code {
-            1000 => began,
-            3001 => self.drained == Some(shard),
-            3005 => matches!(self.clients[client].user, super::client::User::Passing(_)),
-            3008 => is_impaired || !self.plan.has_large_outboxes,
-            3012 => is_impaired,
-            1002 | 1007 | 3501 => has_misbehaved,
-            _ => false,
-        };
-        self.note(|| format!("client {client} is closed with {code}"));
-        if !is_fair {
-            return violated(Promise::I5, format!("a client was closed with {code} for no reason"));
-        }
-        let mark = match code {
-            3001 => Mark::Drained,
-            3005 => Mark::Expired,
-            3008 => Mark::Slow,
-            3012 => Mark::NoPong,
-            1000 => Mark::CloseAnswered,
-            _ => Mark::Malformed,
-        };
-        self.tally.add(mark, 1);
-        if code == 3008 && !self.is_faulty {
-            // What it recovers in several channels at once is more than a small outbox takes: so the
-            // next time would end the same.
-            self.clients[client].held = [None; CHANNELS.len()];
-        }
-        let link = self.clients[client].link.as_mut().expect("it hears");
-        (link.phase, link.is_well, link.since) = (LinkPhase::Closed, false, patience);
-        if !began && answers {
-            self.send_frame(client, frames::CLOSE, &code.to_be_bytes());
-        }
-        Ok(())
-    }
-
-    /// The hub closed the socket, and all bytes are read.
-    pub fn hung_up(&mut self, client: usize) -> Checked {
-        let link = self.link(client);
-        let has_reason = !link.is_well || link.phase == LinkPhase::Refused;
-        if !has_reason {
-            return violated(Promise::I5, format!("client {client} was hung up on"));
-        }
-        if link.phase == LinkPhase::Ready {
-            self.tally.add(Mark::HungUp, 1);
-        }
-        self.forget_link(client);
-        self.return_later(client);
-        Ok(())
     }
 }
 

@@ -28,7 +28,7 @@ pub enum Promise {
     Protocol,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
     pub promise: Promise,
     pub what: String,

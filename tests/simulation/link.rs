@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use fanfare::model::Encoding;
 
-use super::client::*;
+use super::client::{Asked, Link, LinkPhase, Question, Reading};
 use super::frames::{self, Frame, FrameReader};
 use super::ledger::{Checked, Promise, Publisher, violated};
 use super::namespaces::{CHANNELS, ChannelIndex};

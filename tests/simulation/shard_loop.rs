@@ -206,7 +206,6 @@ impl World {
         it.doorbell.awake();
         it.rung.store(false, Ordering::Relaxed);
         it.now = now;
-        it.no_room = false;
         for readiness in std::mem::take(&mut it.readiness) {
             self.take_note(shard, readiness);
         }
@@ -259,7 +258,6 @@ impl World {
             sent = true;
         }
         if lane.is_full() {
-            it.no_room = true;
             self.tally.add(Mark::FullLane, 1);
         }
         sent
@@ -273,6 +271,7 @@ impl World {
             return violated(Promise::Protocol, "a job for the workers: no token here is heavy");
         }
         it.cut |= !it.to_read.is_empty();
+        it.no_room = it.shard.has_outgoing();
         Ok(if it.cut { Step::Look } else { Step::PrepareSleep })
     }
 

@@ -1,6 +1,6 @@
 //! The JSON encoding, as a client writes and reads it.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -178,7 +178,7 @@ struct SubscribeLine<'a> {
 
 #[derive(Deserialize)]
 struct PresenceLine {
-    presence: HashMap<String, IgnoredAny>,
+    presence: BTreeMap<String, IgnoredAny>,
 }
 
 #[derive(Deserialize)]
