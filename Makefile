@@ -19,6 +19,7 @@ install: ## Debian packages, npm packages, the Autobahn suite
 lint: ## formatting and clippy
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --test simulation -- -D warnings
 
 audit: ## licences and sources of dependencies, and the Dockerfile
 	tests/.cache/audit/bin/cargo-deny --locked check --hide-inclusion-graph bans licenses sources
