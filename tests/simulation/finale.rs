@@ -185,7 +185,6 @@ impl World {
             }
         } else {
             self.tally.add(Mark::Evictions, self.evicted());
-            self.tally.add(Mark::Drops, self.count(fanfare::telemetry::Counter::PublicationsDropped));
         }
         let count = self.ledger.published().len();
         let current = self.clients.iter().filter_map(|client| client.link.as_ref());
@@ -203,13 +202,21 @@ impl World {
     /// Without a counted loss, nobody lost anything.
     fn check_losses(&mut self) -> Checked {
         let lost = self.count(Counter::DeliveriesLost);
+        let dropped = self.count(Counter::PublicationsDropped);
         self.tally.add(Mark::DeliveriesLost, lost);
-        if lost > 0 {
+        self.tally.add(Mark::Drops, dropped);
+        if lost + dropped > 0 {
             return Ok(());
         }
         self.tally.add(Mark::SeedsWithoutLoss, 1);
         if self.tally.of(Mark::ToldInsufficientLasting) > 0 && self.evicted() == 0 {
             return violated(Promise::I2, "clients were told of a loss, and there was none");
+        }
+        let links = self.clients.iter().filter_map(|client| client.link.as_ref());
+        let mut current = links.flat_map(|link| link.subscriptions.iter().flatten());
+        if let Some(subscription) = current.find(|subscription| subscription.wants_joins && !subscription.has_joined) {
+            let name = CHANNELS[subscription.channel].name;
+            return violated(Promise::I2, format!("{name}: a subscriber was not told that it joined"));
         }
         let mut confirmed: HashMap<(Publisher, ChannelIndex), Vec<u32>> = HashMap::new();
         for (number, published) in self.ledger.published().iter().enumerate() {

@@ -46,6 +46,10 @@ impl World {
                 if !wants_joins {
                     return violated(Promise::I3, format!("{name}: {push:?} to a client that did not want it"));
                 }
+                let link = self.link(client);
+                if let Some(subscription) = link.subscriptions[channel].as_mut().filter(|_| link.id == Some(id)) {
+                    subscription.has_joined = true;
+                }
                 self.tally.add(Mark::JoinsAndLeaves, 1);
                 self.check_known(channel, &[id])
             }

@@ -13,6 +13,8 @@ pub struct Subscription {
     /// The last position that the client holds; `None` where it is not told about gaps.
     pub position: Option<Position>,
     pub wants_joins: bool,
+    /// Its client was told that it joined itself.
+    pub has_joined: bool,
     /// Numbers of the publications that it was given.
     pub log: Vec<u32>,
     /// The newest publication of each publisher.
@@ -21,7 +23,7 @@ pub struct Subscription {
 
 impl Subscription {
     pub fn new(channel: ChannelIndex, began: Micros, position: Option<Position>, wants_joins: bool) -> Subscription {
-        Subscription { channel, began, position, wants_joins, log: Vec::new(), newest: Vec::new() }
+        Subscription { channel, began, position, wants_joins, has_joined: false, log: Vec::new(), newest: Vec::new() }
     }
 
     /// The client is given one more publication, live or recovered.

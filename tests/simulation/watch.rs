@@ -67,6 +67,8 @@ impl World {
                 pong_bound
             }
             LinkPhase::Connecting | LinkPhase::Ready => return Ok(()),
+            // The close frame stands behind commands that are not read until their answers are.
+            LinkPhase::Closing if link.reading != Reading::Prompt => pong_bound,
             LinkPhase::Refused | LinkPhase::Closing | LinkPhase::Closed => close_bound,
         };
         if self.age(link.since) > bound && !self.sockets[link.socket].is_closed {
