@@ -213,10 +213,14 @@ impl World {
             return violated(Promise::I2, "clients were told of a loss, and there was none");
         }
         let links = self.clients.iter().filter_map(|client| client.link.as_ref());
-        let mut current = links.flat_map(|link| link.subscriptions.iter().flatten());
-        if let Some(subscription) = current.find(|subscription| subscription.wants_joins && !subscription.has_joined) {
+        for subscription in links.flat_map(|link| link.subscriptions.iter().flatten()) {
             let name = CHANNELS[subscription.channel].name;
-            return violated(Promise::I2, format!("{name}: a subscriber was not told that it joined"));
+            if subscription.wants_joins && !subscription.has_joined {
+                return violated(Promise::I2, format!("{name}: a subscriber was not told that it joined"));
+            }
+            if let Some(id) = subscription.joined_twice {
+                return violated(Promise::I1, format!("{name}: {id} joined twice"));
+            }
         }
         let mut confirmed: HashMap<(Publisher, ChannelIndex), Vec<u32>> = HashMap::new();
         for (number, published) in self.ledger.published().iter().enumerate() {

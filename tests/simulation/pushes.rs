@@ -47,8 +47,11 @@ impl World {
                     return violated(Promise::I3, format!("{name}: {push:?} to a client that did not want it"));
                 }
                 let link = self.link(client);
-                if let Some(subscription) = link.subscriptions[channel].as_mut().filter(|_| link.id == Some(id)) {
-                    subscription.has_joined = true;
+                if let Some(subscription) = &mut link.subscriptions[channel] {
+                    match push {
+                        Push::Leave(_) => subscription.told_of_leave(id),
+                        _ => subscription.told_of_join(id, link.id),
+                    }
                 }
                 self.tally.add(Mark::JoinsAndLeaves, 1);
                 self.check_known(channel, &[id])

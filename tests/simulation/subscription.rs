@@ -1,5 +1,7 @@
 //! One subscription as its client sees it: what it was given, and where it stands.
 
+use fanfare::model::ClientId;
+
 use super::ledger::{Checked, Ledger, Promise, Publisher, violated};
 use super::namespaces::{CHANNELS, ChannelIndex};
 use super::wire::{Position, Publication};
@@ -15,6 +17,10 @@ pub struct Subscription {
     pub wants_joins: bool,
     /// Its client was told that it joined itself.
     pub has_joined: bool,
+    /// Whoever joined and did not leave, as far as its client was told.
+    joined: Vec<ClientId>,
+    /// Somebody is said to have joined twice. Only a lost leave explains that.
+    pub joined_twice: Option<ClientId>,
     /// Numbers of the publications that it was given.
     pub log: Vec<u32>,
     /// The newest publication of each publisher.
@@ -23,7 +29,17 @@ pub struct Subscription {
 
 impl Subscription {
     pub fn new(channel: ChannelIndex, began: Micros, position: Option<Position>, wants_joins: bool) -> Subscription {
-        Subscription { channel, began, position, wants_joins, has_joined: false, log: Vec::new(), newest: Vec::new() }
+        Subscription {
+            channel,
+            began,
+            position,
+            wants_joins,
+            has_joined: false,
+            joined: Vec::new(),
+            joined_twice: None,
+            log: Vec::new(),
+            newest: Vec::new(),
+        }
     }
 
     /// The client is given one more publication, live or recovered.
@@ -41,6 +57,20 @@ impl Subscription {
         }
         self.log.push(number);
         self.step(now, publication, published.skips_history, ledger)
+    }
+
+    /// The client is told that somebody joined, itself perhaps.
+    pub fn told_of_join(&mut self, id: ClientId, own: Option<ClientId>) {
+        self.has_joined |= own == Some(id);
+        if self.joined.contains(&id) {
+            self.joined_twice = Some(id);
+        } else {
+            self.joined.push(id);
+        }
+    }
+
+    pub fn told_of_leave(&mut self, id: ClientId) {
+        self.joined.retain(|joined| *joined != id);
     }
 
     /// Whether it holds a position that something newer is known to follow for longer than since
