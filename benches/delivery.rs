@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fanfare::access::{ChannelOptions, Namespaces, TokenKeys};
-use fanfare::model::{ConnectionId, Encoding, Homes, Now, ShardId};
+use fanfare::model::{ConnectionId, Format, Homes, Now, ShardId};
 use fanfare::shard::{Opening, Options, Shard, Speaks};
 use fanfare::telemetry::ShardMetrics;
 
@@ -108,7 +108,7 @@ impl FullRoom {
     }
 
     fn connect(&mut self) -> ConnectionId {
-        let id = self.shard.opened(self.now, Opening { speaks: Speaks::Centrifugo(Encoding::CentrifugoJson) });
+        let id = self.shard.opened(self.now, Opening { speaks: Speaks::Centrifugo(Format::CentrifugoJson) });
         self.say(id, r#"{"id":1,"connect":{}}"#);
         id
     }

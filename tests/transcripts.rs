@@ -9,7 +9,7 @@ mod transcript;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use fanfare::model::{DisconnectCode, Encoding, ErrorCode, UnsubscribeCode};
+use fanfare::model::{DisconnectCode, ErrorCode, Format, UnsubscribeCode};
 use transcript::{Cluster, Failure, Server, ServerWorld, Transcript, run};
 
 fn folder() -> PathBuf {
@@ -32,30 +32,30 @@ fn check(transcripts: &[Transcript], run: impl Fn(&Transcript) -> Result<(), Fai
     assert!(failures.is_empty(), "{} of {} transcripts:\n{}", failures.len(), transcripts.len(), failures.join("\n"));
 }
 
-fn check_cluster(shards: u16, encoding: Encoding) {
+fn check_cluster(shards: u16, format: Format) {
     let mut transcripts = transcripts();
-    transcripts.retain(|transcript| encoding == Encoding::CentrifugoJson || !transcript.is_json_only);
-    check(&transcripts, |transcript| run(transcript, &mut Cluster::new(&transcript.config, shards), encoding));
+    transcripts.retain(|transcript| format == Format::CentrifugoJson || !transcript.is_json_only);
+    check(&transcripts, |transcript| run(transcript, &mut Cluster::new(&transcript.config, shards), format));
 }
 
 #[test]
 fn one_shard_says_it_in_json() {
-    check_cluster(1, Encoding::CentrifugoJson);
+    check_cluster(1, Format::CentrifugoJson);
 }
 
 #[test]
 fn one_shard_says_it_in_protobuf() {
-    check_cluster(1, Encoding::CentrifugoProtobuf);
+    check_cluster(1, Format::CentrifugoProtobuf);
 }
 
 #[test]
 fn three_shards_say_the_same_in_json() {
-    check_cluster(3, Encoding::CentrifugoJson);
+    check_cluster(3, Format::CentrifugoJson);
 }
 
 #[test]
 fn three_shards_say_the_same_in_protobuf() {
-    check_cluster(3, Encoding::CentrifugoProtobuf);
+    check_cluster(3, Format::CentrifugoProtobuf);
 }
 
 #[test]
@@ -66,10 +66,10 @@ fn live_server_says_the_same() {
     let binary = Path::new(env!("CARGO_BIN_EXE_fanfare"));
     let folder = tempfile::tempdir().expect("a folder for configurations");
     check(&transcripts, |transcript| {
-        for encoding in Encoding::ALL {
-            if encoding == Encoding::CentrifugoJson || !transcript.is_json_only {
+        for format in Format::ALL {
+            if format == Format::CentrifugoJson || !transcript.is_json_only {
                 let server = Server::start(binary, &transcript.config, folder.path());
-                run(transcript, &mut ServerWorld::new(server.address), encoding)?;
+                run(transcript, &mut ServerWorld::new(server.address), format)?;
             }
         }
         Ok(())
@@ -81,7 +81,7 @@ fn live_server_says_the_same() {
 fn check_failure(text: &str, expected: &str) {
     let text = format!("! client.insecure = true\na> {{\"id\":1,\"connect\":{{}}}}\n{text}");
     let transcript = Transcript::parse("wrong", &text);
-    let failure = run(&transcript, &mut Cluster::new(&transcript.config, 1), Encoding::CentrifugoJson);
+    let failure = run(&transcript, &mut Cluster::new(&transcript.config, 1), Format::CentrifugoJson);
     assert_eq!(failure.expect_err("the transcript is wrong").to_string(), expected);
 }
 

@@ -9,6 +9,7 @@ mod client;
 mod codes;
 mod command;
 mod encoding;
+mod frames;
 mod ids;
 mod publication;
 mod push;
@@ -21,7 +22,8 @@ pub use codes::{DisconnectCode, ErrorCode, UnsubscribeCode};
 pub use command::{
     Command, CommandKind, ConnectRequest, HistoryRequest, Request, Since, SubscribeRequest, SubscriptionType,
 };
-pub use encoding::{Encoding, EncodingSet};
+pub use encoding::{Encoding, EncodingSet, Format, WindowBits};
+pub use frames::{Frames, Given, Variant};
 pub use ids::{ConnectionId, ShardId};
 pub use publication::{Epoch, Position, Publication, Tags};
 pub use push::Push;

@@ -2,7 +2,7 @@
 //!
 //! Invariants: no input makes it panic, recurse without bound, or allocate more than its own
 //! length times a constant. What a client sent wrongly is a [`Malformed`], never a guess. Every
-//! encoding of a reply carries the same facts. An `append_*` that fails leaves the payload as it
+//! format of a reply carries the same facts. An `append_*` that fails leaves the payload as it
 //! was. Nothing is kept between two messages: what a command means for a connection is decided
 //! elsewhere.
 //!
@@ -12,9 +12,11 @@
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing))]
 
 pub mod centrifugo;
+mod frames;
 
-use crate::model::{Command, DisconnectCode, Encoding, Push, Reply};
+use crate::model::{Command, DisconnectCode, Format, Push, Reply};
 use centrifugo::{json, protobuf};
+pub use frames::{build_frames, frame_kind};
 
 /// One thing a client said.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,7 +40,7 @@ impl Malformed {
     }
 }
 
-/// The reply or push holds data that this encoding can't carry: bytes that are not JSON, for a
+/// The reply or push holds data that this format can't carry: bytes that are not JSON, for a
 /// client that reads JSON. Such a client is disconnected (3506).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Inappropriate;
@@ -63,10 +65,10 @@ enum Source<'a> {
 /// Decodes the commands of one WebSocket message, each when it is asked for: an error in the third
 /// leaves the first two valid. After an error, and after the last command, there is nothing more.
 /// A message without any command is an error.
-pub fn decode(encoding: Encoding, message: &[u8], limits: DecodeLimits) -> Commands<'_> {
-    Commands(match encoding {
-        Encoding::CentrifugoJson => Source::Json(json::Commands::new(message, limits)),
-        Encoding::CentrifugoProtobuf => Source::Protobuf(protobuf::Commands::new(message, limits)),
+pub fn decode(format: Format, message: &[u8], limits: DecodeLimits) -> Commands<'_> {
+    Commands(match format {
+        Format::CentrifugoJson => Source::Json(json::Commands::new(message, limits)),
+        Format::CentrifugoProtobuf => Source::Protobuf(protobuf::Commands::new(message, limits)),
     })
 }
 
@@ -86,14 +88,14 @@ impl std::iter::FusedIterator for Commands<'_> {}
 /// Appends `reply` to a message's payload. `payload[starts_at..]` are the replies that the message
 /// holds already, if any; what stands before `starts_at` is not looked at.
 pub fn append_reply(
-    encoding: Encoding,
+    format: Format,
     reply: &Reply,
     payload: &mut Vec<u8>,
     starts_at: usize,
 ) -> Result<(), Inappropriate> {
-    match encoding {
-        Encoding::CentrifugoJson => json::append_reply(reply, payload, starts_at),
-        Encoding::CentrifugoProtobuf => {
+    match format {
+        Format::CentrifugoJson => json::append_reply(reply, payload, starts_at),
+        Format::CentrifugoProtobuf => {
             protobuf::append_reply(reply, payload);
             Ok(())
         }
@@ -102,14 +104,14 @@ pub fn append_reply(
 
 /// Appends `push` to a message's payload; the arguments are those of [`append_reply`].
 pub fn append_push(
-    encoding: Encoding,
+    format: Format,
     push: &Push<'_>,
     payload: &mut Vec<u8>,
     starts_at: usize,
 ) -> Result<(), Inappropriate> {
-    match encoding {
-        Encoding::CentrifugoJson => json::append_push(push, payload, starts_at),
-        Encoding::CentrifugoProtobuf => {
+    match format {
+        Format::CentrifugoJson => json::append_push(push, payload, starts_at),
+        Format::CentrifugoProtobuf => {
             protobuf::append_push(push, payload);
             Ok(())
         }
@@ -117,32 +119,32 @@ pub fn append_push(
 }
 
 /// Appends a ping, which is an empty reply; the arguments are those of [`append_reply`].
-pub fn append_ping(encoding: Encoding, payload: &mut Vec<u8>, starts_at: usize) {
-    match encoding {
-        Encoding::CentrifugoJson => json::append_ping(payload, starts_at),
-        Encoding::CentrifugoProtobuf => protobuf::append_ping(payload),
+pub fn append_ping(format: Format, payload: &mut Vec<u8>, starts_at: usize) {
+    match format {
+        Format::CentrifugoJson => json::append_ping(payload, starts_at),
+        Format::CentrifugoProtobuf => protobuf::append_ping(payload),
     }
 }
 
-/// Whether the encoding's messages are text messages; the others are binary ones.
-pub fn is_text(encoding: Encoding) -> bool {
-    match encoding {
-        Encoding::CentrifugoJson => true,
-        Encoding::CentrifugoProtobuf => false,
+/// Whether the format's messages are text messages; the others are binary ones.
+pub fn is_text(format: Format) -> bool {
+    match format {
+        Format::CentrifugoJson => true,
+        Format::CentrifugoProtobuf => false,
     }
 }
 
-/// The encoding's name in `Sec-WebSocket-Protocol`.
-pub fn subprotocol(encoding: Encoding) -> &'static str {
-    match encoding {
-        Encoding::CentrifugoJson => "centrifuge-json",
-        Encoding::CentrifugoProtobuf => "centrifuge-protobuf",
+/// The format's name in `Sec-WebSocket-Protocol`.
+pub fn subprotocol(format: Format) -> &'static str {
+    match format {
+        Format::CentrifugoJson => "centrifuge-json",
+        Format::CentrifugoProtobuf => "centrifuge-protobuf",
     }
 }
 
-/// The encoding that `name` stands for in `Sec-WebSocket-Protocol`; `None` for foreign names.
-pub fn encoding_of_subprotocol(name: &str) -> Option<Encoding> {
-    Encoding::ALL.into_iter().find(|encoding| subprotocol(*encoding) == name)
+/// The format that `name` stands for in `Sec-WebSocket-Protocol`; `None` for foreign names.
+pub fn format_of_subprotocol(name: &str) -> Option<Format> {
+    Format::ALL.into_iter().find(|format| subprotocol(*format) == name)
 }
 
 #[cfg(test)]
@@ -151,10 +153,10 @@ mod tests {
 
     #[test]
     fn a_subprotocol_names_one_encoding() {
-        for encoding in Encoding::ALL {
-            assert_eq!(encoding_of_subprotocol(subprotocol(encoding)), Some(encoding));
+        for format in Format::ALL {
+            assert_eq!(format_of_subprotocol(subprotocol(format)), Some(format));
         }
-        assert_eq!(encoding_of_subprotocol("graphql-ws"), None);
-        assert_eq!(encoding_of_subprotocol(""), None);
+        assert_eq!(format_of_subprotocol("graphql-ws"), None);
+        assert_eq!(format_of_subprotocol(""), None);
     }
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Delivery, DeliveryKind, Variant};
+use super::{Delivery, DeliveryKind};
 use crate::limits;
-use crate::model::Encoding;
+use crate::model::{Encoding, Given};
 
 /// The members of one channel on one shard, with the deliveries that they still have to be given.
 ///
@@ -19,6 +19,9 @@ use crate::model::Encoding;
 /// that came after it joined. A member that leaves during a walk leaves a tombstone, so that nobody
 /// is moved before or behind the cursor; the tombstones are cleared when the walk ends.
 ///
+/// A publication's **base** is the one before it, which it may be said as the difference from. A
+/// member has it when it joined before the base came; after [`Audience::break_chain`] nobody has.
+///
 /// Invariants: at most `AUDIENCE_PENDING_MAX` deliveries of `AUDIENCE_PENDING_BYTES_MAX` bytes
 /// wait; `len` counts the members without tombstones.
 #[derive(Debug, Default)]
@@ -27,9 +30,18 @@ pub struct Audience {
     len: usize,
     /// Sequence of the next delivery to come.
     next_sequence: u64,
-    pending: VecDeque<Arc<Delivery>>,
+    pending: VecDeque<Pending>,
     pending_bytes: usize,
+    /// Sequence of the newest publication, unless one was lost behind it.
+    newest: Option<u64>,
     walk: Option<Walk>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    delivery: Arc<Delivery>,
+    /// Sequence of a publication's base, if all that is between them is here.
+    base: Option<u64>,
 }
 
 /// Place of a member in its audience; told anew by [`Step::Moved`].
@@ -55,14 +67,22 @@ struct Walk {
     batch: Vec<Arc<Delivery>>,
     /// Sequence of the batch's first delivery.
     first: u64,
+    /// That of the base of its first publication.
+    base: Option<u64>,
     cursor: usize,
-    /// The batch's frames, joined, by encoding and by whether joins are wanted; made when the first
-    /// member needs them.
-    joined: JoinedBatch,
+    /// The batch's frames, joined, for each kind of reader; made when the first member needs them.
+    joined: Vec<(Reader, Joined)>,
     tombstones: usize,
 }
 
-type JoinedBatch = [[Option<Joined>; 2]; Encoding::COUNT];
+/// Members that are given the same bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Reader {
+    encoding: Encoding,
+    wants_joins: bool,
+    /// Of encodings with delta only.
+    has_base: bool,
+}
 
 #[derive(Clone, Debug)]
 struct Joined {
@@ -166,9 +186,18 @@ impl Audience {
             return Err(Full);
         }
         self.pending_bytes += bytes;
-        self.pending.push_back(delivery);
+        let mut base = None;
+        if delivery.is_publication() {
+            base = self.newest.replace(self.next_sequence);
+        }
+        self.pending.push_back(Pending { delivery, base });
         self.next_sequence += 1;
         Ok(())
+    }
+
+    /// A publication was lost: the next one is no difference from what members have.
+    pub fn break_chain(&mut self) {
+        self.newest = None;
     }
 
     /// Whether members wait for something.
@@ -198,21 +227,30 @@ impl Audience {
     /// Starts a walk with what is pending, up to a batch.
     fn begin(&mut self) -> Option<Walk> {
         let first = self.next_sequence - self.pending.len() as u64;
-        let mut bytes = 0;
-        let mut count = 0;
-        for delivery in self.pending.iter().take(limits::BATCH_DELIVERIES_MAX) {
-            bytes += delivery.bytes();
-            if count > 0 && bytes > limits::BATCH_BYTES_MAX {
+        let (mut bytes, mut count, mut base, mut has_publication) = (0, 0, None, false);
+        for pending in self.pending.iter().take(limits::BATCH_DELIVERIES_MAX) {
+            let next = bytes + pending.delivery.bytes();
+            if pending.delivery.is_publication() {
+                let is_broken = has_publication && pending.base.is_none();
+                if is_broken {
+                    break;
+                }
+                if !std::mem::replace(&mut has_publication, true) {
+                    base = pending.base;
+                }
+            }
+            if count > 0 && next > limits::BATCH_BYTES_MAX {
                 break;
             }
+            bytes = next;
             count += 1;
         }
         if count == 0 {
             return None;
         }
-        let batch: Vec<_> = self.pending.drain(..count).collect();
-        self.pending_bytes -= batch.iter().map(|delivery| delivery.bytes()).sum::<usize>();
-        Some(Walk { batch, first, cursor: 0, joined: Default::default(), tombstones: 0 })
+        let batch: Vec<_> = self.pending.drain(..count).map(|pending| pending.delivery).collect();
+        self.pending_bytes -= bytes;
+        Some(Walk { batch, first, base, cursor: 0, joined: Vec::new(), tombstones: 0 })
     }
 
     fn visit(&self, walk: &mut Walk, slice: &mut Slice, take: &mut impl FnMut(Step<'_>)) {
@@ -223,13 +261,17 @@ impl Audience {
             if member.slot == TOMBSTONE {
                 continue;
             }
-            if member.joined_at <= walk.first {
-                give(member, joined_for(member, &mut walk.joined, &walk.batch), &walk.batch, slice, take);
+            let Member { encoding, wants_joins, joined_at, .. } = member;
+            if joined_at <= walk.first {
+                let has_base = encoding.has_delta() && walk.base.is_some_and(|base| joined_at <= base);
+                let reader = Reader { encoding, wants_joins, has_base };
+                give(member, joined_for(reader, &mut walk.joined, &walk.batch), &walk.batch, slice, take);
             } else {
                 // It joined while the batch was pending: its part is its own.
-                let skipped = (member.joined_at - walk.first).min(walk.batch.len() as u64) as usize;
+                let skipped = (joined_at - walk.first).min(walk.batch.len() as u64) as usize;
                 let batch = &walk.batch[skipped..];
-                give(member, &join(batch, member.encoding, member.wants_joins), batch, slice, take);
+                let reader = Reader { encoding, wants_joins, has_base: false };
+                give(member, &join(batch, reader), batch, slice, take);
             }
         }
     }
@@ -252,9 +294,13 @@ impl Audience {
     }
 }
 
-fn joined_for<'a>(member: Member, joined: &'a mut JoinedBatch, batch: &[Arc<Delivery>]) -> &'a Joined {
-    joined[member.encoding.as_index()][usize::from(member.wants_joins)]
-        .get_or_insert_with(|| join(batch, member.encoding, member.wants_joins))
+fn joined_for<'a>(reader: Reader, joined: &'a mut Vec<(Reader, Joined)>, batch: &[Arc<Delivery>]) -> &'a Joined {
+    let found = joined.iter().position(|(of, _)| *of == reader);
+    let at = found.unwrap_or_else(|| {
+        joined.push((reader, join(batch, reader)));
+        joined.len() - 1
+    });
+    &joined[at].1
 }
 
 fn give(
@@ -272,28 +318,31 @@ fn give(
     }
 }
 
-/// The frames of `batch` that a member reads, as one piece; shared, not copied, when it is one frame.
-fn join(batch: &[Arc<Delivery>], encoding: Encoding, wants_joins: bool) -> Joined {
+/// The frames of `batch` for one kind of reader, as one piece; shared, not copied, when it is one frame.
+fn join(batch: &[Arc<Delivery>], reader: Reader) -> Joined {
+    let Reader { encoding, wants_joins, mut has_base } = reader;
     let mut joined = Joined { frames: Bytes::new(), counts: Counts::default(), is_inappropriate: false };
     let mut several = BytesMut::new();
     for delivery in batch {
         if !delivery.is_publication() && !wants_joins {
             continue;
         }
-        match delivery.frame(encoding) {
-            Variant::Ready(frame) if joined.frames.is_empty() => joined.frames = frame.clone(),
-            Variant::Ready(frame) => {
+        match delivery.frames.given(encoding, has_base) {
+            Given::Frame(frame) if joined.frames.is_empty() => joined.frames = frame.clone(),
+            Given::Frame(frame) => {
                 if several.is_empty() {
                     several.extend_from_slice(&joined.frames);
                 }
                 several.extend_from_slice(frame);
             }
-            Variant::Inappropriate => joined.is_inappropriate = true,
-            // Encoded before the first reader of this encoding subscribed, so for none of them.
-            Variant::NotNeeded => continue,
+            Given::Inappropriate => joined.is_inappropriate = true,
+            Given::Nothing => continue,
         }
         match delivery.kind {
-            DeliveryKind::Publication(_) => joined.counts.publications += 1,
+            DeliveryKind::Publication(_) => {
+                joined.counts.publications += 1;
+                has_base = true;
+            }
             DeliveryKind::Join => joined.counts.joins += 1,
             DeliveryKind::Leave => joined.counts.leaves += 1,
         }

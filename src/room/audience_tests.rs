@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::ChannelName;
+use crate::model::{ChannelName, Format, Frames, Variant};
 
 /// What each slot was given, in order, as text.
 type Given = std::collections::BTreeMap<u32, String>;
@@ -10,7 +10,8 @@ fn delivery(text: &'static str) -> Arc<Delivery> {
 
 fn kind_of_delivery(text: &'static str, kind: DeliveryKind) -> Arc<Delivery> {
     let channel = ChannelName::parse("c", 255).expect("a short name");
-    let frames = [Variant::Ready(Bytes::from_static(text.as_bytes())), Variant::NotNeeded];
+    let mut frames = Frames::default();
+    frames.push(Encoding::plain(Format::CentrifugoJson), Variant::Ready(Bytes::from_static(text.as_bytes())));
     Arc::new(Delivery { channel, kind, tag: None, frames })
 }
 
@@ -28,7 +29,7 @@ struct Watched {
 
 impl Watched {
     fn join(&mut self, slot: u32) {
-        let index = self.audience.join(slot, Encoding::CentrifugoJson, false, false);
+        let index = self.audience.join(slot, Encoding::plain(Format::CentrifugoJson), false, false);
         self.indexes.insert(slot, index);
     }
 
@@ -122,8 +123,8 @@ fn a_member_that_leaves_in_a_walk_moves_nobody_past_the_cursor() {
 #[test]
 fn joins_are_given_to_those_who_want_them() {
     let mut audience = Audience::default();
-    audience.join(0, Encoding::CentrifugoJson, true, false);
-    audience.join(1, Encoding::CentrifugoJson, false, false);
+    audience.join(0, Encoding::plain(Format::CentrifugoJson), true, false);
+    audience.join(1, Encoding::plain(Format::CentrifugoJson), false, false);
     audience.push(kind_of_delivery("j", DeliveryKind::Join)).expect("room");
     audience.push(delivery("p")).expect("room");
     let mut given = Given::new();
@@ -145,4 +146,42 @@ fn pending_is_bounded() {
     assert_eq!(watched.audience.push(delivery("b")), Err(Full));
     watched.walk(100);
     watched.check(&[(0, &"a".repeat(limits::AUDIENCE_PENDING_MAX))]);
+}
+
+#[test]
+fn a_patch_is_given_to_those_who_have_its_base() {
+    let reads = Encoding::new(Format::CentrifugoJson, true, None);
+    let publish = |audience: &mut Audience, full: &'static str, patch: &'static str| {
+        let mut frames = Frames::default();
+        let [full, patch] = [full, patch].map(|text| Bytes::from_static(text.as_bytes()));
+        frames.push(reads, Variant::Delta { full, patch });
+        let channel = ChannelName::parse("c", 255).expect("a short name");
+        let kind = DeliveryKind::Publication(None);
+        audience.push(Arc::new(Delivery { channel, kind, tag: None, frames })).expect("few are pending");
+    };
+    let mut given = Given::new();
+    let mut walk = |audience: &mut Audience| {
+        audience.walk(&mut slice(100), |step| {
+            if let Step::Give { member, frames, .. } = step {
+                given.entry(member.slot).or_default().push_str(str::from_utf8(frames).expect("text"));
+            }
+        });
+    };
+    let mut audience = Audience::default();
+    audience.join(0, reads, false, false);
+    publish(&mut audience, "A", "a");
+    audience.join(1, reads, false, false);
+    publish(&mut audience, "B", "b");
+    walk(&mut audience);
+    audience.join(2, reads, false, false);
+    audience.push(kind_of_delivery("", DeliveryKind::Leave)).expect("few are pending");
+    audience.join(3, reads, false, false);
+    publish(&mut audience, "C", "c");
+    walk(&mut audience);
+    publish(&mut audience, "D", "d");
+    audience.break_chain();
+    publish(&mut audience, "E", "e");
+    publish(&mut audience, "F", "f");
+    walk(&mut audience);
+    assert_eq!(given.into_values().collect::<Vec<_>>(), ["AbcdEf", "BcdEf", "CdEf", "CdEf"]);
 }

@@ -13,5 +13,5 @@ mod delivery;
 mod home;
 
 pub use audience::{Audience, Counts, Full, Member, MemberIndex, Slice, Step};
-pub use delivery::{Delivery, DeliveryKind, Variant};
+pub use delivery::{Delivery, DeliveryKind};
 pub use home::{Listener, Room};

@@ -211,6 +211,7 @@ impl Shard {
     pub(super) fn insufficient(&mut self, slot: u32) {
         let Some(channel) = self.channels.at(slot) else { return };
         channel.position = None;
+        channel.audience.break_chain();
         let name = channel.name.clone();
         let positioned: Vec<u32> = channel
             .audience

@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::model::{
-    ChannelName, ClientId, ClientInfo, ConnectionId, Encoding, ErrorCode, HistoryRequest, HistoryResult, Outcome,
-    Position, PresenceStats, Publication, Since, Tags,
+    ChannelName, ClientId, ClientInfo, ConnectionId, Encoding, ErrorCode, Format, HistoryRequest, HistoryResult,
+    Outcome, Position, PresenceStats, Publication, Since, Tags,
 };
 use crate::room::Delivery;
 use crate::workers::Done;
@@ -21,7 +21,7 @@ pub struct Opening {
 /// What the messages of a connection mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Speaks {
-    Centrifugo(Encoding),
+    Centrifugo(Format),
     /// Test endpoint: each message goes back with its opcode.
     Echo,
 }

@@ -8,17 +8,15 @@ use super::events::{
     Subscribed,
 };
 use super::outgoing::Class;
-use super::replies::frame_kind;
 use crate::access::ChannelOptions;
 use crate::engine::{RecoveryLimits, Retention};
 use crate::model::{
-    ChannelName, ClientId, ClientInfo, Encoding, EncodingSet, Epoch, ErrorCode, HistoryRequest, HistoryResult, Outcome,
-    Position, PresenceStats, Publication, Push, ShardId,
+    ChannelName, ClientId, ClientInfo, Epoch, ErrorCode, HistoryRequest, HistoryResult, Outcome, Position,
+    PresenceStats, Publication, Push, ShardId,
 };
 use crate::protocol;
-use crate::room::{Delivery, DeliveryKind, Variant};
+use crate::room::{Delivery, DeliveryKind};
 use crate::telemetry::{Counter, Gauge};
-use crate::ws;
 
 impl Shard {
     /// Asks the channel's home, which may be here; the answer comes to `answered`.
@@ -295,7 +293,7 @@ impl Shard {
     /// listens. A shard whose lane is full is *behind*.
     fn fan_out(&mut self, channel: &ChannelName, kind: DeliveryKind, tag: Option<Arc<str>>, push: &Push<'_>) {
         let Some(room) = self.rooms.get_mut(channel) else { return };
-        let frames = encode(push, room.encodings());
+        let frames = protocol::build_frames(push, room.encodings());
         let delivery = Arc::new(Delivery { channel: channel.clone(), kind, tag, frames });
         let mut is_for_here = false;
         for listener in room.listeners_mut() {
@@ -319,31 +317,4 @@ impl Shard {
 
 fn retention_of(options: &ChannelOptions) -> Retention {
     Retention { size: options.history_size, ttl: options.history_ttl, meta_ttl: options.history_meta_ttl }
-}
-
-/// The frames of one push, each encoded once.
-fn encode(push: &Push<'_>, encodings: EncodingSet) -> [Variant; Encoding::COUNT] {
-    Encoding::ALL.map(|encoding| {
-        if !encodings.contains(encoding) {
-            return Variant::NotNeeded;
-        }
-        let mut outcome = Ok(());
-        let frame = ws::build_frame(frame_kind(encoding), capacity_for(push), |payload| {
-            let starts_at = payload.len();
-            outcome = protocol::append_push(encoding, push, payload, starts_at);
-        });
-        match outcome {
-            Ok(()) => Variant::Ready(frame),
-            Err(protocol::Inappropriate) => Variant::Inappropriate,
-        }
-    })
-}
-
-/// Bytes that `push` will take, about.
-fn capacity_for(push: &Push<'_>) -> usize {
-    match push {
-        Push::Publication { channel, publication, .. } => channel.len() + publication.data.len() + 256,
-        Push::Join { channel, .. } | Push::Leave { channel, .. } => channel.len() + 256,
-        Push::Unsubscribe { .. } | Push::Disconnect { .. } => 128,
-    }
 }

@@ -40,7 +40,7 @@ pub use events::{
 pub use fault::Faults;
 pub use options::Options;
 // What the door has to know of protocols: their names.
-pub use crate::protocol::{encoding_of_subprotocol, subprotocol};
+pub use crate::protocol::{format_of_subprotocol, subprotocol};
 // What `next_job` gives, and what comes back of it.
 pub use crate::workers::{Done, Job, WorkOutcome};
 

@@ -73,9 +73,9 @@ impl Shard {
                 let frame = ws::build_frame(kind, payload.len(), |out| out.extend_from_slice(payload));
                 self.enqueue(id.slot, frame);
             }
-            Speaks::Centrifugo(encoding) => {
+            Speaks::Centrifugo(format) => {
                 let limits = DecodeLimits { command_bytes_max: self.options.message_bytes_max };
-                for incoming in protocol::decode(encoding, payload, limits) {
+                for incoming in protocol::decode(format, payload, limits) {
                     match incoming {
                         Ok(Incoming::Pong) => self.pong(id.slot),
                         Ok(Incoming::Command(command)) => self.command(id.slot, command),

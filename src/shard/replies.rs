@@ -2,7 +2,7 @@
 
 use super::{Shard, Speaks};
 use crate::limits;
-use crate::model::{DisconnectCode, Encoding, ErrorCode, Outcome, Push, Reply};
+use crate::model::{DisconnectCode, ErrorCode, Format, Outcome, Push, Reply};
 use crate::protocol;
 use crate::telemetry::Counter;
 use crate::ws;
@@ -31,15 +31,15 @@ impl Shard {
             self.metrics.count_error(error.code());
         }
         let reply = Reply { id, outcome };
-        let Some(encoding) = self.encoding_at(slot) else { return };
-        self.join_reply(slot, |payload| protocol::append_reply(encoding, &reply, payload, 0));
+        let Some(format) = self.format_at(slot) else { return };
+        self.join_reply(slot, |payload| protocol::append_reply(format, &reply, payload, 0));
         self.metrics.add(Counter::RepliesSent, 1);
     }
 
     pub(super) fn ping(&mut self, slot: u32) {
-        let Some(encoding) = self.encoding_at(slot) else { return };
+        let Some(format) = self.format_at(slot) else { return };
         self.join_reply(slot, |payload| {
-            protocol::append_ping(encoding, payload, 0);
+            protocol::append_ping(format, payload, 0);
             Ok(())
         });
         self.metrics.add(Counter::PingsSent, 1);
@@ -47,8 +47,8 @@ impl Shard {
 
     /// Tells one connection something, behind what it has been answered.
     pub(super) fn push_to(&mut self, slot: u32, push: &Push<'_>) {
-        let Some(encoding) = self.encoding_at(slot) else { return };
-        self.join_reply(slot, |payload| protocol::append_push(encoding, push, payload, 0));
+        let Some(format) = self.format_at(slot) else { return };
+        self.join_reply(slot, |payload| protocol::append_push(format, push, payload, 0));
         self.metrics.add(Counter::OtherPushesSent, 1);
     }
 
@@ -57,9 +57,9 @@ impl Shard {
         let Some(slot) = self.replies.slot.take() else { return };
         let mut payload = std::mem::take(&mut self.replies.payload);
         if !payload.is_empty()
-            && let Some(encoding) = self.encoding_at(slot)
+            && let Some(format) = self.format_at(slot)
         {
-            let kind = frame_kind(encoding);
+            let kind = protocol::frame_kind(format);
             let frame = ws::build_frame(kind, payload.len(), |out| out.extend_from_slice(&payload));
             self.enqueue(slot, frame);
         }
@@ -79,20 +79,12 @@ impl Shard {
         }
     }
 
-    /// The encoding of the connection at `slot`, if it may still be sent something.
-    pub(super) fn encoding_at(&mut self, slot: u32) -> Option<Encoding> {
+    /// The format of the connection at `slot`, if it may still be sent something.
+    pub(super) fn format_at(&mut self, slot: u32) -> Option<Format> {
         let connection = self.connections.at(slot).filter(|connection| connection.is_open())?;
         match connection.speaks {
-            Speaks::Centrifugo(encoding) => Some(encoding),
+            Speaks::Centrifugo(format) => Some(format),
             Speaks::Echo => None,
         }
-    }
-}
-
-/// The kind of WebSocket message that an encoding travels in.
-pub(super) fn frame_kind(encoding: Encoding) -> ws::FrameKind {
-    match protocol::is_text(encoding) {
-        true => ws::FrameKind::Text,
-        false => ws::FrameKind::Binary,
     }
 }

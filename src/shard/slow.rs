@@ -8,7 +8,8 @@ use super::Shard;
 use super::backlog::{DropRule, Droppable, Dropped};
 use super::outbox::{Full, Outbox};
 use crate::access::SlowConsumerPolicy;
-use crate::room::{Delivery, Member, Variant};
+use crate::model::Given;
+use crate::room::{Delivery, Member};
 use crate::telemetry::Counter;
 
 /// What one member is given, where frames wait for it already.
@@ -30,7 +31,8 @@ impl Parts<'_> {
             return outbox.push_dropping(self.frames.clone(), bytes_max, dropped);
         }
         for delivery in self.deliveries {
-            let Variant::Ready(frame) = delivery.frame(self.member.encoding) else { continue };
+            // Where publications may be dropped there are no deltas.
+            let Given::Frame(frame) = delivery.frames.given(self.member.encoding, false) else { continue };
             if delivery.is_publication() {
                 let rule = match self.policy {
                     SlowConsumerPolicy::Conflate { .. } => DropRule::Conflate { tag: delivery.tag.clone() },

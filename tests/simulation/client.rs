@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use fanfare::model::{ClientId, Encoding};
+use fanfare::model::{ClientId, Format};
 use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 
 use super::frames::FrameReader;
@@ -24,7 +24,7 @@ pub enum User {
 }
 
 pub struct Client {
-    pub encoding: Encoding,
+    pub format: Format,
     pub user: User,
     pub link: Option<Link>,
     /// Where it wants to be, and how.
@@ -132,9 +132,9 @@ pub enum Question {
 
 impl Client {
     pub fn draw(random: &mut fastrand::Rng) -> Client {
-        let encoding = match random.u8(..3) {
-            0 => Encoding::CentrifugoProtobuf,
-            _ => Encoding::CentrifugoJson,
+        let format = match random.u8(..3) {
+            0 => Format::CentrifugoProtobuf,
+            _ => Format::CentrifugoJson,
         };
         let user = match random.u8(..8) {
             0..2 => User::Anonymous,
@@ -146,7 +146,7 @@ impl Client {
             wishes[random.usize(..CHANNELS.len())] = Some(Wish::draw(random));
         }
         let held = [None; CHANNELS.len()];
-        Client { encoding, user, link: None, wishes, held, last_channels: 0, ever_asked: 0 }
+        Client { format, user, link: None, wishes, held, last_channels: 0, ever_asked: 0 }
     }
 
     pub fn is_anonymous(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use fanfare::model::Encoding;
+use fanfare::model::Format;
 
 use super::client::{Asked, Link, LinkPhase, Question, Reading};
 use super::frames::{self, Frame, FrameReader};
@@ -27,8 +27,8 @@ impl World {
         if self.clients[client].link.is_some() || self.is_closing {
             return;
         }
-        let encoding = self.clients[client].encoding;
-        let socket = self.open_socket(client, encoding);
+        let format = self.clients[client].format;
+        let socket = self.open_socket(client, format);
         let since = self.patience();
         self.clients[client].link = Some(Link {
             socket,
@@ -103,7 +103,7 @@ impl World {
             return;
         }
         let (since, at) = (self.patience(), self.now);
-        let encoding = self.clients[client].encoding;
+        let format = self.clients[client].format;
         let link = self.link(client);
         let first_id = link.next_command;
         link.next_command += asks.len() as u32;
@@ -115,7 +115,7 @@ impl World {
             self.note(|| format!("client {client} asks {id}: {request:?}"));
         }
         self.tally.add(Mark::Commands, requests.len() as u64);
-        let message = wire::encode(encoding, first_id, &requests);
+        let message = wire::encode(format, first_id, &requests);
         self.send_message(client, &message);
     }
 
@@ -127,9 +127,9 @@ impl World {
     }
 
     pub fn send_message(&mut self, client: usize, message: &[u8]) {
-        let opcode = match self.clients[client].encoding {
-            Encoding::CentrifugoJson => frames::TEXT,
-            Encoding::CentrifugoProtobuf => frames::BINARY,
+        let opcode = match self.clients[client].format {
+            Format::CentrifugoJson => frames::TEXT,
+            Format::CentrifugoProtobuf => frames::BINARY,
         };
         let mut bytes = Vec::new();
         frames::append_message(&mut self.random, opcode, message, &mut bytes);
@@ -210,9 +210,9 @@ impl World {
         }
         match frame.opcode {
             frames::TEXT | frames::BINARY => {
-                let encoding = self.clients[client].encoding;
+                let format = self.clients[client].format;
                 let socket = self.link(client).socket;
-                match wire::decode(encoding, &frame.payload) {
+                match wire::decode(format, &frame.payload) {
                     Ok(heard) => {
                         for heard in heard {
                             if self.link_on(socket).is_some() {

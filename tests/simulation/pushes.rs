@@ -13,14 +13,14 @@ use super::world::World;
 impl World {
     pub fn heard_ping(&mut self, client: usize) -> Checked {
         let patience = self.patience();
-        let encoding = self.clients[client].encoding;
+        let format = self.clients[client].format;
         let link = self.link(client);
         link.last_ping = patience;
         if link.phase != LinkPhase::Ready {
             return violated(Promise::Protocol, "a ping before the answer to connect");
         }
         if !link.is_silent {
-            self.send_message(client, wire::encode_pong(encoding));
+            self.send_message(client, wire::encode_pong(format));
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use fanfare::model::{ConnectionId, Encoding};
+use fanfare::model::{ConnectionId, Format};
 use fanfare::shard::{Opening, Speaks};
 
 use super::client::Reading;
@@ -26,7 +26,7 @@ pub enum End {
 pub struct Socket {
     pub client: usize,
     pub shard: usize,
-    encoding: Encoding,
+    format: Format,
     id: Option<ConnectionId>,
 
     /// On their way to the hub, by arrival; `None` is the end.
@@ -52,7 +52,7 @@ const CLOSE_BYTES: usize = 130;
 
 impl World {
     /// Opens a socket to a random shard that takes connections; the hub sees it a little later.
-    pub fn open_socket(&mut self, client: usize, encoding: Encoding) -> usize {
+    pub fn open_socket(&mut self, client: usize, format: Format) -> usize {
         let shard = loop {
             let shard = self.random.usize(..self.plan.shards);
             if self.drained != Some(shard) {
@@ -63,7 +63,7 @@ impl World {
         self.sockets.push(Socket {
             client,
             shard,
-            encoding,
+            format,
             id: None,
             flight: VecDeque::new(),
             last_arrival: self.now,
@@ -160,7 +160,7 @@ impl World {
         for _ in 0..self.plan.options.slice_sends_max {
             let Some(socket) = self.loops[shard].arriving.pop_front() else { return false };
             let it = &mut self.loops[shard];
-            let speaks = Speaks::Centrifugo(self.sockets[socket].encoding);
+            let speaks = Speaks::Centrifugo(self.sockets[socket].format);
             let id = it.shard.opened(it.now, Opening { speaks });
             if it.sockets.len() <= id.as_index() {
                 it.sockets.resize(id.as_index() + 1, None);

@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use fanfare::model::{ClientId, Encoding};
+use fanfare::model::{ClientId, Format};
 use fanfare::protocol::centrifugo::schema;
 use prost::Message;
 
@@ -121,9 +121,9 @@ pub fn client_of(text: &str) -> Result<ClientId, String> {
 }
 
 /// One message with the commands of `requests`, the first of which has the id `first_id`.
-pub fn encode(encoding: Encoding, first_id: u32, requests: &[Request]) -> Vec<u8> {
-    match encoding {
-        Encoding::CentrifugoJson => {
+pub fn encode(format: Format, first_id: u32, requests: &[Request]) -> Vec<u8> {
+    match format {
+        Format::CentrifugoJson => {
             let mut lines = String::new();
             for (request, id) in requests.iter().zip(first_id..) {
                 if !lines.is_empty() {
@@ -133,7 +133,7 @@ pub fn encode(encoding: Encoding, first_id: u32, requests: &[Request]) -> Vec<u8
             }
             lines.into_bytes()
         }
-        Encoding::CentrifugoProtobuf => {
+        Format::CentrifugoProtobuf => {
             let mut bytes = Vec::new();
             for (request, id) in requests.iter().zip(first_id..) {
                 command_of(id, request).encode_length_delimited(&mut bytes).expect("a Vec takes every write");
@@ -144,21 +144,21 @@ pub fn encode(encoding: Encoding, first_id: u32, requests: &[Request]) -> Vec<u8
 }
 
 /// The answer to a ping.
-pub fn encode_pong(encoding: Encoding) -> &'static [u8] {
-    match encoding {
-        Encoding::CentrifugoJson => b"{}",
-        Encoding::CentrifugoProtobuf => b"\0",
+pub fn encode_pong(format: Format) -> &'static [u8] {
+    match format {
+        Format::CentrifugoJson => b"{}",
+        Format::CentrifugoProtobuf => b"\0",
     }
 }
 
 /// All that one message of the hub says, in its order.
-pub fn decode(encoding: Encoding, mut message: &[u8]) -> Result<Vec<Heard>, String> {
-    match encoding {
-        Encoding::CentrifugoJson => {
+pub fn decode(format: Format, mut message: &[u8]) -> Result<Vec<Heard>, String> {
+    match format {
+        Format::CentrifugoJson => {
             let text = str::from_utf8(message).map_err(|_| "a text message that is no UTF-8".to_string())?;
             text.split('\n').map(wire_json::heard_in).collect()
         }
-        Encoding::CentrifugoProtobuf => {
+        Format::CentrifugoProtobuf => {
             let mut heard = Vec::new();
             while !message.is_empty() {
                 let reply = schema::Reply::decode_length_delimited(&mut message).map_err(|error| error.to_string())?;

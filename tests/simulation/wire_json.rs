@@ -1,4 +1,4 @@
-//! The JSON encoding, as a client writes and reads it.
+//! The JSON format, as a client writes and reads it.
 
 use std::collections::BTreeMap;
 

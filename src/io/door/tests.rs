@@ -10,7 +10,7 @@ use tokio::task::{LocalSet, spawn_local};
 use super::*;
 use crate::io::accept::accept;
 use crate::io::bind;
-use crate::model::Encoding;
+use crate::model::Format;
 use crate::shard::Speaks;
 
 /// A door with its street side and its inner side.
@@ -119,8 +119,8 @@ async fn an_upgrade_is_answered_as_rfc_6455_says() {
 
 #[tokio::test]
 async fn the_client_chooses_its_encoding() {
-    const JSON: Speaks = Speaks::Centrifugo(Encoding::CentrifugoJson);
-    const PROTOBUF: Speaks = Speaks::Centrifugo(Encoding::CentrifugoProtobuf);
+    const JSON: Speaks = Speaks::Centrifugo(Format::CentrifugoJson);
+    const PROTOBUF: Speaks = Speaks::Centrifugo(Format::CentrifugoProtobuf);
     let protocols = |list: &str| format!("Sec-WebSocket-Protocol: {list}\r\n");
     let path = "/connection/websocket";
 

@@ -7,8 +7,8 @@ use tungstenite::error::{Error, ProtocolError};
 use tungstenite::handshake::server::create_response_with_body;
 
 use crate::io::Options;
-use crate::model::Encoding;
-use crate::shard::{Opening, Speaks, encoding_of_subprotocol, subprotocol};
+use crate::model::Format;
+use crate::shard::{Opening, Speaks, format_of_subprotocol, subprotocol};
 
 /// What a head asks for.
 pub(super) enum Asked {
@@ -68,12 +68,12 @@ pub(super) fn decide<B: hyper::body::Body>(options: &Options, request: &Request<
     let speaks = match echo {
         true => Speaks::Echo,
         false => {
-            let offered = offered_encoding(request);
-            if let Some(encoding) = offered {
-                let name = HeaderValue::from_static(subprotocol(encoding));
+            let offered = offered_format(request);
+            if let Some(format) = offered {
+                let name = HeaderValue::from_static(subprotocol(format));
                 response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, name);
             }
-            Speaks::Centrifugo(offered.unwrap_or_else(|| encoding_of_query(request)))
+            Speaks::Centrifugo(offered.unwrap_or_else(|| format_of_query(request)))
         }
     };
     Asked::Socket(response, Opening { speaks })
@@ -94,17 +94,17 @@ fn check_origin<B>(options: &Options, request: &Request<B>) -> Result<(), Refusa
 }
 
 /// The first subprotocol of the client's list that we speak. Source: RFC 6455, section 4.2.2.
-fn offered_encoding<B>(request: &Request<B>) -> Option<Encoding> {
+fn offered_format<B>(request: &Request<B>) -> Option<Format> {
     let lists = request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL);
     let offered = lists.iter().filter_map(|list| list.to_str().ok()).flat_map(|list| list.split(',')).map(str::trim);
-    offered.filter_map(encoding_of_subprotocol).next()
+    offered.filter_map(format_of_subprotocol).next()
 }
 
-fn encoding_of_query<B>(request: &Request<B>) -> Encoding {
+fn format_of_query<B>(request: &Request<B>) -> Format {
     let mut parameters = request.uri().query().unwrap_or_default().split('&');
     match parameters.any(|parameter| matches!(parameter, "format=protobuf" | "cf_protocol=protobuf")) {
-        true => Encoding::CentrifugoProtobuf,
-        false => Encoding::CentrifugoJson,
+        true => Format::CentrifugoProtobuf,
+        false => Format::CentrifugoJson,
     }
 }
 

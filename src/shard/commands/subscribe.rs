@@ -206,9 +206,10 @@ impl Shard {
         }
     }
 
+    /// What the connection reads in a channel.
     fn encoding_of(&self, id: ConnectionId) -> Option<Encoding> {
         match self.connections.find(id)?.speaks {
-            Speaks::Centrifugo(encoding) => Some(encoding),
+            Speaks::Centrifugo(format) => Some(Encoding::plain(format)),
             Speaks::Echo => None,
         }
     }

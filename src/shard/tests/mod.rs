@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::{LaneMessage, Opening, Options, Shard, Speaks, TrayMessage};
 use crate::access::{ChannelOptions, Namespaces};
-use crate::model::{ConnectionId, Encoding, Homes, Now, ShardId};
+use crate::model::{ConnectionId, Format, Homes, Now, ShardId};
 use crate::telemetry::{Counter, ShardMetrics};
 
 /// The default of `client.ping_interval`.
@@ -96,7 +96,7 @@ impl Bench {
 
     fn open(&mut self, shard: usize) -> Client {
         let now = self.now();
-        let speaks = Speaks::Centrifugo(Encoding::CentrifugoJson);
+        let speaks = Speaks::Centrifugo(Format::CentrifugoJson);
         Client { shard, id: self.shards[shard].opened(now, Opening { speaks }) }
     }
 

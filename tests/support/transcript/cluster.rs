@@ -186,7 +186,7 @@ impl Socket {
 impl World for Cluster {
     fn open(&mut self, client: &str, dialect: Dialect) {
         let speaks = match dialect {
-            Dialect::Centrifugo(encoding) => Speaks::Centrifugo(encoding),
+            Dialect::Centrifugo(format) => Speaks::Centrifugo(format),
             Dialect::Echo => Speaks::Echo,
         };
         // Clients take turns, so that they meet across shards.

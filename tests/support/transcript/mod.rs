@@ -41,12 +41,12 @@ pub use server::{Server, ServerWorld};
 
 use std::time::Duration;
 
-use fanfare::model::Encoding;
+use fanfare::model::Format;
 
 /// What the messages of a client are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
-    Centrifugo(Encoding),
+    Centrifugo(Format),
     Echo,
 }
 

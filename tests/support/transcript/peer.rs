@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use serde_json::Value;
 
 use super::{Dialect, protobuf};
-use fanfare::model::Encoding;
+use fanfare::model::Format;
 
 const TEXT: u8 = 0x1;
 const BINARY: u8 = 0x2;
@@ -72,11 +72,11 @@ impl Peer {
     /// A message with `lines` in it.
     pub fn message(&mut self, lines: &[String]) -> Vec<u8> {
         match self.dialect {
-            Dialect::Centrifugo(Encoding::CentrifugoProtobuf) => {
+            Dialect::Centrifugo(Format::CentrifugoProtobuf) => {
                 let payload: Vec<u8> = lines.iter().flat_map(|line| protobuf::command(line)).collect();
                 self.frame(BINARY, &payload)
             }
-            Dialect::Centrifugo(Encoding::CentrifugoJson) | Dialect::Echo => {
+            Dialect::Centrifugo(Format::CentrifugoJson) | Dialect::Echo => {
                 self.frame(TEXT, lines.join("\n").as_bytes())
             }
         }
@@ -126,12 +126,12 @@ impl Peer {
                 self.hear(What::Close { code, reason: String::from_utf8(reason.to_vec()).expect("UTF-8") });
             }
             (TEXT, Dialect::Echo) => self.hear(What::Echo(text())),
-            (TEXT, Dialect::Centrifugo(Encoding::CentrifugoJson)) => {
+            (TEXT, Dialect::Centrifugo(Format::CentrifugoJson)) => {
                 for line in text().split('\n') {
                     self.hear(What::Message(serde_json::from_str(line).expect("each line is JSON")));
                 }
             }
-            (BINARY, Dialect::Centrifugo(Encoding::CentrifugoProtobuf)) => {
+            (BINARY, Dialect::Centrifugo(Format::CentrifugoProtobuf)) => {
                 for reply in protobuf::replies(payload) {
                     self.hear(What::Message(reply));
                 }

@@ -9,7 +9,7 @@ use super::pattern::Names;
 use super::peer::{Heard, Peer, Sought, What};
 use super::script::{Action, Expected, Said, Step, Transcript};
 use super::{Arrival, Dialect, Event, World, token};
-use fanfare::model::Encoding;
+use fanfare::model::Format;
 
 /// What a transcript says, and what was otherwise.
 #[derive(Debug)]
@@ -21,11 +21,11 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Runs `transcript` in `world`, all clients in `encoding` that do not open in another.
-pub fn run(transcript: &Transcript, world: &mut impl World, encoding: Encoding) -> Result<(), Failure> {
+/// Runs `transcript` in `world`, all clients in `format` that do not open in another.
+pub fn run(transcript: &Transcript, world: &mut impl World, format: Format) -> Result<(), Failure> {
     let mut names = Names::default();
     names.set("2k", "x".repeat(2000).into());
-    let mut runner = Runner { transcript, world, encoding, clients: BTreeMap::new(), names };
+    let mut runner = Runner { transcript, world, format, clients: BTreeMap::new(), names };
     for step in &transcript.steps {
         runner.step(step).map_err(|what| fail(transcript, step.line, &what))?;
     }
@@ -36,7 +36,7 @@ pub fn run(transcript: &Transcript, world: &mut impl World, encoding: Encoding) 
 struct Runner<'a, W> {
     transcript: &'a Transcript,
     world: &'a mut W,
-    encoding: Encoding,
+    format: Format,
     clients: BTreeMap<String, Client>,
     names: Names,
 }
@@ -90,7 +90,7 @@ impl<W: World> Runner<'_, W> {
     }
 
     fn open(&mut self, name: &str, dialect: Option<Dialect>) {
-        let dialect = dialect.unwrap_or(Dialect::Centrifugo(self.encoding));
+        let dialect = dialect.unwrap_or(Dialect::Centrifugo(self.format));
         self.world.open(name, dialect);
         let peer = Peer::new(dialect);
         let client = Client { peer, frame: 0, answers_close: true, is_closed: false, is_connected: false };

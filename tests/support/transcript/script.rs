@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::{Dialect, Event};
-use fanfare::model::Encoding;
+use fanfare::model::Format;
 
 /// One file, read.
 pub struct Transcript {
@@ -248,8 +248,8 @@ fn parse_event(text: &str) -> Option<Action> {
 
 fn parse_dialect(text: &str) -> Option<Dialect> {
     Some(match text {
-        "json" => Dialect::Centrifugo(Encoding::CentrifugoJson),
-        "protobuf" => Dialect::Centrifugo(Encoding::CentrifugoProtobuf),
+        "json" => Dialect::Centrifugo(Format::CentrifugoJson),
+        "protobuf" => Dialect::Centrifugo(Format::CentrifugoProtobuf),
         "echo" => Dialect::Echo,
         _ => return None,
     })

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use fanfare::model::Encoding;
+use fanfare::model::Format;
 use serde_json::Value;
 
 use super::{Arrival, Dialect, Event, World};
@@ -83,8 +83,8 @@ impl ServerWorld {
 impl World for ServerWorld {
     fn open(&mut self, client: &str, dialect: Dialect) {
         let (path, subprotocol) = match dialect {
-            Dialect::Centrifugo(Encoding::CentrifugoJson) => ("/connection/websocket", "centrifuge-json"),
-            Dialect::Centrifugo(Encoding::CentrifugoProtobuf) => ("/connection/websocket", "centrifuge-protobuf"),
+            Dialect::Centrifugo(Format::CentrifugoJson) => ("/connection/websocket", "centrifuge-json"),
+            Dialect::Centrifugo(Format::CentrifugoProtobuf) => ("/connection/websocket", "centrifuge-protobuf"),
             Dialect::Echo => ("/echo", ""),
         };
         let mut socket = TcpStream::connect(self.address).expect("the hub accepts");

@@ -1,10 +1,10 @@
 use super::decode_all;
-use crate::model::{Command, CommandKind, Encoding, Request};
+use crate::model::{Command, CommandKind, Format, Request};
 use crate::protocol::{DecodeLimits, Incoming, decode};
 
 /// Decodes `message` and prints what it says, one line each; `!` is the error that ended it.
 fn check(message: &str, expected: &[&str]) {
-    let (incoming, malformed) = decode_all(Encoding::CentrifugoJson, message.as_bytes());
+    let (incoming, malformed) = decode_all(Format::CentrifugoJson, message.as_bytes());
     let mut lines: Vec<String> = incoming.iter().map(print).collect();
     lines.extend(malformed.map(|malformed| format!("! {}", malformed.what)));
     assert_eq!(lines, expected, "{message:.200}");
@@ -165,7 +165,7 @@ fn what_is_not_one_command_is_malformed() {
     ] {
         check_malformed(message);
     }
-    assert!(decode_all(Encoding::CentrifugoJson, b"{\"x\":\"\xff\"}").1.is_some());
+    assert!(decode_all(Format::CentrifugoJson, b"{\"x\":\"\xff\"}").1.is_some());
 }
 
 #[test]
@@ -229,7 +229,7 @@ fn of_several_requests_the_first_in_centrifugos_order_counts() {
     ];
     for (first, kind) in kinds.into_iter().enumerate() {
         let fields: String = order[first..].iter().rev().map(|name| format!(",\"{name}\":{{}}")).collect();
-        let (incoming, _) = decode_all(Encoding::CentrifugoJson, format!("{{\"id\":1{fields}}}").as_bytes());
+        let (incoming, _) = decode_all(Format::CentrifugoJson, format!("{{\"id\":1{fields}}}").as_bytes());
         let [Incoming::Command(command)] = incoming.as_slice() else { panic!("{incoming:?}") };
         assert_eq!(command.request.kind(), kind);
     }
@@ -252,7 +252,7 @@ fn deep_nesting_costs_no_stack() {
     check(&format!(r#"{{"id":1,"rpc":{{"data":{closed}}}}}"#), &[&format!("1 rpc  {closed}")]);
     let filter = format!("{}{}", r#"{"nodes":["#.repeat(5_000), "]}".repeat(5_000));
     let (incoming, _) =
-        decode_all(Encoding::CentrifugoJson, format!(r#"{{"id":1,"subscribe":{{"tf":{filter}}}}}"#).as_bytes());
+        decode_all(Format::CentrifugoJson, format!(r#"{{"id":1,"subscribe":{{"tf":{filter}}}}}"#).as_bytes());
     assert_eq!(incoming.len(), 1);
 }
 
@@ -261,6 +261,6 @@ fn a_command_may_be_as_long_as_the_limit() {
     let command = format!(r#"{{"id":1,"rpc":{{"data":"{}"}}}}"#, "x".repeat(100));
     let limits = |command_bytes_max| DecodeLimits { command_bytes_max };
     let fits = format!("{command}\n{command}");
-    assert_eq!(decode(Encoding::CentrifugoJson, fits.as_bytes(), limits(command.len())).flatten().count(), 2);
-    assert_eq!(decode(Encoding::CentrifugoJson, fits.as_bytes(), limits(command.len() - 1)).flatten().count(), 0);
+    assert_eq!(decode(Format::CentrifugoJson, fits.as_bytes(), limits(command.len())).flatten().count(), 2);
+    assert_eq!(decode(Format::CentrifugoJson, fits.as_bytes(), limits(command.len() - 1)).flatten().count(), 0);
 }

@@ -3,21 +3,21 @@ use prost::Message;
 
 use super::decode_all;
 use crate::model::{
-    Command, CommandKind, ConnectRequest, Encoding, HistoryRequest, Request, Since, SubscribeRequest, SubscriptionType,
+    Command, CommandKind, ConnectRequest, Format, HistoryRequest, Request, Since, SubscribeRequest, SubscriptionType,
 };
 use crate::protocol::centrifugo::schema;
 use crate::protocol::{DecodeLimits, Incoming, Malformed, decode};
 
 /// Encodes `command` as a client would and checks what the hub reads.
 fn check(command: schema::Command, expected: Request) {
-    let (incoming, malformed) = decode_all(Encoding::CentrifugoProtobuf, &command.encode_length_delimited_to_vec());
+    let (incoming, malformed) = decode_all(Format::CentrifugoProtobuf, &command.encode_length_delimited_to_vec());
     assert_eq!(malformed, None, "{command:?}");
     assert_eq!(incoming, [Incoming::Command(Command { id: command.id, request: expected })]);
 }
 
 /// Checks bytes that begin with `pongs` pongs and end in an error.
 fn check_malformed(message: &[u8], pongs: usize, what: &str) {
-    let (incoming, malformed) = decode_all(Encoding::CentrifugoProtobuf, message);
+    let (incoming, malformed) = decode_all(Format::CentrifugoProtobuf, message);
     assert_eq!(incoming, vec![Incoming::Pong; pongs], "{message:x?}");
     assert_eq!(malformed.map(|malformed| malformed.what), Some(what), "{message:x?}");
 }
@@ -195,7 +195,7 @@ fn the_first_message_of_the_official_sdk_is_read() {
     let requests = [Request::Connect(Box::new(connect)), Request::Subscribe(Box::new(subscribe))];
     let expected: Vec<_> =
         (1..).zip(requests).map(|(id, request)| Incoming::Command(Command { id, request })).collect();
-    assert_eq!(decode_all(Encoding::CentrifugoProtobuf, message), (expected, None));
+    assert_eq!(decode_all(Format::CentrifugoProtobuf, message), (expected, None));
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn a_message_holds_several_commands() {
     let message = b"\x00\x04\x08\x05\x6a\x00\x00";
     let rpc = Command { id: 5, request: Request::Rpc { method: "".into(), data: Bytes::new() } };
     let expected = vec![Incoming::Pong, Incoming::Command(rpc), Incoming::Pong];
-    assert_eq!(decode_all(Encoding::CentrifugoProtobuf, message), (expected, None));
+    assert_eq!(decode_all(Format::CentrifugoProtobuf, message), (expected, None));
 }
 
 #[test]
@@ -229,7 +229,7 @@ fn a_command_may_be_as_long_as_the_limit() {
     let command = schema::Command { rpc: Some(schema::RpcRequest::default()), ..with_id(1) };
     let message = command.encode_length_delimited_to_vec();
     let decode = |command_bytes_max| {
-        decode(Encoding::CentrifugoProtobuf, &message, DecodeLimits { command_bytes_max }).collect::<Vec<_>>()
+        decode(Format::CentrifugoProtobuf, &message, DecodeLimits { command_bytes_max }).collect::<Vec<_>>()
     };
     assert!(decode(command.encoded_len()).iter().all(Result::is_ok));
     assert_eq!(decode(command.encoded_len() - 1), [Err(Malformed::bad_request("a command over the size limit"))]);

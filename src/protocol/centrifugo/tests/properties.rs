@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::client::{canonical, read_json, read_protobuf};
 use super::samples::{json, pushes, replies, text};
 use super::{LIMITS, decode_all};
-use crate::model::{Command, Encoding, Publication, Push, Request};
+use crate::model::{Command, Format, Publication, Push, Request};
 use crate::protocol::centrifugo::schema;
 use crate::protocol::{Inappropriate, Incoming, append_ping, append_push, append_reply, decode};
 
@@ -55,8 +55,8 @@ fn check_same_facts(json: &[u8], protobuf: &[u8]) -> Result<(), TestCaseError> {
 proptest! {
     #[test]
     fn no_bytes_make_a_decoder_panic(message in vec(any::<u8>(), 0..200)) {
-        for encoding in Encoding::ALL {
-            decode_all(encoding, &message);
+        for format in Format::ALL {
+            decode_all(format, &message);
         }
     }
 
@@ -64,13 +64,13 @@ proptest! {
     #[test]
     fn no_delimited_bytes_make_the_decoder_panic(command in vec(any::<u8>(), 0..127)) {
         let message = [&[command.len() as u8], command.as_slice()].concat();
-        decode_all(Encoding::CentrifugoProtobuf, &message);
+        decode_all(Format::CentrifugoProtobuf, &message);
     }
 
     /// Pieces of commands reach deeper into the JSON decoder.
     #[test]
     fn no_text_makes_the_decoder_panic(pieces in vec(prop::sample::select(PIECES), 0..40)) {
-        decode_all(Encoding::CentrifugoJson, pieces.concat().as_bytes());
+        decode_all(Format::CentrifugoJson, pieces.concat().as_bytes());
     }
 
     #[test]
@@ -79,13 +79,13 @@ proptest! {
         pushes in vec(pushes(), 0..3),
     ) {
         let [mut json, mut protobuf] = [Vec::new(), Vec::new()];
-        for (encoding, payload) in [(Encoding::CentrifugoJson, &mut json), (Encoding::CentrifugoProtobuf, &mut protobuf)] {
+        for (format, payload) in [(Format::CentrifugoJson, &mut json), (Format::CentrifugoProtobuf, &mut protobuf)] {
             for reply in &replies {
-                append_reply(encoding, reply, payload, 0).expect("all data is JSON");
+                append_reply(format, reply, payload, 0).expect("all data is JSON");
             }
-            append_ping(encoding, payload, 0);
+            append_ping(format, payload, 0);
             for push in &pushes {
-                append_push(encoding, &push.as_push(), payload, 0).expect("all data is JSON");
+                append_push(format, &push.as_push(), payload, 0).expect("all data is JSON");
             }
         }
         check_same_facts(&json, &protobuf)?;
@@ -97,14 +97,14 @@ proptest! {
         let line = str::from_utf8(&data).expect("JSON is UTF-8").replace(['\r', '\n'], "");
         let channel_json = serde_json::to_string(&channel).expect("a text is JSON");
         let command = format!(r#"{{"id":1,"publish":{{"channel":{channel_json},"data":{line}}}}}"#);
-        let incoming = decode(Encoding::CentrifugoJson, command.as_bytes(), LIMITS).next();
+        let incoming = decode(Format::CentrifugoJson, command.as_bytes(), LIMITS).next();
         let expected = Request::Publish { channel: channel.as_str().into(), data: Bytes::from(line.trim().to_owned()) };
         prop_assert_eq!(incoming, Some(Ok(Incoming::Command(Command { id: 1, request: expected }))));
 
         let publication = Publication { data: data.clone(), info: None, offset: 1, tags: None };
         let push = Push::Publication { channel: &channel, publication: &publication, epoch: None };
         let mut payload = Vec::new();
-        append_push(Encoding::CentrifugoJson, &push, &mut payload, 0).expect("the data is JSON");
+        append_push(Format::CentrifugoJson, &push, &mut payload, 0).expect("the data is JSON");
         let read = read_json(&payload).remove(0).push.and_then(|push| push.r#pub).expect("a publication");
         prop_assert_eq!(read.data, canonical(&data));
     }
@@ -119,7 +119,7 @@ proptest! {
         let publication = Publication { data, info: None, offset: 1, tags: None };
         let push = Push::Publication { channel: "c", publication: &publication, epoch: None };
         let mut payload = before.clone().into_bytes();
-        let result = append_push(Encoding::CentrifugoJson, &push, &mut payload, 0);
+        let result = append_push(Format::CentrifugoJson, &push, &mut payload, 0);
         prop_assert_eq!(result, if is_json { Ok(()) } else { Err(Inappropriate) });
         prop_assert_eq!(payload.len() == before.len(), !is_json);
     }

@@ -4,12 +4,12 @@ use bytes::Bytes;
 
 use super::samples::{CLIENT, client_id, epoch, info, publication};
 use crate::model::{
-    ClientInfo, ConnectResult, DisconnectCode, Encoding, ErrorCode, HistoryResult, Outcome, Position, PresenceStats,
+    ClientInfo, ConnectResult, DisconnectCode, ErrorCode, Format, HistoryResult, Outcome, Position, PresenceStats,
     Publication, Push, Reply, SubscribeResult, UnsubscribeCode,
 };
 use crate::protocol::{Inappropriate, append_ping, append_push, append_reply};
 
-const JSON: Encoding = Encoding::CentrifugoJson;
+const JSON: Format = Format::CentrifugoJson;
 
 /// Checks the reply's text; `CLIENT` in `expected` stands for the client id.
 fn check(id: u32, outcome: Result<Outcome, ErrorCode>, expected: &str) {

@@ -5,13 +5,13 @@ use bytes::Bytes;
 use super::client::read_protobuf;
 use super::samples::{CLIENT, client_id, epoch, info, publication};
 use crate::model::{
-    ClientInfo, ConnectResult, DisconnectCode, Encoding, ErrorCode, HistoryResult, Outcome, Position, PresenceStats,
+    ClientInfo, ConnectResult, DisconnectCode, ErrorCode, Format, HistoryResult, Outcome, Position, PresenceStats,
     Publication, Push, Reply, SubscribeResult, UnsubscribeCode,
 };
 use crate::protocol::centrifugo::schema;
 use crate::protocol::{append_ping, append_push, append_reply};
 
-const PROTOBUF: Encoding = Encoding::CentrifugoProtobuf;
+const PROTOBUF: Format = Format::CentrifugoProtobuf;
 
 /// Checks what a client reads of the reply.
 fn check(outcome: Result<Outcome, ErrorCode>, expected: schema::Reply) {
