@@ -44,8 +44,8 @@ page: build ## the page of dev mode in Chromium
 autobahn: build ## RFC 6455 by the Autobahn suite, through the echo endpoint
 	python3 tests/autobahn/run.py
 
-instructions: ## instructions of ours for each delivery, counted by callgrind
-	cargo bench --bench delivery
+instructions: ## instructions of ours, counted by callgrind, beside benches/baseline.json
+	cargo bench --bench instructions
 
 bench-smoke: ## small load runs: fails when anything is lost, duplicated or reordered
 	loadtest/bench-smoke.sh
