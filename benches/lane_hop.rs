@@ -1,0 +1,153 @@
+//! CPU time of a hop from one shard's thread to another's: the real lanes and doorbells, nothing else.
+//!
+//! A batch goes to the other thread and back, for each batch again. *Awake*: both threads look into
+//! their lanes without a pause, and all of their CPU time counts, the looking too. *Sleeping*: both
+//! wait in a poll set behind their doorbell, as a shard does that has nothing else to do, so that
+//! each batch has to wake one. A message is a pointer to a delivery, as in a fan-out.
+//!
+//! `cargo bench --bench lane_hop` prints a table: the median of several rounds, and the least, since a
+//! thread that waits for a core while the other spins makes a round dearer, never cheaper.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fanfare::lane::{Ports, mesh};
+use fanfare::limits;
+use fanfare::model::ChannelName;
+use fanfare::room::{Delivery, DeliveryKind, Variant};
+use fanfare::shard::LaneMessage;
+use mio::{Events, Poll, Token, Waker};
+use rustix::time::{ClockId, clock_gettime};
+
+const ROUNDS: usize = 15;
+
+/// How a thread waits for its lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waits {
+    Awake,
+    Sleeping,
+}
+
+fn main() {
+    println!("CPU time of both threads for each hop of one message (us)");
+    println!("{:<10} {:>6} {:>8} {:>8}", "waiting", "batch", "median", "least");
+    for (waits, batch, trips) in [
+        (Waits::Awake, 1, 20_000),
+        (Waits::Awake, 32, 2_000),
+        (Waits::Sleeping, 1, 2_000),
+        (Waits::Sleeping, 32, 1_000),
+    ] {
+        let mut rounds: Vec<f64> = (0..ROUNDS).map(|_| round(waits, batch, trips)).collect();
+        rounds.sort_by(f64::total_cmp);
+        println!("{:<10} {batch:>6} {:>8.3} {:>8.3}", format!("{waits:?}"), rounds[ROUNDS / 2], rounds[0]);
+    }
+}
+
+/// Sends `batch` messages to and fro, `trips` times. Returns the microseconds of CPU for each hop.
+fn round(waits: Waits, batch: usize, trips: usize) -> f64 {
+    let mut ports = mesh::<LaneMessage>(2, limits::LANE_SLOTS);
+    let far = End::new(ports.pop().expect("two shards"), waits);
+    let near = End::new(ports.pop().expect("two shards"), waits);
+    let cores = core_affinity::get_core_ids().unwrap_or_default();
+    let pin = move |nth: usize| cores.get(nth).map(|core| core_affinity::set_for_current(*core));
+    let other = thread::spawn({
+        let pin = pin.clone();
+        move || {
+            pin(1);
+            far.bounce(batch, trips)
+        }
+    });
+    let own = thread::spawn(move || {
+        pin(0);
+        near.serve(batch, trips)
+    });
+    let cpu = own.join().expect("the near end does not panic") + other.join().expect("the far end does not panic");
+    cpu.as_secs_f64() * 1e6 / (2 * batch * trips) as f64
+}
+
+/// One thread's end of the lanes.
+struct End {
+    ports: Ports<LaneMessage>,
+    poll: Poll,
+    waits: Waits,
+}
+
+impl End {
+    fn new(ports: Ports<LaneMessage>, waits: Waits) -> End {
+        let poll = Poll::new().expect("a poll set");
+        let waker = Waker::new(poll.registry(), Token(0)).expect("a waker");
+        ports.doorbell().hang(move || waker.wake().expect("the sleeper's poll set is open"));
+        End { ports, poll, waits }
+    }
+
+    /// Starts each trip. Returns the CPU time of all of them.
+    fn serve(mut self, batch: usize, trips: usize) -> Duration {
+        let message = Arc::new(delivery());
+        let mut held: Vec<LaneMessage> = (0..batch).map(|_| LaneMessage::Deliver(Arc::clone(&message))).collect();
+        let began = cpu_time();
+        for _ in 0..trips {
+            self.send(&mut held);
+            self.receive(&mut held, batch);
+        }
+        cpu_time() - began
+    }
+
+    /// Sends back whatever comes.
+    fn bounce(mut self, batch: usize, trips: usize) -> Duration {
+        let mut held = Vec::with_capacity(batch);
+        let began = cpu_time();
+        for _ in 0..trips {
+            self.receive(&mut held, batch);
+            self.send(&mut held);
+        }
+        cpu_time() - began
+    }
+
+    /// As a turn does it: one ring for the batch.
+    fn send(&mut self, held: &mut Vec<LaneMessage>) {
+        let other = 1 - self.ports.id();
+        for message in held.drain(..) {
+            assert!(self.ports.push(other, message).is_ok(), "the lane has room");
+        }
+        self.ports.ring(other);
+    }
+
+    fn receive(&mut self, held: &mut Vec<LaneMessage>, batch: usize) {
+        let other = 1 - self.ports.id();
+        loop {
+            while let Some(message) = self.ports.pop(other) {
+                held.push(message);
+            }
+            if held.len() == batch {
+                return;
+            }
+            match self.waits {
+                Waits::Awake => std::hint::spin_loop(),
+                Waits::Sleeping => self.sleep(),
+            }
+        }
+    }
+
+    fn sleep(&mut self) {
+        self.ports.doorbell().prepare_sleep();
+        if self.ports.is_empty() {
+            let mut events = Events::with_capacity(1);
+            self.poll.poll(&mut events, None).expect("the poll set works");
+        }
+        self.ports.doorbell().awake();
+    }
+}
+
+fn delivery() -> Delivery {
+    let channel = ChannelName::parse("room", 255).expect("a short name");
+    let frames = [Variant::Ready(Bytes::from_static(b"a frame")), Variant::NotNeeded];
+    Delivery { channel, kind: DeliveryKind::Publication(None), tag: None, frames }
+}
+
+/// CPU time of this thread.
+fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.cast_unsigned(), u32::try_from(time.tv_nsec).expect("less than a second"))
+}
