@@ -16,7 +16,7 @@ use bytes::Bytes;
 use fanfare::lane::{Ports, mesh};
 use fanfare::limits;
 use fanfare::model::ChannelName;
-use fanfare::room::{Delivery, DeliveryKind, Variant};
+use fanfare::room::{Delivery, DeliveryKind};
 use fanfare::shard::LaneMessage;
 use mio::{Events, Poll, Token, Waker};
 use rustix::time::{ClockId, clock_gettime};
@@ -142,7 +142,8 @@ impl End {
 
 fn delivery() -> Delivery {
     let channel = ChannelName::parse("room", 255).expect("a short name");
-    let frames = [Variant::Ready(Bytes::from_static(b"a frame")), Variant::NotNeeded];
+    let mut frames = Frames::default();
+    frames.push(Encoding::plain(Format::CentrifugoJson), Variant::Ready(Bytes::from_static(b"a frame")));
     Delivery { channel, kind: DeliveryKind::Publication(None), tag: None, frames }
 }
 

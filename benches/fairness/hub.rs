@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fanfare::limits;
-use fanfare::model::{ConnectionId, Encoding, Now, ShardId};
+use fanfare::model::{ConnectionId, Format, Now, ShardId};
 use fanfare::shard::{LaneMessage, Opening, Options, Shard, Speaks, TrayMessage};
 use fanfare::telemetry::ShardMetrics;
 use rustix::time::{ClockId, clock_gettime};
@@ -58,7 +58,7 @@ impl Hub {
 
     /// A connected client, subscribed to `channel` if there is one. Costs no time of a turn.
     pub fn connect(&mut self, channel: Option<&str>) -> ConnectionId {
-        let id = self.shard.opened(now(), Opening { speaks: Speaks::Centrifugo(Encoding::CentrifugoJson) });
+        let id = self.shard.opened(now(), Opening { speaks: Speaks::Centrifugo(Format::CentrifugoJson) });
         self.shard.received(now(), id, &mut masked_text(r#"{"id":1,"connect":{}}"#));
         if let Some(channel) = channel {
             self.shard.received(now(), id, &mut masked_text(&subscribe_command(channel)));

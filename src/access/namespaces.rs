@@ -101,10 +101,13 @@ impl Namespaces {
             true => &channel[self.private_prefix.len()..],
             false => channel,
         };
-        if self.boundary.is_empty() {
-            return None;
-        }
-        public.split_once(&*self.boundary).map(|(name, _)| name)
+        // The standard library's search prepares more than these few bytes are worth.
+        let at = match self.boundary.as_bytes() {
+            [] => None,
+            [byte] => memchr::memchr(*byte, public.as_bytes()),
+            _ => public.find(&*self.boundary),
+        };
+        public.get(..at?)
     }
 
     pub fn is_private(&self, channel: &str) -> bool {

@@ -34,14 +34,14 @@ pub const ROWS: &[Row] = &[
     Row {
         folder: "access",
         may_use: &["model"],
-        crates: &["base64", "bytes", "jsonwebtoken", "serde", "serde_json"],
+        crates: &["base64", "bytes", "jsonwebtoken", "memchr", "serde", "serde_json"],
         purity: Pure,
     },
     Row { folder: "room", may_use: &["model"], crates: &["bytes"], purity: Pure },
     Row {
         folder: "protocol",
         may_use: &["model", "ws"],
-        crates: &["bytes", "prost", "serde", "serde_json"],
+        crates: &["bytes", "memchr", "prost", "serde", "serde_json"],
         purity: Pure,
     },
     // Engines to come have sockets; the contract and the memory engine are pure (PURE_FILES).

@@ -37,11 +37,15 @@ impl Iterator for Commands<'_> {
     type Item = Result<Incoming, Malformed>;
 
     fn next(&mut self) -> Option<Result<Incoming, Malformed>> {
-        let mut lines = self.rest.take()?.splitn(2, |byte| *byte == b'\n');
-        let incoming = self.read(lines.next()?);
+        let rest = self.rest.take()?;
+        let (line, after) = match memchr::memchr(b'\n', rest) {
+            Some(at) => (rest.get(..at)?, rest.get(at + 1..)?),
+            None => (rest, [].as_slice()),
+        };
+        let incoming = self.read(line);
         if incoming.is_ok() {
             // One newline may end the message; a second one would be a blank line.
-            self.rest = lines.next().filter(|rest| !rest.is_empty());
+            self.rest = Some(after).filter(|rest| !rest.is_empty());
         }
         Some(incoming)
     }

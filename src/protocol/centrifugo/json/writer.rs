@@ -132,9 +132,13 @@ fn embed(out: &mut Vec<u8>, data: &[u8]) -> Result<(), Inappropriate> {
     let text = str::from_utf8(data).map_err(|_| Inappropriate)?;
     // Walks over the value without recursion, keeping nothing of it.
     serde_json::from_str::<IgnoredAny>(text).map_err(|_| Inappropriate)?;
-    for piece in data.split(|byte| matches!(byte, b'\n' | b'\r')) {
+    let mut rest = data;
+    while let Some(at) = memchr::memchr2(b'\n', b'\r', rest) {
+        let (piece, after) = rest.split_at(at);
         out.extend_from_slice(piece);
+        rest = after.get(1..).unwrap_or_default();
     }
+    out.extend_from_slice(rest);
     Ok(())
 }
 
@@ -161,8 +165,17 @@ fn write_string(out: &mut Vec<u8>, text: &str) {
 
 /// What stands before the first character that needs an escape, that character, and what follows.
 fn split_at_special(text: &str) -> Option<(&str, char, &str)> {
-    let at =
-        text.find(|c: char| matches!(c, '\0'..='\u{1f}' | '"' | '\\' | '<' | '>' | '&' | '\u{2028}' | '\u{2029}'))?;
+    let mut from = 0;
+    let at = loop {
+        // By bytes: no byte of a longer character is one of these, but for the first of U+2028 and
+        // U+2029, which has to be looked at.
+        let suspect = |byte: &u8| matches!(byte, 0..=0x1f | b'"' | b'\\' | b'<' | b'>' | b'&' | 0xe2);
+        let at = from + text.as_bytes().get(from..)?.iter().position(suspect)?;
+        match text.get(at..)?.chars().next()? {
+            '\0'..='\u{7f}' | '\u{2028}' | '\u{2029}' => break at,
+            harmless => from = at + harmless.len_utf8(),
+        }
+    };
     let (plain, rest) = text.split_at(at);
     let mut characters = rest.chars();
     let special = characters.next()?;
@@ -188,6 +201,7 @@ mod tests {
         check_string("\n\r\t\u{0}\u{8}\u{1f}\u{7f}", "\"\\n\\r\\t\\u0000\\u0008\\u001f\u{7f}\"");
         check_string("<b>&</b>", r#""\u003cb\u003e\u0026\u003c/b\u003e""#);
         check_string("\u{2028}x\u{2029}", r#""\u2028x\u2029""#);
+        check_string("“quoted” – \u{2027}\u{202a}\u{2028}", "\"“quoted” – \u{2027}\u{202a}\\u2028\"");
     }
 
     fn check_embed(data: &[u8], expected: Result<&str, Inappropriate>) {
