@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use fanfare::lane::{Ports, mesh};
 use fanfare::limits;
-use fanfare::model::ChannelName;
+use fanfare::model::{ChannelName, Encoding, Format, Frames, Variant};
 use fanfare::room::{Delivery, DeliveryKind};
 use fanfare::shard::LaneMessage;
 use mio::{Events, Poll, Token, Waker};
