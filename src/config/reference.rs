@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::keys::{CHANNEL_OPTIONS, CHANNEL_SCOPES, KEYS, SUPPORTED, Status, unused_part};
+use super::keys::{CHANNEL_OPTIONS, CHANNEL_SCOPES, KEYS, Status, supported, unused_part};
 use super::values::Kind;
 
 /// The whole page.
 pub fn markdown() -> String {
     let mut page = String::from(HEAD);
     let mut section = "";
-    for &(path, kind, default, meaning) in SUPPORTED {
+    for &(path, kind, default, meaning) in supported() {
         let (name, _) = path.split_once('.').unwrap_or((path, ""));
         if name != section {
             section = name;

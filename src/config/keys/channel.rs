@@ -1,0 +1,92 @@
+//! Keys of channels and of namespaces.
+
+use super::Row;
+use crate::config::values::Kind;
+
+/// Those of all channels.
+pub const ROWS: &[Row] = &[
+    ("channel.max_length", Kind::Count { min: 1, max: 65_535 }, "255", "Bytes of a channel's name."),
+    (
+        "channel.history_meta_ttl",
+        Kind::Duration { min: "1s" },
+        "720h",
+        "How long offset and epoch of a channel outlive its last publication, where a namespace does not say.",
+    ),
+    (
+        "channel.private_prefix",
+        Kind::Text,
+        "$",
+        "Begins the names of channels that need a subscription token; empty: none does.",
+    ),
+    (
+        "channel.namespace_boundary",
+        Kind::Text,
+        ":",
+        "Ends the namespace's name in a channel's name; empty: no channel has a namespace.",
+    ),
+    (
+        "channel.namespaces[].name",
+        Kind::Text,
+        "\"\"",
+        "Name of the namespace: at least two of letters, digits, `-`, `_` and `.`.",
+    ),
+];
+
+const HISTORY_MAX: u64 = 1_000_000;
+
+/// Options of `channel.without_namespace` and of each of `channel.namespaces[]`.
+pub const CHANNEL_OPTIONS: &[Row] = &[
+    ("presence", Kind::Flag, "false", "Keeps who is subscribed."),
+    ("join_leave", Kind::Flag, "false", "Tells subscribers who ask for it who joins and leaves."),
+    ("force_push_join_leave", Kind::Flag, "false", "Tells it also to those who do not ask; needs `join_leave`."),
+    ("history_size", Kind::Count { min: 0, max: HISTORY_MAX }, "0", "Publications kept; together with `history_ttl`."),
+    ("history_ttl", Kind::Duration { min: "0s" }, "0s", "How long a publication is kept, in whole seconds."),
+    (
+        "history_meta_ttl",
+        Kind::Duration { min: "0s" },
+        "0s",
+        "How long offset and epoch outlive the last publication; 0s: `channel.history_meta_ttl`.",
+    ),
+    ("force_positioning", Kind::Flag, "false", "Every subscription is told when it missed a publication."),
+    ("allow_positioning", Kind::Flag, "false", "Those that ask for it are."),
+    (
+        "force_recovery",
+        Kind::Flag,
+        "false",
+        "Every subscription gets what it missed when it comes back; needs history.",
+    ),
+    ("allow_recovery", Kind::Flag, "false", "Those that ask for it do."),
+    ("allow_subscribe_for_client", Kind::Flag, "false", "Users may subscribe without a subscription token."),
+    ("allow_subscribe_for_anonymous", Kind::Flag, "false", "Anonymous users too."),
+    ("allow_publish_for_client", Kind::Flag, "false", "Users may publish."),
+    ("allow_publish_for_subscriber", Kind::Flag, "false", "Users who are subscribed may publish."),
+    ("allow_publish_for_anonymous", Kind::Flag, "false", "Anonymous users too, where one of the two above lets users."),
+    ("allow_presence_for_client", Kind::Flag, "false", "Users may ask who is subscribed."),
+    ("allow_presence_for_subscriber", Kind::Flag, "false", "Users who are subscribed may ask."),
+    (
+        "allow_presence_for_anonymous",
+        Kind::Flag,
+        "false",
+        "Anonymous users too, where one of the two above lets users.",
+    ),
+    ("allow_history_for_client", Kind::Flag, "false", "Users may ask for history."),
+    ("allow_history_for_subscriber", Kind::Flag, "false", "Users who are subscribed may ask."),
+    ("allow_history_for_anonymous", Kind::Flag, "false", "Anonymous users too, where one of the two above lets users."),
+    (
+        "slow_consumer_policy",
+        Kind::OneOf(&["disconnect", "drop_oldest", "conflate"]),
+        "disconnect",
+        "For subscribers that take publications slower than they come. `disconnect`: the connection is closed (3008) \
+         when `client.queue_max_size` is reached. `drop_oldest`: the oldest publications are dropped then. `conflate`: \
+         a newer publication takes the place of one that waits; when the bound is reached nevertheless, the connection \
+         is closed. A positioned subscription is unsubscribed (2500) instead of missing something, to recover. \
+         An option of Fanfare.",
+    ),
+    (
+        "conflate_tag",
+        Kind::Text,
+        "\"\"",
+        "Only publications with the same value of this tag are conflated, and those without the tag with each other; \
+         empty: those of the channel. Needs `conflate`. An option of Fanfare.",
+    ),
+];

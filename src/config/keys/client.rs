@@ -1,0 +1,87 @@
+//! Keys of what clients may do, and how long.
+
+use super::{MIB, Row};
+use crate::config::values::Kind;
+
+pub const ROWS: &[Row] = &[
+    (
+        "client.allowed_origins",
+        Kind::Texts,
+        "[]",
+        "Patterns of the origins that browsers may connect from (`https://*.example.com`, `*`); empty: no browser may.",
+    ),
+    (
+        "client.token.hmac_secret_key",
+        Kind::Secret,
+        "\"\"",
+        "Secret of connection tokens signed with HS256, HS384 or HS512.",
+    ),
+    (
+        "client.token.rsa_public_key",
+        Kind::Secret,
+        "\"\"",
+        "Public key (PEM) of connection tokens signed with RS256, RS384 or RS512.",
+    ),
+    (
+        "client.allow_anonymous_connect_without_token",
+        Kind::Flag,
+        "false",
+        "Clients without a token are let in, as anonymous users.",
+    ),
+    (
+        "client.insecure",
+        Kind::Flag,
+        "false",
+        "Tokens are not asked for and every permission is granted; for development only.",
+    ),
+    ("client.ping_interval", Kind::Duration { min: "1s" }, "25s", "Time between two pings to a client."),
+    (
+        "client.pong_timeout",
+        Kind::Duration { min: "100ms" },
+        "8s",
+        "Time for a client to answer a ping; less than `ping_interval`.",
+    ),
+    (
+        "client.stale_close_delay",
+        Kind::Duration { min: "100ms" },
+        "10s",
+        "Time for a new client to send its connect command.",
+    ),
+    (
+        "client.expired_close_delay",
+        Kind::Duration { min: "0s" },
+        "25s",
+        "Time to refresh an expired connection before it is closed.",
+    ),
+    ("client.channel_limit", Kind::Count { min: 1, max: 100_000 }, "128", "Subscriptions of one connection."),
+    (
+        "client.queue_max_size",
+        Kind::Count { min: 1, max: 1024 * MIB },
+        "1048576",
+        "Bytes that may wait for a slow client before it is disconnected.",
+    ),
+    (
+        "client.presence_update_interval",
+        Kind::Duration { min: "1s" },
+        "27s",
+        "Time between two updates of a client's presence; less than `fanfare.presence_ttl`.",
+    ),
+    (
+        "client.channel_position_check_delay",
+        Kind::Duration { min: "1s" },
+        "40s",
+        "Time between two checks of a positioned subscription.",
+    ),
+    (
+        "client.history_max_publication_limit",
+        Kind::Count { min: 1, max: 100_000 },
+        "300",
+        "Publications in one answer to a client's history command.",
+    ),
+    (
+        "client.recovery_max_publication_limit",
+        Kind::Count { min: 1, max: 100_000 },
+        "300",
+        "Publications that one subscription may recover.",
+    ),
+];

@@ -1,0 +1,23 @@
+//! Keys of the process, and those that are ours.
+
+use super::{MIB, Row};
+use crate::config::values::Kind;
+
+pub const ROWS: &[Row] = &[
+    ("node.name", Kind::Text, "\"\"", "How the node calls itself; empty: host name and port."),
+    ("shutdown.timeout", Kind::Duration { min: "0s" }, "30s", "Time to drain connections at the end."),
+    ("fanfare.shards", Kind::Count { min: 0, max: 128 }, "0", "Threads that own connections; 0: one for each core."),
+    (
+        "fanfare.workers",
+        Kind::Count { min: 0, max: 256 },
+        "0",
+        "Threads for signatures and other heavy work, below the shards' priority; 0: one for each core.",
+    ),
+    ("fanfare.presence_ttl", Kind::Duration { min: "2s" }, "60s", "How long presence outlives its last update."),
+    (
+        "fanfare.shard_memory_limit",
+        Kind::Count { min: MIB, max: 1024 * 1024 * MIB },
+        "268435456",
+        "Bytes of history that one shard keeps.",
+    ),
+];
