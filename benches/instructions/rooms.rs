@@ -17,7 +17,7 @@ use crate::Subject;
 use crate::callgrind::counted_section;
 use crate::support::{masked_text, open_channel, open_node, payload, publish_command};
 
-pub const SUBJECTS: [Subject; 7] = [
+pub const SUBJECTS: [Subject; 8] = [
     Subject {
         name: "delivery",
         unit: "delivery to one of 1,000, one publication a turn",
@@ -27,6 +27,7 @@ pub const SUBJECTS: [Subject; 7] = [
     },
     Subject::new("delivery_16", "delivery to one of 1,000, sixteen publications a turn", || deliver(16)),
     Subject::new("subscribe", "subscribe command, answered", subscribe),
+    Subject::new("echo", "publish of a room's only member, answered and delivered", echo),
     Subject::new("publish_api", "publication through the in-tray, to one member", publish_api),
     Subject::new("lane_hop", "message through a lane, one in a turn", || hop(1)),
     Subject::new("lane_hop_32", "message through a lane, 32 in a turn", || hop(32)),
@@ -77,6 +78,24 @@ fn subscribe() -> u64 {
     });
     assert_eq!(answers, MEMBERS, "each subscribe is answered");
     MEMBERS
+}
+
+/// A room's only member publishes: decoded, answered, delivered, written at once.
+fn echo() -> u64 {
+    let mut shard = open_shard(ShardId(0), open_node(1, open_channel(), open_channel()));
+    let member = connect(&mut shard);
+    receive(&mut shard, member, SUBSCRIBE);
+    turn(&mut shard);
+    let mut commands = vec![masked_text(&publish_command("room")); ROUNDS as usize];
+    let mut writes = 0;
+    counted_section(&mut || {
+        for command in &mut commands {
+            shard.received(NOW, member, command);
+            writes += turn(&mut shard);
+        }
+    });
+    assert_eq!(writes, ROUNDS, "reply and publication leave in one write");
+    ROUNDS
 }
 
 /// A question of the control plane comes by the in-tray, is answered, and its publication goes out.
