@@ -30,6 +30,15 @@ pub const AUDIENCE_PENDING_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub const BATCH_DELIVERIES_MAX: usize = 64;
 pub const BATCH_BYTES_MAX: usize = 64 * 1024;
 
+/// Sends per second of one channel on one shard (members times publications) from which an adaptive
+/// flush window is opened. At 6 us a send (measured, docs/performance.md) a tenth of the core: below
+/// it there is less to save than the delay is worth.
+pub const ADAPTIVE_SENDS_MIN: u64 = 16_000;
+
+/// Publications that an adaptive window waits for: with sixteen frames in a send one costs a
+/// thirteenth (measured, docs/performance.md), and more of them save little.
+pub const ADAPTIVE_JOINED_MAX: u64 = 16;
+
 /// Subscriptions of closed connections taken down in one turn: a tenth of 15,000 clients may vanish
 /// at once.
 pub const LEAVES_PER_TURN: usize = 256;

@@ -3,10 +3,12 @@
 //! Invariants: a decision is a function of options, claims and `now`; nothing here keeps state.
 //! Must never touch ws, protocol, engine or a clock. Read `namespaces.rs` first.
 
+mod flush;
 mod namespaces;
 mod permissions;
 mod tokens;
 
+pub use flush::{Flush, FlushWindow};
 pub use namespaces::{ChannelOptions, Namespaces, SlowConsumerPolicy, UnknownNamespace};
 pub use permissions::{Asker, may_publish, may_read_history, may_read_presence, may_subscribe};
 pub use tokens::{Claims, KeyProblem, TokenKeys, TokenProblem, Weight};

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Flush;
 use crate::model::Tags;
 
 /// Options of the channels of one namespace. Source: protocol page, section 1.3; the names and
@@ -34,6 +35,7 @@ pub struct ChannelOptions {
     pub allow_history_for_subscriber: bool,
     pub allow_history_for_anonymous: bool,
     pub slow_consumer_policy: SlowConsumerPolicy,
+    pub flush: Flush,
 }
 
 /// What happens when publications come faster than a subscriber takes them. Ours, not Centrifugo's.

@@ -31,6 +31,7 @@ pub fn namespaces(root: &Scope<'_>, problems: &mut Problems<'_>) {
     let without = root.table("channel.without_namespace");
     history(&without, "channel.without_namespace", node_meta_ttl, problems);
     slow_consumers(&without, "channel.without_namespace", problems);
+    windows(&without, "channel.without_namespace", problems);
     let mut names: Vec<String> = Vec::new();
     for scope in namespace_scopes(root) {
         let Some(name) = scope.text("name") else {
@@ -48,6 +49,7 @@ pub fn namespaces(root: &Scope<'_>, problems: &mut Problems<'_>) {
         let owner = format!("namespace {name:?}");
         history(&scope, &owner, node_meta_ttl, problems);
         slow_consumers(&scope, &owner, problems);
+        windows(&scope, &owner, problems);
         names.push(name);
     }
 }
@@ -77,6 +79,19 @@ fn history(scope: &Scope<'_>, owner: &str, node_meta_ttl: Duration, problems: &m
             format!("{owner} has a history_ttl longer than history_meta_ttl: offsets would be forgotten first");
         problems.add(scope.span("history_meta_ttl").or(scope.span("history_ttl")), message);
     }
+}
+
+fn windows(scope: &Scope<'_>, owner: &str, problems: &mut Problems<'_>) {
+    let window = scope.text("flush_window").unwrap_or_default();
+    let needs = |key: &str, needed: &str, is_met: bool, problems: &mut Problems<'_>| {
+        if !is_met && let Some(span) = scope.span(key) {
+            let message = format!("{owner} has {key}, but its flush_window is {window:?}: it needs {needed}");
+            problems.add(Some(span), message);
+        }
+    };
+    needs("flush_latency_budget", "\"adaptive\"", window == "adaptive", problems);
+    needs("flush_batch_max", "a window", window != "off", problems);
+    needs("flush_batch_bytes_max", "a window", window != "off", problems);
 }
 
 fn slow_consumers(scope: &Scope<'_>, owner: &str, problems: &mut Problems<'_>) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crate::access::{ChannelOptions, Namespaces, SlowConsumerPolicy, TokenKeys};
+use crate::access::{ChannelOptions, Flush, FlushWindow, Namespaces, SlowConsumerPolicy, TokenKeys};
 use crate::model::Homes;
 use crate::shard;
 
@@ -16,7 +16,7 @@ use super::options::{ApiOptions, HttpOptions, LogLevel, LogOptions, Options, Sec
 use super::settings::{self, Missing, Scope};
 use super::source::{ConfigError, Format, Problems, Source, Warning};
 use super::values::parse_address;
-use super::{check, dev, document};
+use super::{check, dev, document, duration};
 
 /// Reads the file that the flags name, or goes to dev mode without one.
 pub fn load(flags: &Flags) -> Result<(Options, Vec<Warning>), ConfigError> {
@@ -211,7 +211,20 @@ fn channel_options(scope: &Scope<'_>, node_history_meta_ttl: Duration) -> Channe
         allow_history_for_subscriber: scope.flag("allow_history_for_subscriber"),
         allow_history_for_anonymous: scope.flag("allow_history_for_anonymous"),
         slow_consumer_policy: slow_consumer_policy(scope),
+        flush: flush(scope),
     }
+}
+
+fn flush(scope: &Scope<'_>) -> Flush {
+    // The table of keys has checked that they are durations.
+    let length = |key| scope.text(key).and_then(|text| duration::parse(&text)).unwrap_or_default();
+    let window = match scope.text("flush_window").as_deref() {
+        Some("off") | None => FlushWindow::Off,
+        Some("adaptive") => FlushWindow::Adaptive { budget: length("flush_latency_budget") },
+        Some(_) => FlushWindow::Fixed(length("flush_window")),
+    };
+    let (batch_max, batch_bytes_max) = (scope.count("flush_batch_max"), scope.count("flush_batch_bytes_max"));
+    Flush { window, batch_max, batch_bytes_max }
 }
 
 fn slow_consumer_policy(scope: &Scope<'_>) -> SlowConsumerPolicy {

@@ -42,6 +42,10 @@ fn kind_name(kind: Kind) -> String {
         Kind::Count { min, max } => format!("{min} to {max}"),
         Kind::Duration { min: "0s" } => "duration".into(),
         Kind::Duration { min } => format!("duration from `{min}`"),
+        Kind::DurationOr { names, min, max } => {
+            let names: String = names.iter().map(|name| format!("`{name}`, ")).collect();
+            format!("{names}duration from `{min}` to `{max}`")
+        }
         Kind::Text | Kind::Secret => "text".into(),
         Kind::OneOf(names) => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
         Kind::Texts => "list of texts".into(),

@@ -17,6 +17,12 @@ pub enum Kind {
     Duration {
         min: &'static str,
     },
+    /// One of the names, or a duration within the bounds.
+    DurationOr {
+        names: &'static [&'static str],
+        min: &'static str,
+        max: &'static str,
+    },
     Text,
     /// A text that no error quotes.
     Secret,
@@ -67,6 +73,12 @@ impl Kind {
                 let min = duration::parse(min).expect("the table's durations can be read");
                 duration::parse(&text).filter(|duration| *duration >= min).map(Setting::Duration)
             }
+            Kind::DurationOr { names, min, max } => {
+                let [min, max] =
+                    [min, max].map(|bound| duration::parse(bound).expect("the table's durations can be read"));
+                let is_within = |text: &str| duration::parse(text).is_some_and(|length| (min..=max).contains(&length));
+                text().filter(|text| names.contains(&text.as_str()) || is_within(text)).map(Setting::Text)
+            }
             Kind::Text | Kind::Secret => text().map(Setting::Text),
             Kind::OneOf(names) => text().filter(|text| names.contains(&text.as_str())).map(Setting::Text),
             Kind::Texts => match value {
@@ -101,6 +113,10 @@ impl Kind {
             Kind::Duration { min: "0s" } => "a duration with its unit, such as \"25s\" or \"1m30s\"".into(),
             Kind::Duration { min } => {
                 format!("a duration with its unit, such as \"25s\" or \"1m30s\", at least \"{min}\"")
+            }
+            Kind::DurationOr { names, min, max } => {
+                let names: String = names.iter().map(|name| format!("{name:?}, or ")).collect();
+                format!("{names}a duration with its unit, from \"{min}\" to \"{max}\"")
             }
             Kind::Text | Kind::Secret => "a text".into(),
             Kind::OneOf(names) => format!("one of {names:?}").replace(['[', ']'], ""),

@@ -11,7 +11,7 @@ use crate::model::{Encoding, Given};
 
 /// The members of one channel on one shard, with the deliveries that they still have to be given.
 ///
-/// A **walk** takes all deliveries that are pending, joins their frames once for each encoding, and
+/// A **walk** takes all deliveries that are released, joins their frames once for each encoding, and
 /// visits the members in slices. What comes meanwhile waits for the next walk. So a delivery costs a
 /// send for each member when rooms are quiet, and a fraction of one when they are not.
 ///
@@ -32,6 +32,8 @@ pub struct Audience {
     next_sequence: u64,
     pending: VecDeque<Pending>,
     pending_bytes: usize,
+    /// So many of `pending` may be given, the oldest; the others are held back.
+    released: usize,
     /// Sequence of the newest publication, unless one was lost behind it.
     newest: Option<u64>,
     walk: Option<Walk>,
@@ -177,8 +179,15 @@ impl Audience {
             .map(|(at, member)| (at as u32, member))
     }
 
-    /// Takes a delivery for all members there are now.
+    /// Takes a delivery for all members there are now, to be given as soon as they are walked.
     pub fn push(&mut self, delivery: Arc<Delivery>) -> Result<(), Full> {
+        self.hold(delivery)?;
+        self.release();
+        Ok(())
+    }
+
+    /// Takes a delivery for all members there are now, and keeps it back until `release`.
+    pub fn hold(&mut self, delivery: Arc<Delivery>) -> Result<(), Full> {
         let bytes = delivery.bytes();
         if self.pending.len() >= limits::AUDIENCE_PENDING_MAX
             || (!self.pending.is_empty() && self.pending_bytes + bytes > limits::AUDIENCE_PENDING_BYTES_MAX)
@@ -195,17 +204,22 @@ impl Audience {
         Ok(())
     }
 
+    /// Nothing that came by now is held back any more.
+    pub fn release(&mut self) {
+        self.released = self.pending.len();
+    }
+
     /// A publication was lost: the next one is no difference from what members have.
     pub fn break_chain(&mut self) {
         self.newest = None;
     }
 
-    /// Whether members wait for something.
+    /// Whether members wait for something that is not held back.
     pub fn is_pending(&self) -> bool {
-        self.walk.is_some() || !self.pending.is_empty()
+        self.walk.is_some() || self.released > 0
     }
 
-    /// Gives members what is pending until that is done or `slice` is used up.
+    /// Gives members what is released until that is done or `slice` is used up.
     pub fn walk(&mut self, slice: &mut Slice, mut take: impl FnMut(Step<'_>)) {
         while !slice.is_used_up() {
             let mut walk = match self.walk.take() {
@@ -224,11 +238,11 @@ impl Audience {
         }
     }
 
-    /// Starts a walk with what is pending, up to a batch.
+    /// Starts a walk with what is released, up to a batch.
     fn begin(&mut self) -> Option<Walk> {
         let first = self.next_sequence - self.pending.len() as u64;
         let (mut bytes, mut count, mut base, mut has_publication) = (0, 0, None, false);
-        for pending in self.pending.iter().take(limits::BATCH_DELIVERIES_MAX) {
+        for pending in self.pending.iter().take(self.released.min(limits::BATCH_DELIVERIES_MAX)) {
             let next = bytes + pending.delivery.bytes();
             if pending.delivery.is_publication() {
                 let is_broken = has_publication && pending.base.is_none();
@@ -250,6 +264,7 @@ impl Audience {
         }
         let batch: Vec<_> = self.pending.drain(..count).map(|pending| pending.delivery).collect();
         self.pending_bytes -= bytes;
+        self.released -= count;
         Some(Walk { batch, first, base, cursor: 0, joined: Vec::new(), tombstones: 0 })
     }
 

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::Shard;
 use super::outbox;
 use super::slow::Parts;
+use crate::access::FlushWindow;
 use crate::limits;
 use crate::model::{ChannelName, DisconnectCode, Now, Position, Push, UnsubscribeCode};
 use crate::room::{Delivery, DeliveryKind, Full, Slice, Step};
@@ -19,6 +20,14 @@ impl Shard {
         self.flush_replies();
         self.tell_dropped();
         self.tell_behind();
+        self.end_windows();
+        self.walk_slice();
+        let is_leaving = self.leave_some();
+        !self.walking.is_empty() || is_leaving
+    }
+
+    /// One slice of fan-out: rooms take turns.
+    pub(super) fn walk_slice(&mut self) {
         let mut slice = Slice {
             sends: self.options.slice_sends_max,
             bytes: self.options.slice_bytes_max,
@@ -31,8 +40,6 @@ impl Shard {
         }
         self.tell_dropped();
         self.close_doomed();
-        let is_leaving = self.leave_some();
-        !self.walking.is_empty() || is_leaving
     }
 
     /// Whether `walk` has something to do, for what happens after it in a turn: a write that finds its
@@ -79,18 +86,29 @@ impl Shard {
     fn give_audience(&mut self, slot: u32, delivery: Arc<Delivery>) {
         let Some(channel) = self.channels.at(slot) else { return };
         let is_publication = matches!(delivery.kind, DeliveryKind::Publication(_));
-        match channel.audience.push(delivery) {
-            Ok(()) if !channel.is_walking => {
-                channel.is_walking = true;
-                self.walking.push_back(slot);
-            }
-            Ok(()) => {}
+        let is_held = channel.options.flush.window != FlushWindow::Off && self.drain.is_none();
+        let bytes = delivery.bytes();
+        let pushed = match is_held {
+            true => channel.audience.hold(delivery),
+            false => channel.audience.push(delivery),
+        };
+        match pushed {
+            Ok(()) if is_held && !self.begin_window(slot, bytes) => {}
+            Ok(()) => self.queue_walk(slot),
             Err(Full) => {
                 self.metrics.add(Counter::DeliveriesLost, 1);
                 if is_publication {
                     self.insufficient(slot);
                 }
             }
+        }
+    }
+
+    /// The audience at `slot` takes its turn.
+    pub(super) fn queue_walk(&mut self, slot: u32) {
+        let Some(channel) = self.channels.at(slot) else { return };
+        if !std::mem::replace(&mut channel.is_walking, true) {
+            self.walking.push_back(slot);
         }
     }
 
@@ -145,6 +163,7 @@ impl Shard {
         if self.channels.at(slot).is_some_and(|channel| channel.is_unused())
             && let Some(channel) = self.channels.remove(slot)
         {
+            self.windows.forget(slot);
             self.tell_unlisten(channel.home, channel.name);
         }
     }

@@ -41,6 +41,9 @@ impl Shard {
         if self.drain.is_none() {
             let slots = self.connections.slots();
             self.drain = Some(Drain { started: self.time.now(), window, slots, next_slot: 0 });
+            // What was held back comes before the first closes, as far as one slice goes.
+            self.end_all_windows();
+            self.walk_slice();
             self.drain_some();
         }
     }

@@ -29,6 +29,7 @@ mod replies;
 mod slow;
 mod timers;
 mod upkeep;
+mod windows;
 
 #[cfg(test)]
 mod tests;
@@ -64,6 +65,7 @@ use drain::Drain;
 use outgoing::{Class, Outgoing};
 use replies::Replies;
 use timers::{Agenda, StallProofClock, Wheel};
+use windows::Windows;
 
 /// One shard: what it owns, nobody else touches.
 pub struct Shard {
@@ -90,6 +92,8 @@ pub struct Shard {
 
     /// Local channels with pending deliveries; rooms take turns.
     walking: VecDeque<u32>,
+    /// Local channels whose deliveries are held back.
+    windows: Windows,
     /// Connections to be closed once the slice that found them slow has ended.
     doomed: Vec<(u32, DisconnectCode)>,
     /// What slow consumers were not sent, until it is counted and told.
@@ -130,6 +134,7 @@ impl Shard {
             agenda: Agenda::default(),
             drain: None,
             walking: VecDeque::new(),
+            windows: Windows::default(),
             doomed: Vec::new(),
             dropped: Dropped::default(),
             leaving: VecDeque::new(),
@@ -286,14 +291,15 @@ impl Shard {
         self.jobs.push_front(job);
     }
 
-    /// When `timers` has something to do, in monotonic time; at the latest for the next heartbeat, so
+    /// When `timers` or `walk` has something to do, in monotonic time; at the latest for the next heartbeat, so
     /// that a stall is told from a time in which nothing was due.
     pub fn next_timeout(&mut self) -> Duration {
         self.metrics.set(Gauge::OutboxBytes, self.outbox_bytes as u64);
         self.metrics.set(Gauge::LaneDepth, self.outgoing.len() as u64);
         self.metrics.set(Gauge::StreamBytes, self.memory.bytes() as u64);
         let drain = self.drain.as_ref().and_then(Drain::next_due);
-        let due = [self.wheel.next_due(), self.agenda.next_due(), self.memory.next_expiry(), drain];
+        let windows = self.windows.next_due();
+        let due = [self.wheel.next_due(), self.agenda.next_due(), self.memory.next_expiry(), drain, windows];
         let now = self.time.now();
         let heartbeat = now + limits::HEARTBEAT_INTERVAL;
         self.time.expect_by(due.into_iter().flatten().fold(heartbeat, Duration::min).max(now))

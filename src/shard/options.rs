@@ -41,6 +41,8 @@ pub struct Options {
     pub memory_bytes_max: usize,
     pub slice_sends_max: usize,
     pub slice_bytes_max: usize,
+    /// Sends per second of one channel from which adaptive flush windows are opened.
+    pub adaptive_sends_min: u64,
     pub lane_slots: usize,
     /// Planted by tests only.
     pub faults: Faults,
@@ -80,6 +82,7 @@ impl Default for Options {
             memory_bytes_max: 256 * 1024 * 1024,
             slice_sends_max: limits::SLICE_SENDS_MAX,
             slice_bytes_max: limits::SLICE_BYTES_MAX,
+            adaptive_sends_min: limits::ADAPTIVE_SENDS_MIN,
             lane_slots: limits::LANE_SLOTS,
             faults: Faults::default(),
         }

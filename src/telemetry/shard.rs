@@ -48,6 +48,9 @@ indices! {
         /// Publications that slow consumers were not sent: dropped to make room, and for a newer one.
         PublicationsDropped,
         PublicationsConflated,
+        /// Flush windows that ended with their time, and with a full batch.
+        WindowsOver,
+        WindowsFull,
         /// Publishes of clients refused because of a full lane.
         PublishesRefused,
         /// Recoveries asked for, and how they ended.

@@ -154,6 +154,13 @@ pub static TABLE: &[Metric] = &[
         "Deliveries that a full lane lost; subscribers with a position recover them.",
     ),
     Metric {
+        name: "fanfare_flush_windows_total",
+        kind: Kind::Counter,
+        labels: &["shard", "end"],
+        help: "Flush windows that held deliveries back, by what ended them: their time, or a full batch.",
+        source: Source::Kinds(&[("time", Counter::WindowsOver), ("batch", Counter::WindowsFull)]),
+    },
+    Metric {
         name: "fanfare_recoveries_total",
         kind: Kind::Counter,
         labels: &["shard", "outcome"],

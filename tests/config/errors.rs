@@ -171,6 +171,37 @@ fn a_tag_to_conflate_by_needs_conflation() {
 }
 
 #[test]
+fn flush_windows_are_within_bounds() {
+    let check =
+        |lines: &str, expected: &str| check_lines(&format!("[channel.without_namespace]\n{lines}"), &[expected]);
+    const BOUNDS: &str = "a duration with its unit, from \"100us\" to \"100ms\"";
+    for (value, found) in [("\"99us\"", "\"99us\""), ("\"101ms\"", "\"101ms\""), ("\"on\"", "\"on\""), ("2", "2")] {
+        check(
+            &format!("flush_window = {value}"),
+            &format!(
+                "2:16: channel.without_namespace.flush_window is {found}; it should be \"off\", or \"adaptive\", or {BOUNDS}"
+            ),
+        );
+    }
+    check(
+        "flush_window = \"adaptive\"\nflush_latency_budget = \"1s\"",
+        &format!("3:24: channel.without_namespace.flush_latency_budget is \"1s\"; it should be {BOUNDS}"),
+    );
+    check(
+        "flush_window = \"2ms\"\nflush_batch_max = 65",
+        "3:19: channel.without_namespace.flush_batch_max is 65; it should be a whole number from 1 to 64",
+    );
+    check(
+        "flush_window = \"2ms\"\nflush_latency_budget = \"2ms\"",
+        "3:24: channel.without_namespace has flush_latency_budget, but its flush_window is \"2ms\": it needs \"adaptive\"",
+    );
+    check(
+        "flush_batch_max = 3",
+        "2:19: channel.without_namespace has flush_batch_max, but its flush_window is \"off\": it needs a window",
+    );
+}
+
+#[test]
 fn paths_are_served_once() {
     check_lines(
         "[prometheus]\nenabled = true\nhandler_prefix = \"/api/\"\n[health]\nhandler_prefix = \"/api\"",

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fanfare::access::SlowConsumerPolicy;
+use fanfare::access::{Flush, FlushWindow, SlowConsumerPolicy};
 use fanfare::config::{self, ApiOptions, Flags, HttpOptions, LogLevel, Options, Secret};
 use fanfare::shard;
 
@@ -171,6 +171,24 @@ fn policies_for_slow_consumers_arrive() {
     check(
         "slow_consumer_policy = \"conflate\"\nconflate_tag = \"symbol\"",
         SlowConsumerPolicy::Conflate { tag: Some("symbol".into()) },
+    );
+}
+
+#[test]
+fn flush_windows_arrive() {
+    let check = |lines: &str, expected: Flush| {
+        let options = options("a.toml", &format!("[channel.without_namespace]\n{lines}"));
+        assert_eq!(options.shard.namespaces.without.flush, expected);
+    };
+    check("", Flush::default());
+    check("flush_window = \"off\"", Flush::default());
+    let fixed = Flush { window: FlushWindow::Fixed(Duration::from_micros(1500)), ..Flush::default() };
+    check("flush_window = \"1.5ms\"", fixed);
+    let adaptive = |budget| Flush { window: FlushWindow::Adaptive { budget }, ..Flush::default() };
+    check("flush_window = \"adaptive\"", adaptive(Duration::from_millis(5)));
+    check(
+        "flush_window = \"adaptive\"\nflush_latency_budget = \"20ms\"\nflush_batch_max = 8\nflush_batch_bytes_max = 2048",
+        Flush { batch_max: 8, batch_bytes_max: 2048, ..adaptive(Duration::from_millis(20)) },
     );
 }
 

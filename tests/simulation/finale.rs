@@ -205,6 +205,8 @@ impl World {
         let dropped = self.count(Counter::PublicationsDropped);
         self.tally.add(Mark::DeliveriesLost, lost);
         self.tally.add(Mark::Drops, dropped);
+        self.tally.add(Mark::WindowsOver, self.count(Counter::WindowsOver));
+        self.tally.add(Mark::WindowsFull, self.count(Counter::WindowsFull));
         if lost + dropped > 0 {
             return Ok(());
         }

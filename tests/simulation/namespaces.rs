@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fanfare::access::{ChannelOptions, Namespaces, SlowConsumerPolicy};
+use fanfare::access::{ChannelOptions, Flush, FlushWindow, Namespaces, SlowConsumerPolicy};
 
 /// Who has a right in a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,7 @@ pub struct Kind {
     pub history_meta_ttl: u64,
     pub positioning: Offer,
     pub recovery: Offer,
+    pub window: FlushWindow,
 }
 
 impl Kind {
@@ -91,6 +92,7 @@ impl Kind {
                 (Offer::Always, _) | (_, Offer::Always) => SlowConsumerPolicy::DropOldest,
                 _ => SlowConsumerPolicy::Disconnect,
             },
+            flush: Flush { window: self.window, batch_max: 8, ..Flush::default() },
             allow_subscribe_for_client: client(self.subscribe),
             allow_subscribe_for_anonymous: anonymous(self.subscribe),
             allow_publish_for_client: client(self.publish),
@@ -123,6 +125,7 @@ const BARE: Kind = Kind {
     history_meta_ttl: LONG,
     positioning: Offer::Never,
     recovery: Offer::Never,
+    window: FlushWindow::Off,
 };
 
 /// Presence may be asked for, but there is none.
@@ -172,6 +175,25 @@ static GATE: Kind = Kind {
 };
 /// Only the API publishes.
 static FEED: Kind = Kind { name: "feed", publish: Who::Nobody, history_size: 30, recovery: Offer::Always, ..BARE };
+/// Publications, joins and leaves are held back.
+static HELD: Kind = Kind {
+    name: "held",
+    has_presence: true,
+    joins: Offer::WhenAsked,
+    history_size: 60,
+    positioning: Offer::WhenAsked,
+    recovery: Offer::WhenAsked,
+    window: FlushWindow::Fixed(Duration::from_millis(15)),
+    ..BARE
+};
+/// Held back in bursts.
+static BURSTS: Kind = Kind {
+    name: "bursts",
+    history_size: 60,
+    recovery: Offer::Always,
+    window: FlushWindow::Adaptive { budget: Duration::from_millis(60) },
+    ..BARE
+};
 static SHUT: Kind = Kind { name: "shut", subscribe: Who::Nobody, publish: Who::Users, ..BARE };
 
 pub struct Channel {
@@ -182,7 +204,7 @@ pub struct Channel {
 /// Index of a channel in [`CHANNELS`].
 pub type ChannelIndex = usize;
 
-pub static CHANNELS: [Channel; 14] = [
+pub static CHANNELS: [Channel; 16] = [
     Channel { name: "plain:a", kind: &PLAIN },
     Channel { name: "plain:b", kind: &PLAIN },
     Channel { name: "deep:a", kind: &DEEP_KIND },
@@ -196,6 +218,8 @@ pub static CHANNELS: [Channel; 14] = [
     Channel { name: "hall:a", kind: &HALL },
     Channel { name: "gate:a", kind: &GATE },
     Channel { name: "feed:a", kind: &FEED },
+    Channel { name: "held:a", kind: &HELD },
+    Channel { name: "bursts:a", kind: &BURSTS },
     Channel { name: "shut:a", kind: &SHUT },
 ];
 
@@ -207,7 +231,7 @@ pub fn find_channel(name: &str) -> Option<ChannelIndex> {
 }
 
 pub fn namespaces() -> Namespaces {
-    let kinds = [&PLAIN, &DEEP_KIND, &SHORT, &BRIEF, &PLACED, &HALL, &GATE, &FEED, &SHUT];
+    let kinds = [&PLAIN, &DEEP_KIND, &SHORT, &BRIEF, &PLACED, &HALL, &GATE, &FEED, &HELD, &BURSTS, &SHUT];
     Namespaces {
         without: Arc::default(),
         by_name: HashMap::from_iter(kinds.map(|kind| (kind.name.into(), Arc::new(kind.options())))),

@@ -130,6 +130,8 @@ impl Plan {
             memory_bytes_max: *choose(random, &[12 << 10, 256 << 20, 256 << 20, 256 << 20, 256 << 20, 256 << 20]),
             slice_sends_max: random.usize(1..=5),
             slice_bytes_max: *choose(random, &[1 << 10, 512 << 10]),
+            // A handful of members and some dozen publications a second are a burst here.
+            adaptive_sends_min: 50,
             lane_slots: if is_calm { 8 } else { random.usize(4..=8) },
             faults: Faults {
                 answer_without_append: (planted == Planted::AnswerBeforeAppend).then_some(100),

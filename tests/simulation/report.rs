@@ -65,6 +65,8 @@ marks! {
     Expired "token ran out (3005)" 1_000,
     Evictions "stream evicted" 3_000,
     Drops "publication dropped for a slow consumer" 150,
+    WindowsOver "flush window over" 50_000,
+    WindowsFull "  or its batch full" 500,
     Denied "refused for want of a right" 400_000,
     AlreadySubscribed "subscribed once more (105)" 10_000,
     SeedsWithoutLoss "seeds without any loss" 30,

@@ -2,6 +2,7 @@
 
 use super::Row;
 use crate::config::values::Kind;
+use crate::limits::{BATCH_BYTES_MAX, BATCH_DELIVERIES_MAX};
 
 /// Those of all channels.
 pub const ROWS: &[Row] = &[
@@ -88,5 +89,31 @@ pub const CHANNEL_OPTIONS: &[Row] = &[
         "\"\"",
         "Only publications with the same value of this tag are conflated, and those without the tag with each other; \
          empty: those of the channel. Needs `conflate`. An option of Fanfare.",
+    ),
+    (
+        "flush_window",
+        Kind::DurationOr { names: &["off", "adaptive"], min: "100us", max: "100ms" },
+        "off",
+        "How long publications are held back so that several of them share one send to each subscriber. A duration: \
+         that long after the first that waits. `adaptive`: up to `flush_latency_budget`, in channels where it is \
+         measured to pay; no delay in the others. An option of Fanfare.",
+    ),
+    (
+        "flush_latency_budget",
+        Kind::DurationOr { names: &[], min: "100us", max: "100ms" },
+        "5ms",
+        "The longest that an `adaptive` flush window holds a publication back. An option of Fanfare.",
+    ),
+    (
+        "flush_batch_max",
+        Kind::Count { min: 1, max: BATCH_DELIVERIES_MAX as u64 },
+        "64",
+        "Publications that end a flush window early. An option of Fanfare.",
+    ),
+    (
+        "flush_batch_bytes_max",
+        Kind::Count { min: 1024, max: BATCH_BYTES_MAX as u64 },
+        "65536",
+        "The same in bytes. An option of Fanfare.",
     ),
 ];

@@ -6,12 +6,13 @@ mod closing;
 mod loss;
 mod slow;
 mod waiting;
+mod windows;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{LaneMessage, Opening, Options, Shard, Speaks, TrayMessage};
+use super::{Answerer, LaneMessage, Opening, Options, Question, ServerPublication, Shard, Speaks, TrayMessage};
 use crate::access::{ChannelOptions, Namespaces};
 use crate::model::{ConnectionId, Format, Homes, Now, ShardId};
 use crate::telemetry::{Counter, ShardMetrics};
@@ -129,6 +130,17 @@ impl Bench {
         for id in first..first + count {
             self.say(client, &format!(r#"{{"id":{id},{command}}}"#));
         }
+    }
+
+    /// The application publishes a number, at the channel's home; with a `symbol` as a tag, if it has any.
+    fn publish_tagged(&mut self, channel: &str, number: u32, symbol: &str) {
+        let tags = (!symbol.is_empty()).then(|| Box::new([("symbol".to_owned(), symbol.to_owned())].into()));
+        let home = self.homes.home_of(channel).as_index();
+        let channel = crate::model::ChannelName::parse(channel, 255).expect("a short name");
+        let publication = ServerPublication { channel, data: format!("{number}").into(), tags, skip_history: false };
+        let answerer = Answerer(Box::new(|answer| assert!(answer.is_ok())));
+        let now = self.now();
+        self.shards[home].tray_message(now, TrayMessage::Ask { question: Question::Publish(publication), answerer });
     }
 
     /// What waits for the client is written; each line of it, closes as `close 3501`.

@@ -2,8 +2,6 @@
 
 use super::*;
 use crate::access::SlowConsumerPolicy;
-use crate::shard::ServerPublication;
-use crate::shard::{Answerer, Question};
 use crate::telemetry::Gauge;
 
 const RECOVERABLE: &str = r#","recoverable":true"#;
@@ -33,16 +31,6 @@ impl Bench {
             self.publish_tagged(channel, n, "");
             self.walk(0);
         }
-    }
-
-    fn publish_tagged(&mut self, channel: &str, number: u32, symbol: &str) {
-        let tags = (!symbol.is_empty()).then(|| Box::new([("symbol".to_owned(), symbol.to_owned())].into()));
-        let channel = crate::model::ChannelName::parse(channel, 255).expect("a short name");
-        let data = format!("{number}").into();
-        let publication = ServerPublication { channel, data, tags, skip_history: false };
-        let answerer = Answerer(Box::new(|answer| assert!(answer.is_ok())));
-        let now = self.now();
-        self.shards[0].tray_message(now, TrayMessage::Ask { question: Question::Publish(publication), answerer });
     }
 
     /// The client's socket takes `bytes` of what waits, and no more.
