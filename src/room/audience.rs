@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::{Delivery, DeliveryKind};
 use crate::limits;
@@ -130,6 +130,9 @@ pub struct Counts {
     pub leaves: u32,
 }
 
+/// Makes one piece for a socket of several frames of one encoding.
+pub type JoinFrames = fn(Encoding, &[&Bytes]) -> Bytes;
+
 /// Too much is pending: the delivery was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
@@ -220,7 +223,7 @@ impl Audience {
     }
 
     /// Gives members what is released until that is done or `slice` is used up.
-    pub fn walk(&mut self, slice: &mut Slice, mut take: impl FnMut(Step<'_>)) {
+    pub fn walk(&mut self, slice: &mut Slice, join: JoinFrames, mut take: impl FnMut(Step<'_>)) {
         while !slice.is_used_up() {
             let mut walk = match self.walk.take() {
                 Some(walk) => walk,
@@ -229,7 +232,7 @@ impl Audience {
                     None => return,
                 },
             };
-            self.visit(&mut walk, slice, &mut take);
+            self.visit(&mut walk, slice, join, &mut take);
             if walk.cursor < self.members.len() {
                 self.walk = Some(walk);
             } else if walk.tombstones > 0 {
@@ -268,7 +271,7 @@ impl Audience {
         Some(Walk { batch, first, base, cursor: 0, joined: Vec::new(), tombstones: 0 })
     }
 
-    fn visit(&self, walk: &mut Walk, slice: &mut Slice, take: &mut impl FnMut(Step<'_>)) {
+    fn visit(&self, walk: &mut Walk, slice: &mut Slice, join: JoinFrames, take: &mut impl FnMut(Step<'_>)) {
         while walk.cursor < self.members.len() && !slice.is_used_up() {
             let member = self.members[walk.cursor];
             walk.cursor += 1;
@@ -280,13 +283,13 @@ impl Audience {
             if joined_at <= walk.first {
                 let has_base = encoding.has_delta() && walk.base.is_some_and(|base| joined_at <= base);
                 let reader = Reader { encoding, wants_joins, has_base };
-                give(member, joined_for(reader, &mut walk.joined, &walk.batch), &walk.batch, slice, take);
+                give(member, joined_for(reader, &mut walk.joined, &walk.batch, join), &walk.batch, slice, take);
             } else {
                 // It joined while the batch was pending: its part is its own.
                 let skipped = (joined_at - walk.first).min(walk.batch.len() as u64) as usize;
                 let batch = &walk.batch[skipped..];
                 let reader = Reader { encoding, wants_joins, has_base: false };
-                give(member, &join(batch, reader), batch, slice, take);
+                give(member, &joined(batch, reader, join), batch, slice, take);
             }
         }
     }
@@ -309,13 +312,18 @@ impl Audience {
     }
 }
 
-fn joined_for<'a>(reader: Reader, joined: &'a mut Vec<(Reader, Joined)>, batch: &[Arc<Delivery>]) -> &'a Joined {
-    let found = joined.iter().position(|(of, _)| *of == reader);
+fn joined_for<'a>(
+    reader: Reader,
+    known: &'a mut Vec<(Reader, Joined)>,
+    batch: &[Arc<Delivery>],
+    join: JoinFrames,
+) -> &'a Joined {
+    let found = known.iter().position(|(of, _)| *of == reader);
     let at = found.unwrap_or_else(|| {
-        joined.push((reader, join(batch, reader)));
-        joined.len() - 1
+        known.push((reader, joined(batch, reader, join)));
+        known.len() - 1
     });
-    &joined[at].1
+    &known[at].1
 }
 
 fn give(
@@ -334,22 +342,26 @@ fn give(
 }
 
 /// The frames of `batch` for one kind of reader, as one piece; shared, not copied, when it is one frame.
-fn join(batch: &[Arc<Delivery>], reader: Reader) -> Joined {
+fn joined(batch: &[Arc<Delivery>], reader: Reader, join: JoinFrames) -> Joined {
     let Reader { encoding, wants_joins, mut has_base } = reader;
     let mut joined = Joined { frames: Bytes::new(), counts: Counts::default(), is_inappropriate: false };
-    let mut several = BytesMut::new();
+    // Empty while there is no more than one.
+    let mut several: Vec<&Bytes> = Vec::new();
+    let mut first = None;
     for delivery in batch {
         if !delivery.is_publication() && !wants_joins {
             continue;
         }
         match delivery.frames.given(encoding, has_base) {
-            Given::Frame(frame) if joined.frames.is_empty() => joined.frames = frame.clone(),
-            Given::Frame(frame) => {
-                if several.is_empty() {
-                    several.extend_from_slice(&joined.frames);
+            Given::Frame(frame) => match first {
+                None => first = Some(frame),
+                Some(first) => {
+                    if several.is_empty() {
+                        several.push(first);
+                    }
+                    several.push(frame);
                 }
-                several.extend_from_slice(frame);
-            }
+            },
             Given::Inappropriate => joined.is_inappropriate = true,
             Given::Nothing => continue,
         }
@@ -362,9 +374,11 @@ fn join(batch: &[Arc<Delivery>], reader: Reader) -> Joined {
             DeliveryKind::Leave => joined.counts.leaves += 1,
         }
     }
-    if !several.is_empty() {
-        joined.frames = several.freeze();
-    }
+    joined.frames = match first {
+        Some(first) if several.is_empty() => first.clone(),
+        Some(_) => join(encoding, &several),
+        None => Bytes::new(),
+    };
     joined
 }
 

@@ -15,6 +15,11 @@ fn kind_of_delivery(text: &'static str, kind: DeliveryKind) -> Arc<Delivery> {
     Arc::new(Delivery { channel, kind, tag: None, frames })
 }
 
+/// What protocols do with frames is shown there; here they are letters.
+fn concat(_: Encoding, frames: &[&Bytes]) -> Bytes {
+    frames.iter().flat_map(|frame| frame.iter()).copied().collect()
+}
+
 fn slice(sends: usize) -> Slice {
     Slice { sends, bytes: 1 << 20, visits: 1000 }
 }
@@ -46,7 +51,7 @@ impl Watched {
 
     fn walk(&mut self, sends: usize) {
         let (indexes, given) = (&mut self.indexes, &mut self.given);
-        self.audience.walk(&mut slice(sends), |step| match step {
+        self.audience.walk(&mut slice(sends), concat, |step| match step {
             Step::Give { member, frames, .. } => {
                 given.entry(member.slot).or_default().push_str(str::from_utf8(frames).expect("text"));
             }
@@ -128,7 +133,7 @@ fn joins_are_given_to_those_who_want_them() {
     audience.push(kind_of_delivery("j", DeliveryKind::Join)).expect("room");
     audience.push(delivery("p")).expect("room");
     let mut given = Given::new();
-    audience.walk(&mut slice(100), |step| {
+    audience.walk(&mut slice(100), concat, |step| {
         if let Step::Give { member, frames, counts, .. } = step {
             assert_eq!(counts.publications, 1);
             given.insert(member.slot, String::from_utf8_lossy(frames).into_owned());
@@ -161,7 +166,7 @@ fn a_patch_is_given_to_those_who_have_its_base() {
     };
     let mut given = Given::new();
     let mut walk = |audience: &mut Audience| {
-        audience.walk(&mut slice(100), |step| {
+        audience.walk(&mut slice(100), concat, |step| {
             if let Step::Give { member, frames, .. } = step {
                 given.entry(member.slot).or_default().push_str(str::from_utf8(frames).expect("text"));
             }

@@ -12,6 +12,6 @@ mod audience;
 mod delivery;
 mod home;
 
-pub use audience::{Audience, Counts, Full, Member, MemberIndex, Slice, Step};
+pub use audience::{Audience, Counts, Full, JoinFrames, Member, MemberIndex, Slice, Step};
 pub use delivery::{Delivery, DeliveryKind};
 pub use home::{Listener, Room};

@@ -10,6 +10,7 @@ use super::slow::Parts;
 use crate::access::FlushWindow;
 use crate::limits;
 use crate::model::{ChannelName, DisconnectCode, Now, Position, Push, UnsubscribeCode};
+use crate::protocol;
 use crate::room::{Delivery, DeliveryKind, Full, Slice, Step};
 use crate::telemetry::Counter;
 
@@ -174,7 +175,7 @@ impl Shard {
         let (connections, dirty, doomed) = (&mut self.connections, &mut self.dirty, &mut self.doomed);
         let (outbox_bytes, outbox_bytes_max) = (&mut self.outbox_bytes, self.options.outbox_bytes_max);
         let (policy, dropped, channel_slot) = (&channel.options.slow_consumer_policy, &mut self.dropped, slot);
-        channel.audience.walk(slice, |step| match step {
+        channel.audience.walk(slice, protocol::join_frames, |step| match step {
             Step::Give { member, frames, counts, deliveries } => {
                 let slot = member.slot;
                 let Some(connection) = connections.at(slot).filter(|connection| connection.is_open()) else { return };

@@ -46,6 +46,16 @@ pub fn build_frame(kind: FrameKind, capacity: usize, write: impl FnOnce(&mut Vec
     Bytes::from(frame).slice(SERVER_HEADER_BYTES_MAX - size..)
 }
 
+/// The payload of a whole frame that was built here.
+pub fn payload_of(frame: &[u8]) -> &[u8] {
+    let header = match frame {
+        [_, LENGTH_IN_2_BYTES, ..] => 4,
+        [_, LENGTH_IN_8_BYTES, ..] => SERVER_HEADER_BYTES_MAX,
+        _ => 2,
+    };
+    frame.get(header..).unwrap_or_default()
+}
+
 impl From<MessageKind> for FrameKind {
     fn from(kind: MessageKind) -> FrameKind {
         match kind {
@@ -109,6 +119,7 @@ mod tests {
         for capacity in [0, payload_bytes, payload_bytes + 100] {
             let built = build_frame(kind, capacity, |out| out.extend_from_slice(&payload));
             assert_eq!(built, expected[b"before".len()..]);
+            assert_eq!(payload_of(&built), payload);
         }
     }
 

@@ -35,6 +35,6 @@ mod violation;
 mod test_frames;
 
 pub use close::{PeerClose, close_answer, close_frame};
-pub use frame::{FrameKind, append_frame, build_frame};
+pub use frame::{FrameKind, append_frame, build_frame, payload_of};
 pub use reader::{Incoming, MessageKind, Reader, ReaderLimits};
 pub use violation::PeerViolated;
