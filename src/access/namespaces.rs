@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Flush;
+use super::{Flush, FlushWindow};
 use crate::model::Tags;
 
 /// Options of the channels of one namespace. Source: protocol page, section 1.3; the names and
@@ -47,8 +47,8 @@ pub enum SlowConsumerPolicy {
     /// The oldest publications are dropped when its outbox is full.
     DropOldest,
     /// A publication that waits gives its place to a newer one, of the same value of `tag` if that
-    /// is given.
-    Conflate { tag: Option<Box<str>> },
+    /// is given. A subscriber is given no two of them within `interval_min`; zero: as they come.
+    Conflate { tag: Option<Box<str>>, interval_min: Duration },
 }
 
 impl SlowConsumerPolicy {
@@ -57,16 +57,29 @@ impl SlowConsumerPolicy {
         !matches!(self, SlowConsumerPolicy::Disconnect)
     }
 
+    /// The shortest time between two publications to one subscriber; zero: any.
+    pub fn interval_min(&self) -> Duration {
+        match self {
+            SlowConsumerPolicy::Conflate { interval_min, .. } => *interval_min,
+            SlowConsumerPolicy::Disconnect | SlowConsumerPolicy::DropOldest => Duration::ZERO,
+        }
+    }
+
     /// The value by which a publication with these tags is conflated.
     pub fn find_tag(&self, tags: Option<&Tags>) -> Option<Arc<str>> {
         match self {
-            SlowConsumerPolicy::Conflate { tag: Some(tag) } => tags?.get(&**tag).map(|value| value.as_str().into()),
+            SlowConsumerPolicy::Conflate { tag: Some(tag), .. } => tags?.get(&**tag).map(|value| value.as_str().into()),
             _ => None,
         }
     }
 }
 
 impl ChannelOptions {
+    /// Whether deliveries may have to wait before they are handed over.
+    pub fn holds_back(&self) -> bool {
+        self.flush.window != FlushWindow::Off || !self.slow_consumer_policy.interval_min().is_zero()
+    }
+
     pub fn has_history(&self) -> bool {
         self.history_size > 0 && !self.history_ttl.is_zero()
     }

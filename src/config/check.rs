@@ -101,6 +101,23 @@ fn slow_consumers(scope: &Scope<'_>, owner: &str, problems: &mut Problems<'_>) {
             format!("{owner} has conflate_tag, but its slow_consumer_policy is {policy:?}: it needs \"conflate\"");
         problems.add(scope.span("conflate_tag"), message);
     }
+    if scope.count("max_rate") == 0 {
+        return;
+    }
+    if policy != "conflate" {
+        let message =
+            format!("{owner} has max_rate, but its slow_consumer_policy is {policy:?}: it needs \"conflate\"");
+        problems.add(scope.span("max_rate"), message);
+    }
+    for key in ["force_positioning", "force_recovery"] {
+        if scope.flag(key) {
+            let message = format!(
+                "{owner} has max_rate and {key}: every subscription would be sent back (2500) whenever a publication \
+                 is left out"
+            );
+            problems.add(scope.span("max_rate"), message);
+        }
+    }
 }
 
 fn whole_seconds(scope: &Scope<'_>, key: &str, problems: &mut Problems<'_>) {

@@ -230,7 +230,11 @@ fn flush(scope: &Scope<'_>) -> Flush {
 fn slow_consumer_policy(scope: &Scope<'_>) -> SlowConsumerPolicy {
     match scope.text("slow_consumer_policy").as_deref() {
         Some("drop_oldest") => SlowConsumerPolicy::DropOldest,
-        Some("conflate") => SlowConsumerPolicy::Conflate { tag: scope.text("conflate_tag").map(Into::into) },
+        Some("conflate") => {
+            let per_second = scope.count("max_rate") as u32;
+            let interval_min = Duration::from_secs(1).checked_div(per_second).unwrap_or_default();
+            SlowConsumerPolicy::Conflate { tag: scope.text("conflate_tag").map(Into::into), interval_min }
+        }
         _ => SlowConsumerPolicy::Disconnect,
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Delivery, DeliveryKind};
+use super::{Delivery, DeliveryKind, Slice};
 use crate::limits;
 use crate::model::{Encoding, Given};
 
@@ -42,6 +42,7 @@ pub struct Audience {
 #[derive(Debug)]
 struct Pending {
     delivery: Arc<Delivery>,
+    sequence: u64,
     /// Sequence of a publication's base, if all that is between them is here.
     base: Option<u64>,
 }
@@ -69,6 +70,8 @@ struct Walk {
     batch: Vec<Arc<Delivery>>,
     /// Sequence of the batch's first delivery.
     first: u64,
+    /// Of each, where some are missing between them.
+    sequences: Vec<u64>,
     /// That of the base of its first publication.
     base: Option<u64>,
     cursor: usize,
@@ -91,25 +94,6 @@ struct Joined {
     frames: Bytes,
     counts: Counts,
     is_inappropriate: bool,
-}
-
-/// What is left of a turn's share of fan-out, in sends, bytes and members looked at.
-#[derive(Clone, Copy, Debug)]
-pub struct Slice {
-    pub sends: usize,
-    pub bytes: usize,
-    pub visits: usize,
-}
-
-impl Slice {
-    pub fn is_used_up(&self) -> bool {
-        self.sends == 0 || self.bytes == 0 || self.visits == 0
-    }
-
-    fn spend(&mut self, bytes: usize) {
-        self.sends -= 1;
-        self.bytes = self.bytes.saturating_sub(bytes);
-    }
 }
 
 /// What a walk asks its shard to do.
@@ -202,9 +186,29 @@ impl Audience {
         if delivery.is_publication() {
             base = self.newest.replace(self.next_sequence);
         }
-        self.pending.push_back(Pending { delivery, base });
+        self.pending.push_back(Pending { delivery, sequence: self.next_sequence, base });
         self.next_sequence += 1;
         Ok(())
+    }
+
+    /// As `hold`, for a publication that takes the place of the one with its tag that nobody was given
+    /// yet. Returns whether there was one.
+    pub fn hold_newest(&mut self, delivery: Arc<Delivery>) -> Result<bool, Full> {
+        let outdated = self
+            .pending
+            .iter()
+            .position(|pending| pending.delivery.is_publication() && pending.delivery.tag == delivery.tag);
+        let mut was_released = false;
+        if let Some(old) = outdated.and_then(|at| self.pending.remove(at)) {
+            self.pending_bytes -= old.delivery.bytes();
+            was_released = outdated.is_some_and(|at| at < self.released);
+            self.released -= usize::from(was_released);
+        }
+        self.hold(delivery)?;
+        if was_released {
+            self.release();
+        }
+        Ok(outdated.is_some())
     }
 
     /// Nothing that came by now is held back any more.
@@ -243,7 +247,7 @@ impl Audience {
 
     /// Starts a walk with what is released, up to a batch.
     fn begin(&mut self) -> Option<Walk> {
-        let first = self.next_sequence - self.pending.len() as u64;
+        let first = self.pending.front()?.sequence;
         let (mut bytes, mut count, mut base, mut has_publication) = (0, 0, None, false);
         for pending in self.pending.iter().take(self.released.min(limits::BATCH_DELIVERIES_MAX)) {
             let next = bytes + pending.delivery.bytes();
@@ -265,10 +269,14 @@ impl Audience {
         if count == 0 {
             return None;
         }
+        let mut sequences = Vec::new();
+        if self.pending[count - 1].sequence != first + count as u64 - 1 {
+            sequences.extend(self.pending.iter().take(count).map(|pending| pending.sequence));
+        }
         let batch: Vec<_> = self.pending.drain(..count).map(|pending| pending.delivery).collect();
         self.pending_bytes -= bytes;
         self.released -= count;
-        Some(Walk { batch, first, base, cursor: 0, joined: Vec::new(), tombstones: 0 })
+        Some(Walk { batch, first, sequences, base, cursor: 0, joined: Vec::new(), tombstones: 0 })
     }
 
     fn visit(&self, walk: &mut Walk, slice: &mut Slice, join: JoinFrames, take: &mut impl FnMut(Step<'_>)) {
@@ -286,7 +294,10 @@ impl Audience {
                 give(member, joined_for(reader, &mut walk.joined, &walk.batch, join), &walk.batch, slice, take);
             } else {
                 // It joined while the batch was pending: its part is its own.
-                let skipped = (joined_at - walk.first).min(walk.batch.len() as u64) as usize;
+                let skipped = match walk.sequences.is_empty() {
+                    true => (joined_at - walk.first).min(walk.batch.len() as u64) as usize,
+                    false => walk.sequences.partition_point(|sequence| *sequence < joined_at),
+                };
                 let batch = &walk.batch[skipped..];
                 let reader = Reader { encoding, wants_joins, has_base: false };
                 give(member, &joined(batch, reader, join), batch, slice, take);

@@ -11,7 +11,9 @@
 mod audience;
 mod delivery;
 mod home;
+mod slice;
 
-pub use audience::{Audience, Counts, Full, JoinFrames, Member, MemberIndex, Slice, Step};
+pub use audience::{Audience, Counts, Full, JoinFrames, Member, MemberIndex, Step};
 pub use delivery::{Delivery, DeliveryKind};
 pub use home::{Listener, Room};
+pub use slice::Slice;

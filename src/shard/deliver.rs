@@ -7,7 +7,6 @@ use bytes::Bytes;
 use super::Shard;
 use super::outbox;
 use super::slow::Parts;
-use crate::access::FlushWindow;
 use crate::limits;
 use crate::model::{ChannelName, DisconnectCode, Now, Position, Push, UnsubscribeCode};
 use crate::protocol;
@@ -87,21 +86,20 @@ impl Shard {
     fn give_audience(&mut self, slot: u32, delivery: Arc<Delivery>) {
         let Some(channel) = self.channels.at(slot) else { return };
         let is_publication = matches!(delivery.kind, DeliveryKind::Publication(_));
-        let is_held = channel.options.flush.window != FlushWindow::Off && self.drain.is_none();
-        let bytes = delivery.bytes();
-        let pushed = match is_held {
-            true => channel.audience.hold(delivery),
-            false => channel.audience.push(delivery),
-        };
-        match pushed {
-            Ok(()) if is_held && !self.begin_window(slot, bytes) => {}
+        if channel.options.holds_back() && self.drain.is_none() {
+            return self.hold_back(slot, delivery);
+        }
+        match channel.audience.push(delivery) {
             Ok(()) => self.queue_walk(slot),
-            Err(Full) => {
-                self.metrics.add(Counter::DeliveriesLost, 1);
-                if is_publication {
-                    self.insufficient(slot);
-                }
-            }
+            Err(Full) => self.lose(slot, is_publication),
+        }
+    }
+
+    /// A delivery to the audience at `slot` is lost.
+    pub(super) fn lose(&mut self, slot: u32, is_publication: bool) {
+        self.metrics.add(Counter::DeliveriesLost, 1);
+        if is_publication {
+            self.insufficient(slot);
         }
     }
 

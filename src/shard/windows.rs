@@ -1,9 +1,11 @@
-//! Flush windows: channels whose deliveries are kept back for a while, so that several share a send.
+//! Flush windows: channels whose deliveries are kept back for a while, so that several share a send,
+//! or so that subscribers are given no more than their namespace's `max_rate`.
 //!
-//! Only channels of namespaces with a window have an entry here; the others cost nothing.
+//! Only channels of namespaces that hold something back have an entry here; the others cost nothing.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ahash::AHashMap;
@@ -11,6 +13,7 @@ use ahash::AHashMap;
 use super::Shard;
 use crate::access::{Flush, FlushWindow};
 use crate::limits;
+use crate::room::Delivery;
 use crate::telemetry::Counter;
 
 /// The windows of a shard, by the slot of their channel.
@@ -30,6 +33,8 @@ struct Window {
     due: Option<Duration>,
     /// The reminder that is looked at next.
     reminder: Option<Duration>,
+    /// When something was released last.
+    last: Option<Duration>,
     deliveries: usize,
     bytes: usize,
     meter: Meter,
@@ -39,6 +44,8 @@ struct Window {
 #[derive(Clone, Copy, Debug)]
 pub struct Held<'a> {
     pub flush: &'a Flush,
+    /// The shortest time from one release to the next.
+    pub interval_min: Duration,
     /// Whom it is for, on this shard.
     pub members: usize,
     pub bytes: usize,
@@ -65,12 +72,15 @@ impl Windows {
         window.deliveries += 1;
         window.bytes += held.bytes;
         if window.due.is_none() {
-            let length = length(&held, window.meter.per_second());
-            if length.is_zero() {
-                window.close();
+            let earliest = match window.last {
+                Some(last) if !held.interval_min.is_zero() => last + held.interval_min,
+                _ => Duration::ZERO,
+            };
+            let due = (now + length(&held, window.meter.per_second())).max(earliest);
+            if due <= now {
+                window.close(now);
                 return Fate::Released;
             }
-            let due = now + length;
             window.due = Some(due);
             // An adaptive window may be shorter than the last one, whose reminder came too late then.
             if window.reminder.is_none_or(|reminder| reminder > due) {
@@ -78,8 +88,10 @@ impl Windows {
                 self.reminders.push(Reverse((due, slot)));
             }
         }
-        if window.deliveries >= held.flush.batch_max || window.bytes >= held.flush.batch_bytes_max {
-            window.close();
+        let is_full = window.deliveries >= held.flush.batch_max || window.bytes >= held.flush.batch_bytes_max;
+        // Where a rate is kept, newer publications take the place of those that wait.
+        if is_full && held.interval_min.is_zero() {
+            window.close(now);
             return Fate::Full;
         }
         Fate::Waits
@@ -99,7 +111,7 @@ impl Windows {
                     self.reminders.push(Reverse((due, slot)));
                 }
                 Some(_) => {
-                    window.close();
+                    window.close(now);
                     return Some(slot);
                 }
                 None => {}
@@ -130,8 +142,9 @@ impl Windows {
 }
 
 impl Window {
-    fn close(&mut self) {
+    fn close(&mut self, now: Duration) {
         self.due = None;
+        self.last = Some(now);
         self.deliveries = 0;
         self.bytes = 0;
     }
@@ -184,24 +197,39 @@ impl Meter {
 }
 
 impl Shard {
-    /// The channel at `slot` was given a delivery of `bytes` that it holds back. Returns whether it is
-    /// to be walked at once.
-    pub(super) fn begin_window(&mut self, slot: u32, bytes: usize) -> bool {
+    /// A delivery came for the channel at `slot`, whose namespace holds back.
+    pub(super) fn hold_back(&mut self, slot: u32, delivery: Arc<Delivery>) {
         let now = self.time.now();
-        let Some(channel) = self.channels.at(slot) else { return false };
-        let held = Held {
-            flush: &channel.options.flush,
-            members: channel.audience.len(),
-            bytes,
-            adaptive_sends_min: self.options.adaptive_sends_min,
+        let Some(channel) = self.channels.at(slot) else { return };
+        let members = channel.audience.len();
+        let interval_min = channel.options.slow_consumer_policy.interval_min();
+        let (is_publication, bytes) = (delivery.is_publication(), delivery.bytes());
+        let is_paced = is_publication && !interval_min.is_zero();
+        let held = match is_paced {
+            true => channel.audience.hold_newest(delivery),
+            false => channel.audience.hold(delivery).map(|()| false),
         };
-        match self.windows.hold(slot, held, now) {
-            Fate::Waits => return false,
-            Fate::Released => {}
-            Fate::Full => self.metrics.add(Counter::WindowsFull, 1),
+        let flush = &channel.options.flush;
+        let held_back =
+            Held { flush, interval_min, members, bytes, adaptive_sends_min: self.options.adaptive_sends_min };
+        let Ok(has_replaced) = held else { return self.lose(slot, is_publication) };
+        let fate = self.windows.hold(slot, held_back, now);
+        if fate == Fate::Full {
+            self.metrics.add(Counter::WindowsFull, 1);
         }
-        channel.audience.release();
-        true
+        if fate != Fate::Waits {
+            channel.audience.release();
+        }
+        let is_pending = channel.audience.is_pending();
+        if has_replaced {
+            self.metrics.add(Counter::PublicationsPaced, members as u64);
+            if channel.positioned > 0 {
+                self.insufficient(slot);
+            }
+        }
+        if is_pending {
+            self.queue_walk(slot);
+        }
     }
 
     /// Queues the channels whose windows are over.
@@ -238,7 +266,7 @@ mod tests {
 
     /// A delivery of 100 bytes for `members`.
     fn held(flush: &Flush, members: usize) -> Held<'_> {
-        Held { flush, members, bytes: 100, adaptive_sends_min: 16_000 }
+        Held { flush, interval_min: Duration::ZERO, members, bytes: 100, adaptive_sends_min: 16_000 }
     }
 
     #[test]
@@ -312,6 +340,25 @@ mod tests {
         check_adaptive(100_000, 100, 20 * MS, 20 * MS);
         // Sixteen come within 4 ms: more would wait for little.
         check_adaptive(100, 4000, 50 * MS, 4 * MS);
+    }
+
+    #[test]
+    fn a_rate_is_kept_from_release_to_release() {
+        let flush = flush(FlushWindow::Off);
+        let held = Held { interval_min: 100 * MS, ..held(&flush, 1) };
+        let mut windows = Windows::default();
+        assert_eq!(windows.hold(1, held, Duration::ZERO), Fate::Released, "after a quiet time at once");
+        for n in 1..20 {
+            assert_eq!(windows.hold(1, held, n * MS), Fate::Waits, "however many wait");
+        }
+        assert_eq!((windows.pop(99 * MS), windows.pop(103 * MS)), (None, Some(1)));
+        assert_eq!(windows.hold(1, held, 110 * MS), Fate::Waits);
+        assert_eq!(windows.next_due(), Some(203 * MS));
+        assert_eq!(windows.pop(203 * MS), Some(1));
+        assert_eq!(windows.hold(1, held, 303 * MS), Fate::Released);
+        let both = Held { flush: &Flush { window: FlushWindow::Fixed(10 * MS), ..flush }, ..held };
+        assert_eq!(windows.hold(1, both, 400 * MS), Fate::Waits);
+        assert_eq!(windows.next_due(), Some(410 * MS), "a window begins when the rate would allow it");
     }
 
     #[test]

@@ -45,9 +45,11 @@ indices! {
         PublicationsAccepted,
         /// Deliveries that a full lane lost.
         DeliveriesLost,
-        /// Publications that slow consumers were not sent: dropped to make room, and for a newer one.
+        /// Publications that subscribers were not sent: dropped to make room, for a newer one that waits, and
+        /// for a newer one within `max_rate`.
         PublicationsDropped,
         PublicationsConflated,
+        PublicationsPaced,
         /// Flush windows that ended with their time, and with a full batch.
         WindowsOver,
         WindowsFull,

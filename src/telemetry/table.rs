@@ -80,10 +80,12 @@ pub static TABLE: &[Metric] = &[
         kind: Kind::Counter,
         labels: &["shard", "policy"],
         help: "Publications that slow consumers were not sent, by `slow_consumer_policy`; \
-               `disconnect` drops none, and shows in `fanfare_disconnects_total` with code 3008.",
+               `disconnect` drops none, and shows in `fanfare_disconnects_total` with code 3008. `max_rate`: those \
+               that a newer one replaced within that rate, for each subscriber.",
         source: Source::Kinds(&[
             ("drop_oldest", Counter::PublicationsDropped),
             ("conflate", Counter::PublicationsConflated),
+            ("max_rate", Counter::PublicationsPaced),
         ]),
     },
     // --- messages ---

@@ -171,6 +171,28 @@ fn a_tag_to_conflate_by_needs_conflation() {
 }
 
 #[test]
+fn a_rate_is_within_bounds_and_needs_conflation() {
+    let check =
+        |lines: &str, expected: &str| check_lines(&format!("[channel.without_namespace]\n{lines}"), &[expected]);
+    for value in ["1001", "-1", "0.5"] {
+        let found = if value == "0.5" { "a number with a fraction" } else { value };
+        check(
+            &format!("slow_consumer_policy = \"conflate\"\nmax_rate = {value}"),
+            &format!("3:12: channel.without_namespace.max_rate is {found}; it should be a whole number from 0 to 1000"),
+        );
+    }
+    check(
+        "max_rate = 10",
+        "2:12: channel.without_namespace has max_rate, but its slow_consumer_policy is \"disconnect\": it needs \"conflate\"",
+    );
+    check(
+        "slow_consumer_policy = \"conflate\"\nmax_rate = 10\nforce_positioning = true",
+        "3:12: channel.without_namespace has max_rate and force_positioning: every subscription would be sent back (2500) \
+         whenever a publication is left out",
+    );
+}
+
+#[test]
 fn flush_windows_are_within_bounds() {
     let check =
         |lines: &str, expected: &str| check_lines(&format!("[channel.without_namespace]\n{lines}"), &[expected]);

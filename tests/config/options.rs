@@ -167,10 +167,17 @@ fn policies_for_slow_consumers_arrive() {
     check("", SlowConsumerPolicy::Disconnect);
     check("slow_consumer_policy = \"disconnect\"", SlowConsumerPolicy::Disconnect);
     check("slow_consumer_policy = \"drop_oldest\"", SlowConsumerPolicy::DropOldest);
-    check("slow_consumer_policy = \"conflate\"", SlowConsumerPolicy::Conflate { tag: None });
+    check(
+        "slow_consumer_policy = \"conflate\"",
+        SlowConsumerPolicy::Conflate { tag: None, interval_min: Duration::ZERO },
+    );
+    check(
+        "slow_consumer_policy = \"conflate\"\nmax_rate = 4",
+        SlowConsumerPolicy::Conflate { tag: None, interval_min: Duration::from_millis(250) },
+    );
     check(
         "slow_consumer_policy = \"conflate\"\nconflate_tag = \"symbol\"",
-        SlowConsumerPolicy::Conflate { tag: Some("symbol".into()) },
+        SlowConsumerPolicy::Conflate { tag: Some("symbol".into()), interval_min: Duration::ZERO },
     );
 }
 

@@ -91,6 +91,14 @@ pub const CHANNEL_OPTIONS: &[Row] = &[
          empty: those of the channel. Needs `conflate`. An option of Fanfare.",
     ),
     (
+        "max_rate",
+        Kind::Count { min: 0, max: 1000 },
+        "0",
+        "Publications a second that a subscriber is given in one channel, or of one value of `conflate_tag`; of those \
+         that come meanwhile the newest is kept, and given when its time has come. 0: as many as come. A positioned \
+         subscription is unsubscribed (2500) instead of missing something. Needs `conflate`. An option of Fanfare.",
+    ),
+    (
         "flush_window",
         Kind::DurationOr { names: &["off", "adaptive"], min: "100us", max: "100ms" },
         "off",

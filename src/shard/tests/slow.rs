@@ -21,7 +21,7 @@ fn bench_with(policy: SlowConsumerPolicy, outbox_bytes_max: usize) -> Bench {
 }
 
 fn conflate(tag: Option<&str>) -> SlowConsumerPolicy {
-    SlowConsumerPolicy::Conflate { tag: tag.map(Into::into) }
+    SlowConsumerPolicy::Conflate { tag: tag.map(Into::into), interval_min: Duration::ZERO }
 }
 
 impl Bench {

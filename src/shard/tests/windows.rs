@@ -200,3 +200,94 @@ fn slow_consumers_are_dropped_by_what_was_joined() {
         }
     }
 }
+
+/// What has not been handed over when a newer one comes gives its place and its time to it.
+#[test]
+fn the_newest_does_not_wait_where_an_older_one_would_not() {
+    let mut bench = paced(None);
+    let client = bench.subscribe(0, "c", "");
+    bench.publish_all("c", 1..=3);
+    assert_eq!(data(&bench.told(client)), [3]);
+    bench.publish_all("c", 4..=5);
+    assert_eq!(bench.told(client), [""; 0]);
+    bench.advance(100 * MS);
+    assert_eq!(data(&bench.told(client)), [5]);
+}
+
+/// Channels whose subscribers are given ten publications a second.
+fn paced(tag: Option<&str>) -> Bench {
+    bench_with(1, |options| {
+        let interval_min = 100 * MS;
+        options.slow_consumer_policy = SlowConsumerPolicy::Conflate { tag: tag.map(Into::into), interval_min };
+        options.join_leave = false;
+    })
+}
+
+#[test]
+fn a_subscriber_is_given_the_newest_at_its_rate() {
+    let mut bench = paced(None);
+    let client = bench.subscribe(0, "c", "");
+    let mut given = Vec::new();
+    // A thousand a second for two seconds, and far more of them than may be pending.
+    for n in 1..=2000 {
+        bench.publish_all("c", n..=n);
+        given.extend(data(&bench.told(client)));
+        bench.advance(MS);
+    }
+    bench.advance(100 * MS);
+    given.extend(data(&bench.told(client)));
+    assert_eq!((given.len(), given[0], given[20]), (21, 1, 2000), "{given:?}");
+    assert!(given.windows(2).all(|pair| (99..=101).contains(&(pair[1] - pair[0]))), "{given:?}");
+    assert_eq!(bench.count(0, Counter::PublicationsPaced), 2000 - 21);
+    assert_eq!(bench.count(0, Counter::DeliveriesLost), 0);
+    bench.advance(Duration::from_secs(1));
+    bench.publish_all("c", 2001..=2001);
+    assert_eq!(data(&bench.told(client)), [2001], "at once");
+}
+
+#[test]
+fn each_tag_has_its_rate() {
+    let mut bench = paced(Some("symbol"));
+    let client = bench.subscribe(0, "c", "");
+    bench.publish_tagged("c", 1, "a");
+    assert_eq!(data(&bench.told(client)), [1]);
+    for (number, symbol) in [(2, "a"), (3, "b"), (4, ""), (5, "a"), (6, "")] {
+        bench.publish_tagged("c", number, symbol);
+    }
+    assert_eq!(bench.told(client), [""; 0]);
+    bench.advance(100 * MS);
+    assert_eq!(data(&bench.told(client)), [3, 5, 6]);
+}
+
+#[test]
+fn who_joins_between_gets_only_what_is_newer() {
+    let mut bench = paced(Some("symbol"));
+    let first = bench.subscribe(0, "c", "");
+    bench.publish_tagged("c", 1, "a");
+    bench.walk(0);
+    bench.publish_tagged("c", 2, "a");
+    bench.publish_tagged("c", 3, "b");
+    let second = bench.subscribe(0, "c", "");
+    bench.publish_tagged("c", 4, "a");
+    let third = bench.subscribe(0, "c", "");
+    bench.advance(100 * MS);
+    assert_eq!(data(&bench.told(first)), [1, 3, 4]);
+    assert_eq!(data(&bench.told(second)), [4], "3 came before it did, and where 2 was stands no gap");
+    assert_eq!(bench.told(third), [""; 0]);
+}
+
+#[test]
+fn a_positioned_subscriber_is_told_of_what_is_left_out() {
+    let mut bench = paced(None);
+    let client = bench.subscribe(0, "c", r#","recoverable":true"#);
+    bench.publish_all("c", 1..=1);
+    assert_eq!(data(&bench.told(client)), [1]);
+    bench.publish_all("c", 2..=3);
+    let told = bench.told(client);
+    assert!(told[0].contains(r#""code":2500"#), "{told:?}");
+    bench.say(client, r#"{"id":3,"subscribe":{"channel":"c","recoverable":true,"recover":true,"offset":1}}"#);
+    let told = bench.told(client);
+    assert!(told[0].contains(r#""recovered":true"#) && told[0].contains(r#""data":3"#), "{told:?}");
+    bench.advance(100 * MS);
+    assert_eq!(bench.told(client), [""; 0], "nothing twice");
+}
