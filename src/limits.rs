@@ -176,7 +176,35 @@ pub const SOCKET_KEEPALIVE: Duration = Duration::from_secs(60);
 pub const SHED_CONNECTIONS_MAX: usize = 128;
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-const _: () = assert!(HEAD_BYTES_MAX <= READ_SCRATCH_BYTES, "bytes read ahead with a head fit the scratch");
+/// How often the files of certificates are looked at. A new pair is taken at the second look that
+/// finds it, so within two of these.
+pub const CERTIFICATE_LOOK: Duration = Duration::from_secs(1);
+
+/// CPU time that a shard gives to TLS handshakes between two turns, begun steps excepted. Chosen: a
+/// step takes 0.1 to 0.2 ms with an ECDSA key (about 1 ms with RSA-2048), so an open connection waits
+/// half a millisecond more while thousands shake hands, and a turn without work costs a hundredth.
+pub const HANDSHAKE_SHARE: Duration = Duration::from_micros(300);
+
+/// Plaintext sealed at a time, and so what is sealed for a peer that does not read. One record is
+/// the most that TLS has (RFC 8446, section 5.1).
+pub const TLS_SEAL_BYTES_MAX: usize = 16 * 1024;
+
+/// Records of answers that wait for a peer which asks and does not read: far more than a handshake.
+pub const TLS_WAITING_BYTES_MAX: usize = 64 * 1024;
+
+/// What is kept of a record, or of a handshake message in several, until its end has come: a record
+/// is 16 KiB and some, and so is the longest chain of client certificates that is taken.
+pub const TLS_PARTIAL_BYTES_MAX: usize = 20 * 1024;
+
+/// Read at a time from a TLS connection in the door.
+pub const TLS_READ_BYTES: usize = 4 * 1024;
+
+/// What may arrive behind the head of an upgrade: in hyper's buffer, and decrypted but unread.
+pub const READ_AHEAD_BYTES_MAX: usize = HEAD_BYTES_MAX + TLS_PARTIAL_BYTES_MAX + TLS_READ_BYTES;
+
+const _: () = assert!(READ_AHEAD_BYTES_MAX <= READ_SCRATCH_BYTES, "bytes read ahead with a head fit the scratch");
+const _: () = assert!(TLS_PARTIAL_BYTES_MAX < READ_SCRATCH_BYTES, "a partial record leaves room for its rest");
+const _: () = assert!(TLS_PARTIAL_BYTES_MAX > 16 * 1024 + 2048 + 5, "the longest record of TLS 1.2 fits");
 const _: () = assert!(HEAD_BYTES_MAX >= 8192, "hyper's smallest buffer");
 const _: () = assert!(LANE_SLOTS > LANE_SLOTS_CONTROL + LANE_SLOTS_DELIVERY, "publishes need slots too");
 const _: () = assert!(SLICE_BYTES_MAX >= READ_SCRATCH_BYTES, "one message fits a slice");

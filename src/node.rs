@@ -9,6 +9,7 @@
 //! Must never decide anything: it assembles. Read this file first, then `node/stop.rs`.
 
 mod announce;
+mod certificates;
 mod control;
 mod stop;
 
@@ -23,7 +24,7 @@ use tokio::sync::mpsc;
 
 use crate::config::Options;
 use crate::handle::{Handle, TrayMessage};
-use crate::io::{AllowedOrigins, ControlSender, JobSink, ShardSetup, bind, raise_descriptors, start_shard};
+use crate::io::{AllowedOrigins, ControlSender, JobSink, Newest, ShardSetup, bind, raise_descriptors, start_shard};
 use crate::lane::{Ports, TrayReceiver, TraySender, mesh, tray};
 use crate::limits::{JOB_DELIVERY_RETRY, JOB_DELIVERY_TRIES, JOBS_WAITING_MAX, TRAY_SLOTS};
 use crate::model::ShardId;
@@ -31,6 +32,7 @@ use crate::shard::LaneMessage;
 use crate::telemetry::NodeMetrics;
 use crate::workers::{Done, Pool, Submitter};
 use announce::{Announcement, announce};
+use certificates::{Certificates, Identities};
 use control::ControlPlane;
 use stop::{Signals, Stopping};
 
@@ -58,6 +60,8 @@ pub fn run(options: &Options, start: Instant) -> Result<(), StartError> {
     let cores = core_affinity::get_core_ids().unwrap_or_default();
     let listeners = Listeners::bind(options)?;
     let metrics = Arc::new(NodeMetrics::new(options.shards, options.workers.threads, start));
+    let (certificates, Identities { clients: client_tls, internal: internal_tls }) =
+        Certificates::load(options, &metrics).map_err(failed("reading the certificates"))?;
 
     let ports = mesh(usize::from(options.shards), options.shard.lane_slots);
     let (trays, receivers): (Vec<_>, Vec<_>) =
@@ -67,14 +71,19 @@ pub fn run(options: &Options, start: Instant) -> Result<(), StartError> {
     let workers = start_workers(options, &metrics, Arc::clone(&trays)).map_err(failed("starting the workers"))?;
     let post = move |shard: ShardId, message| trays[shard.as_index()].try_push(message);
     let handle = Handle::new(options.shard.homes.clone(), Arc::new(post));
-    let plane = ControlPlane::start(options, handle.clone(), Arc::clone(&metrics), listeners.internal)
+    let plane = ControlPlane::start(options, handle.clone(), Arc::clone(&metrics), listeners.internal, internal_tls)
         .map_err(failed("starting the control plane"))?;
+    if !certificates.is_empty() {
+        let hangups = plane.runtime.block_on(async { certificates::hangups() });
+        plane.runtime.spawn(certificates.keep_fresh(hangups.map_err(failed("listening for SIGHUP"))?));
+    }
     let signals = plane.runtime.block_on(async { Signals::listen() }).map_err(failed("listening for signals"))?;
 
     let (drained, all_drained) = mpsc::unbounded_channel();
     let shards = Shards {
         options,
         io_options,
+        tls: client_tls,
         cores: &cores,
         metrics: &metrics,
         control: &plane.sender,
@@ -126,6 +135,7 @@ impl Listeners {
 struct Shards<'a> {
     options: &'a Options,
     io_options: Arc<crate::io::Options>,
+    tls: Option<Newest>,
     /// More shards than cores share them.
     cores: &'a [core_affinity::CoreId],
     metrics: &'a NodeMetrics,
@@ -154,6 +164,7 @@ impl Shards<'_> {
                 tray,
                 shard_options: Arc::clone(&shard_options),
                 io_options: Arc::clone(&self.io_options),
+                tls: self.tls.clone(),
                 metrics: Arc::clone(&self.metrics.shards[index]),
                 control: self.control.clone(),
                 jobs: submit_to(self.workers.clone()),

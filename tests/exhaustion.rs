@@ -72,6 +72,7 @@ fn newcomers_are_told_503_and_nothing_spins() {
         tray: receiver,
         shard_options: Arc::default(),
         // The served connection stays open, with its descriptor.
+        tls: None,
         io_options: Arc::new(io::Options { head_timeout: Duration::from_secs(600), ..io::Options::default() }),
         metrics: Arc::default(),
         control,

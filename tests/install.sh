@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 
 # Debian packages, by the program that each brings.
 missing=()
-for pair in chromium:chromium valgrind:valgrind node:nodejs npm:npm python3:python3 curl:curl gcc:gcc; do
+for pair in chromium:chromium valgrind:valgrind node:nodejs npm:npm python3:python3 curl:curl gcc:gcc openssl:openssl; do
   command -v "${pair%%:*}" > /dev/null || missing+=("${pair#*:}")
 done
 python3 -c 'import venv' 2> /dev/null || missing+=(python3-venv)

@@ -1,6 +1,7 @@
 //! Runs the control plane's router: for an own listener, and for requests that shards pass on.
 
 use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
 
 use axum::Router;
@@ -10,6 +11,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::sleep;
@@ -38,16 +40,28 @@ pub async fn serve_forwarded(router: Router, mut requests: mpsc::Receiver<Forwar
 }
 
 /// Serves the router on an own listener, until the task is dropped. At most
-/// [`CONTROL_REQUESTS_MAX`] sockets are open at a time; further ones are not accepted yet.
-pub async fn serve_listener(router: Router, listener: TcpListener) {
+/// [`CONTROL_REQUESTS_MAX`] sockets are open at a time; further ones are not accepted yet. `open`
+/// makes of each what HTTP is spoken over: itself, or TLS.
+pub async fn serve_listener<S, F>(
+    router: Router,
+    listener: TcpListener,
+    open: impl Fn(TcpStream) -> F + Send + Sync + 'static,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Future<Output = io::Result<S>> + Send + 'static,
+{
     let permits = Arc::new(Semaphore::new(CONTROL_REQUESTS_MAX));
     loop {
         let permit = Arc::clone(&permits).acquire_owned().await.expect("nobody closes the permits");
         match listener.accept().await {
             Ok((socket, _)) => {
                 let router = router.clone();
+                let opened = open(socket);
                 tokio::spawn(async move {
-                    serve_socket(router, socket).await;
+                    match opened.await {
+                        Ok(socket) => serve_socket(router, socket).await,
+                        Err(error) => tracing::debug!(%error, "a socket of the internal port did not open"),
+                    }
                     drop(permit);
                 });
             }
@@ -60,7 +74,7 @@ pub async fn serve_listener(router: Router, listener: TcpListener) {
     }
 }
 
-async fn serve_socket(router: Router, socket: TcpStream) {
+async fn serve_socket<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(router: Router, socket: S) {
     let service = service_fn(move |request| {
         let router = router.clone();
         async move { Ok::<_, Infallible>(route(router, request).await) }
@@ -86,6 +100,8 @@ async fn route(router: Router, request: Request<Incoming>) -> Response<Body> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::ready;
+
     use axum::routing::get;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -106,7 +122,7 @@ mod tests {
     async fn an_own_listener_serves_the_router() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket");
-        let server = tokio::spawn(serve_listener(router(), listener));
+        let server = tokio::spawn(serve_listener(router(), listener, |socket| ready(Ok(socket))));
         let mut socket = TcpStream::connect(address).await.expect("the server listens");
         let answer = exchange(&mut socket, "GET /hello HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("hello"), "{answer}");

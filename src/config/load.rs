@@ -16,7 +16,7 @@ use super::options::{ApiOptions, HttpOptions, LogLevel, LogOptions, Options, Sec
 use super::settings::{self, Missing, Scope};
 use super::source::{ConfigError, Format, Problems, Source, Warning};
 use super::values::parse_address;
-use super::{check, dev, document, duration};
+use super::{check, dev, document, duration, tls};
 
 /// Reads the file that the flags name, or goes to dev mode without one.
 pub fn load(flags: &Flags) -> Result<(Options, Vec<Warning>), ConfigError> {
@@ -81,10 +81,14 @@ fn build(root: &Scope<'_>, flags: &Flags, problems: &mut Problems<'_>) -> Option
     let or_cores = |count: usize, max: usize| if count == 0 { cores.min(max) } else { count };
     let shards = flags.shards.unwrap_or(or_cores(root.count("fanfare.shards"), SHARDS_MAX) as u16);
     let (client_address, internal_address) = addresses(root, flags);
+    let client_tls = tls::of_clients(root, problems);
+    let internal_tls = tls::of_internal(root, client_tls.as_ref(), problems);
     Options {
         shards,
         client_address,
         internal_address,
+        client_tls,
+        internal_tls,
         http: http(root, flags),
         api: ApiOptions {
             key: root.text("http_api.key").map(|key| Secret::new(&key)),

@@ -21,6 +21,7 @@ mod options;
 mod reference;
 mod settings;
 mod source;
+mod tls;
 mod values;
 
 pub use flags::{Command, CommandLine, Flags};

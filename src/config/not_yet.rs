@@ -105,9 +105,9 @@ const TEMPLATES: &[(&str, &str)] = &[
 /// keys that restrict. Keys of the other tables that a template brings again are passed over.
 const SECTIONS: &str = r#"
 http_server:
-    !tls.enabled=false tls{tls} !tls_autocert.enabled=false tls_autocert.host_whitelist=[] tls_autocert.cache_dir=""
+    tls{tls} !tls_autocert.enabled=false tls_autocert.host_whitelist=[] tls_autocert.cache_dir=""
     tls_autocert.email="" tls_autocert.server_name="" tls_autocert.http=false tls_autocert.http_addr=:80
-    tls_external=false !internal_tls.enabled=false internal_tls{tls} http3.enabled=false h2c_external=false
+    internal_tls{tls} http3.enabled=false h2c_external=false
 engine:
     type=memory redis{redis} redis.history_use_lists=false redis{redis_presence}
 broker:

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::io::Pair;
 use crate::shard;
 
 /// Options of one node. Nobody who holds them checks them again.
@@ -16,6 +17,10 @@ pub struct Options {
     pub client_address: SocketAddr,
     /// Where API, metrics, health and page are served instead; `None`: at `client_address` too.
     pub internal_address: Option<SocketAddr>,
+    /// `None`: the port is plain.
+    pub client_tls: Option<Pair>,
+    /// The same for the internal port, if there is one.
+    pub internal_tls: Option<Pair>,
     pub http: HttpOptions,
     pub api: ApiOptions,
     /// The same for every shard.

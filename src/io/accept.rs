@@ -23,6 +23,7 @@ pub(super) async fn accept(listener: TcpListener, door: Rc<Door>) -> Infallible 
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
+                door.let_pass().await;
                 if let Err(stream) = door.admit(stream) {
                     turn_away(stream);
                 }

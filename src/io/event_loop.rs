@@ -6,6 +6,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
@@ -21,9 +22,10 @@ use crate::telemetry::{Gauge, ShardMetrics};
 
 use super::door::Arrival;
 use super::poller::Poller;
-use super::socket::Socket;
+use super::socket::Read;
 use super::sockets::Sockets;
 use super::thread::JobSink;
+use super::tls::{Buffers, Ration};
 
 /// One shard, and all that reaches it or leaves it. Put together in `thread.rs`.
 pub(super) struct EventLoop {
@@ -32,6 +34,10 @@ pub(super) struct EventLoop {
     pub sockets: Sockets,
     /// The only read buffer, `READ_SCRATCH_BYTES` long.
     pub scratch: Box<[u8]>,
+    /// What TLS needs besides.
+    pub tls_buffers: Buffers,
+    /// What handshakes may take between two turns.
+    pub ration: Rc<Ration>,
     pub arriving: mpsc::Receiver<Arrival>,
     /// The arrival that ended a sleep.
     pub arrived: Option<Arrival>,
@@ -101,6 +107,7 @@ impl EventLoop {
             self.sockets.read_later(id);
         }
         cut |= self.sockets.waiting_to_read() > 0 || self.shard.wants_walk();
+        cut |= self.ration.renew();
 
         self.report(now);
         if self.stopping {
@@ -131,6 +138,7 @@ impl EventLoop {
                         up |= arrived.is_some() || (self.drained.is_some() && self.shard.connections() == 0);
                         self.arrived = arrived;
                     }
+                    up |= self.ration.poll_used_up(context);
                     slept |= !up;
                     if up { Poll::Ready(()) } else { Poll::Pending }
                 })
@@ -150,7 +158,7 @@ impl EventLoop {
     fn take_arrivals(&mut self, now: Now) -> bool {
         for _ in 0..self.sends_max {
             let Some(arrival) = self.arrived.take().or_else(|| self.arriving.try_recv().ok()) else { return false };
-            let mut socket = Socket::Plain(arrival.stream);
+            let mut socket = arrival.socket;
             let id = self.shard.opened(now, arrival.opening);
             let watched = self.poller.watch(&mut socket, id.as_index());
             self.sockets.insert(id, socket);
@@ -186,12 +194,12 @@ impl EventLoop {
         if entry.lost || !self.shard.wants_reading(id) {
             return 0;
         }
-        match entry.socket.read(&mut self.scratch) {
-            Ok(0) => self.lose(now, id),
-            Ok(bytes) => {
-                // A short read has drained the socket: what comes later is a new event. Only the
-                // end may have come before, together with these bytes.
-                let more = bytes == self.scratch.len() || entry.ended;
+        match entry.socket.read(&mut self.scratch, &mut self.tls_buffers) {
+            Ok(Read { bytes: 0, .. }) => self.lose(now, id),
+            Ok(Read { bytes, is_drained }) => {
+                // What comes to a drained socket later is a new event. Only the end may have come
+                // before, together with these bytes.
+                let more = !is_drained || entry.ended;
                 self.receive(now, id, bytes);
                 if more {
                     self.sockets.read_later(id);
@@ -284,7 +292,7 @@ impl EventLoop {
                 self.shard.sent(now, id, 0);
                 return;
             }
-            match entry.socket.write(self.shard.unsent(id)) {
+            match entry.socket.write(self.shard.unsent(id), &mut self.tls_buffers) {
                 Ok(0) => return,
                 // Commands may have waited for this.
                 Ok(bytes) => handle_for(&mut self.shard, now, id, |shard| shard.sent(now, id, bytes)),
@@ -300,7 +308,9 @@ impl EventLoop {
         for _ in 0..self.sends_max {
             let Some(id) = self.shard.next_finished() else { return false };
             // Closing takes the socket out of the poll set.
-            drop(self.sockets.remove(id));
+            if let Some(socket) = self.sockets.remove(id) {
+                socket.end();
+            }
         }
         true
     }

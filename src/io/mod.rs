@@ -19,9 +19,11 @@ mod poller;
 mod socket;
 mod sockets;
 mod thread;
+mod tls;
 
 pub use descriptors::{Descriptors, raise_descriptors};
 pub use door::{AllowedOrigins, BadOriginPattern, ControlRequest, ControlSender};
 pub use listener::bind;
 pub use options::Options;
 pub use thread::{JobSink, ShardSetup, start_shard};
+pub use tls::{BadPair, Identity, Newest, Pair, Part, Pem, Stream as TlsStream, accept as accept_tls};

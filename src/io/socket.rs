@@ -1,6 +1,6 @@
 //! One connection's byte stream after the upgrade.
 
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice, Read as _, Write as _};
 
 use bytes::Bytes;
 use mio::event::Source;
@@ -9,24 +9,52 @@ use socket2::SockRef;
 
 use crate::limits;
 
+use super::tls::{Buffers, TlsSocket};
+
 /// A non-blocking stream in the shard's poll set. Holds no buffer: it reads into the shard's
-/// scratch and writes frames from where they lie.
+/// scratch and writes frames from where they lie, or seals them in buffers that all share.
 pub(super) enum Socket {
     Plain(mio::net::TcpStream),
+    // Boxed: its keys would take the room of ten plain ones.
+    Tls(Box<TlsSocket>),
+}
+
+/// What a read brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Read {
+    /// 0: the peer's end.
+    pub bytes: usize,
+    /// Whatever comes later is a new event.
+    pub is_drained: bool,
+}
+
+impl Read {
+    pub const END: Read = Read { bytes: 0, is_drained: true };
 }
 
 impl Socket {
-    /// Reads what is there, at most `scratch`. 0 bytes are the peer's end.
-    pub fn read(&mut self, scratch: &mut [u8]) -> io::Result<usize> {
+    /// Reads what is there, at most `scratch`.
+    pub fn read(&mut self, scratch: &mut [u8], buffers: &mut Buffers) -> io::Result<Read> {
         match self {
-            Socket::Plain(stream) => stream.read(scratch),
+            Socket::Plain(stream) => {
+                let bytes = stream.read(scratch)?;
+                Ok(Read { bytes, is_drained: bytes < scratch.len() })
+            }
+            Socket::Tls(socket) => socket.read(scratch, buffers),
         }
     }
 
-    /// Writes frames from the first on, many in one system call. Returns how many bytes the kernel
-    /// took, 0 only if there is no frame.
-    pub fn write<'a>(&mut self, mut frames: impl Iterator<Item = &'a Bytes>) -> io::Result<usize> {
-        let Socket::Plain(stream) = self;
+    /// Writes frames from the first on, many in one system call. Returns how many of their bytes are
+    /// out of the caller's hands, 0 only if there is no frame.
+    pub fn write<'a>(
+        &mut self,
+        mut frames: impl Iterator<Item = &'a Bytes>,
+        buffers: &mut Buffers,
+    ) -> io::Result<usize> {
+        let stream = match self {
+            Socket::Plain(stream) => stream,
+            Socket::Tls(socket) => return socket.write(frames, buffers),
+        };
         let Some(first) = frames.next() else { return Ok(0) };
         // A plain write for the usual single frame: it costs less than a vectored one.
         let Some(second) = frames.next() else { return some(stream.write(first)?) };
@@ -41,12 +69,32 @@ impl Socket {
         some(stream.write_vectored(&slices[..gathered])?)
     }
 
+    /// Closes the stream, with what TLS says at its end.
+    pub fn end(self) {
+        if let Socket::Tls(mut socket) = self {
+            socket.end();
+        }
+    }
+
     /// Lets the close throw away what the kernel still holds for a peer that does not read:
     /// otherwise it would keep those bytes for minutes.
     pub fn reset_on_close(&self) {
-        let Socket::Plain(stream) = self;
         // A socket that refuses is already broken, and then nothing is held either.
-        let _ = SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO));
+        let _ = SockRef::from(self.stream()).set_linger(Some(std::time::Duration::ZERO));
+    }
+
+    fn stream(&self) -> &mio::net::TcpStream {
+        match self {
+            Socket::Plain(stream) => stream,
+            Socket::Tls(socket) => &socket.stream,
+        }
+    }
+
+    fn stream_mut(&mut self) -> &mut mio::net::TcpStream {
+        match self {
+            Socket::Plain(stream) => stream,
+            Socket::Tls(socket) => &mut socket.stream,
+        }
     }
 }
 
@@ -57,21 +105,15 @@ fn some(bytes: usize) -> io::Result<usize> {
 
 impl Source for Socket {
     fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
-        match self {
-            Socket::Plain(stream) => stream.register(registry, token, interests),
-        }
+        self.stream_mut().register(registry, token, interests)
     }
 
     fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
-        match self {
-            Socket::Plain(stream) => stream.reregister(registry, token, interests),
-        }
+        self.stream_mut().reregister(registry, token, interests)
     }
 
     fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        match self {
-            Socket::Plain(stream) => stream.deregister(registry),
-        }
+        self.stream_mut().deregister(registry)
     }
 }
 
@@ -95,7 +137,11 @@ mod tests {
         let mut written = 0;
         let all = frames.concat();
         for batch in frames.chunks(limits::WRITE_FRAMES_MAX) {
-            assert_eq!(socket.write(frames[written..].iter()).unwrap(), batch.concat().len(), "one call a batch");
+            assert_eq!(
+                socket.write(frames[written..].iter(), &mut Buffers::default()).unwrap(),
+                batch.concat().len(),
+                "one call a batch"
+            );
             written += batch.len();
         }
         let mut read = vec![0; all.len()];
@@ -114,21 +160,23 @@ mod tests {
     #[test]
     fn nothing_to_write_is_not_an_error() {
         let (mut socket, _peer) = connected();
-        assert_eq!(socket.write([].iter()).unwrap(), 0);
+        assert_eq!(socket.write([].iter(), &mut Buffers::default()).unwrap(), 0);
     }
 
     #[test]
     fn a_full_socket_would_block() {
         let (mut socket, _peer) = connected();
         let frame = Bytes::from(vec![0; 1024 * 1024]);
-        let error = (0..1000).find_map(|_| socket.write([&frame].into_iter()).err()).expect("nobody reads");
+        let error = (0..1000)
+            .find_map(|_| socket.write([&frame].into_iter(), &mut Buffers::default()).err())
+            .expect("nobody reads");
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
     }
 
     #[test]
     fn reset_on_close_throws_away_what_waits() {
         let (mut socket, mut peer) = connected();
-        socket.write([&Bytes::from_static(b"hello")].into_iter()).unwrap();
+        socket.write([&Bytes::from_static(b"hello")].into_iter(), &mut Buffers::default()).unwrap();
         socket.reset_on_close();
         drop(socket);
         let error = peer.read_to_end(&mut Vec::new()).expect_err("a reset");

@@ -4,6 +4,7 @@ use std::io;
 use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -23,6 +24,7 @@ use super::door::{ControlSender, Door};
 use super::event_loop::EventLoop;
 use super::poller::Poller;
 use super::sockets::Sockets;
+use super::tls::{Buffers, Newest, Ration};
 
 /// Where jobs go; gives one back when the workers' queue is full.
 pub type JobSink = Box<dyn Fn(Job) -> Result<(), Job> + Send>;
@@ -39,6 +41,8 @@ pub struct ShardSetup {
     pub tray: TrayReceiver<TrayMessage>,
     pub shard_options: Arc<shard::Options>,
     pub io_options: Arc<super::Options>,
+    /// What TLS is spoken with; `None`: the port is plain.
+    pub tls: Option<Newest>,
     pub metrics: Arc<ShardMetrics>,
     pub control: ControlSender,
     pub jobs: JobSink,
@@ -85,7 +89,9 @@ fn run(setup: ShardSetup) -> io::Result<()> {
 
 async fn live(setup: ShardSetup) -> io::Result<()> {
     let (draining, mut drains) = watch::channel(false);
-    let (door, arriving) = Door::new(setup.io_options, setup.control, Arc::clone(&setup.metrics), drains.clone());
+    let ration = Rc::new(Ration::new(limits::HANDSHAKE_SHARE));
+    let tls = setup.tls.map(|newest| (newest, Rc::clone(&ration)));
+    let (door, arriving) = Door::new(setup.io_options, setup.control, Arc::clone(&setup.metrics), drains.clone(), tls);
     let listener = tokio::net::TcpListener::from_std(setup.listener)?;
 
     let poller = Poller::new(limits::POLL_EVENTS_MAX)?;
@@ -98,6 +104,8 @@ async fn live(setup: ShardSetup) -> io::Result<()> {
         poller,
         sockets: Sockets::default(),
         scratch: vec![0; limits::READ_SCRATCH_BYTES].into(),
+        tls_buffers: Buffers::default(),
+        ration,
         arriving,
         arrived: None,
         ports: setup.ports,

@@ -10,19 +10,22 @@ use axum::body::Body;
 use hyper::Response;
 use tungstenite::{Message, WebSocket};
 
+#[path = "thread_tls_tests.rs"]
+mod tls;
+
 use super::*;
 use crate::io::{ControlRequest, bind};
 use crate::lane::{TraySender, mesh, tray};
 use crate::shard::{Done, WorkOutcome};
 use crate::telemetry::Counter;
 
-struct Running {
-    address: SocketAddr,
-    tray: TraySender<TrayMessage>,
-    metrics: Arc<ShardMetrics>,
+pub(super) struct Running {
+    pub address: SocketAddr,
+    pub tray: TraySender<TrayMessage>,
+    pub metrics: Arc<ShardMetrics>,
     /// What /proc said of the shard's thread when it had drained.
-    drained: mpsc::Receiver<String>,
-    thread: JoinHandle<()>,
+    pub drained: mpsc::Receiver<String>,
+    pub thread: JoinHandle<()>,
 }
 
 fn start(core: Option<CoreId>) -> Running {
@@ -34,6 +37,16 @@ fn start_with(core: Option<CoreId>, options: shard::Options) -> Running {
 }
 
 fn start_with_jobs(core: Option<CoreId>, options: shard::Options, jobs: JobSink) -> Running {
+    start_setup(core, options, jobs, None, super::super::Options::default())
+}
+
+pub(super) fn start_setup(
+    core: Option<CoreId>,
+    options: shard::Options,
+    jobs: JobSink,
+    tls: Option<Newest>,
+    io_options: super::super::Options,
+) -> Running {
     let listener = bind((Ipv4Addr::LOCALHOST, 0).into(), 1).unwrap().remove(0);
     let address = listener.local_addr().unwrap();
     let ports = mesh(1, limits::LANE_SLOTS).remove(0);
@@ -53,7 +66,8 @@ fn start_with_jobs(core: Option<CoreId>, options: shard::Options, jobs: JobSink)
         ports,
         tray: receiver,
         shard_options: Arc::new(options),
-        io_options: Arc::default(),
+        io_options: Arc::new(io_options),
+        tls,
         metrics: Arc::clone(&metrics),
         control,
         jobs,

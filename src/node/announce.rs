@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use rustix::process::{Resource, getrlimit};
 
 use crate::config::{DevSecrets, Options};
+use crate::io::Pair;
 
 pub struct Announcement<'a> {
     pub options: &'a Options,
@@ -21,8 +22,8 @@ pub fn announce(announcement: &Announcement<'_>) {
         Some(secrets) => println!("{}", banner(announcement, secrets, descriptors_max())),
         None => tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
-            clients = %client_address,
-            internal = internal_address.map(|address| address.to_string()),
+            clients = url("ws", &options.client_tls, *client_address),
+            internal = internal_address.map(|address| url("http", &options.internal_tls, address)),
             shards = options.shards,
             cores,
             workers = options.workers.threads,
@@ -37,21 +38,24 @@ fn banner(announcement: &Announcement<'_>, secrets: &DevSecrets, descriptors: u6
     let Announcement { options, client_address, internal_address, cores } = announcement;
     let client = reachable(*client_address);
     let operator = reachable(internal_address.unwrap_or(*client_address));
+    let operator_tls = if internal_address.is_some() { &options.internal_tls } else { &options.client_tls };
+    let operator = url("http", operator_tls, operator);
+    let client = url("ws", &options.client_tls, client);
     let mut lines =
         vec![format!("Fanfare {} in dev mode: everything is allowed, nothing is kept", env!("CARGO_PKG_VERSION"))];
     lines.push(String::new());
     let mut say = |name: &str, what: String| lines.push(format!("  {name:<12} {what}"));
     if options.http.page {
-        say("Page", format!("http://{operator}/"));
+        say("Page", format!("{operator}/"));
     }
-    say("Socket", format!("ws://{client}{}", options.http.websocket_path));
+    say("Socket", format!("{client}{}", options.http.websocket_path));
     if !options.api.disabled {
-        say("API", format!("curl http://{operator}{}/publish \\", options.http.api_prefix));
+        say("API", format!("curl {operator}{}/publish \\", options.http.api_prefix));
         say("", format!("  -H 'X-API-Key: {}' \\", secrets.api_key.reveal()));
         say("", r#"  -d '{"channel": "chat", "data": {"text": "Hello from curl"}}'"#.to_owned());
     }
     if let Some(path) = &options.http.metrics_path {
-        say("Metrics", format!("http://{operator}{path}"));
+        say("Metrics", format!("{operator}{path}"));
     }
     say("Token secret", format!("{} (HS256; clients need no token)", secrets.hmac_secret.reveal()));
     say("Shards", format!("{} on {cores} cores", options.shards));
@@ -59,6 +63,11 @@ fn banner(announcement: &Announcement<'_>, secrets: &DevSecrets, descriptors: u6
     lines.push(String::new());
     lines.push("Ctrl-C stops it. For anything else than trying it out: fanfare -c FILE".to_owned());
     lines.join("\n")
+}
+
+/// Where a port is, and what it speaks.
+fn url(scheme: &str, tls: &Option<Pair>, address: SocketAddr) -> String {
+    format!("{scheme}{}://{address}", if tls.is_some() { "s" } else { "" })
 }
 
 /// An address that a person can go to: "any" is this machine.

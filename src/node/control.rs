@@ -1,5 +1,6 @@
 //! The control plane: its runtime, and which routes are served at which port.
 
+use std::future::ready;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use crate::api::{self, Admission, Api, NodeName, Operation};
 use crate::config::Options;
 use crate::console;
 use crate::handle::Handle;
-use crate::io::ControlSender;
+use crate::io::{ControlSender, Newest, accept_tls};
 use crate::limits::CONTROL_REQUESTS_MAX;
 use crate::telemetry::NodeMetrics;
 
@@ -33,6 +34,7 @@ impl ControlPlane {
         handle: Handle,
         metrics: Arc<NodeMetrics>,
         internal: Option<TcpListener>,
+        internal_tls: Option<Newest>,
     ) -> io::Result<ControlPlane> {
         let runtime =
             Builder::new_multi_thread().worker_threads(THREADS).thread_name("fanfare-control").enable_all().build()?;
@@ -41,7 +43,14 @@ impl ControlPlane {
         if let Some(listener) = internal {
             listener.set_nonblocking(true)?;
             let _inside = runtime.enter();
-            runtime.spawn(api::serve_listener(at_internal_port, tokio::net::TcpListener::from_std(listener)?));
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            match internal_tls {
+                None => runtime.spawn(api::serve_listener(at_internal_port, listener, |socket| ready(Ok(socket)))),
+                Some(newest) => runtime.spawn(api::serve_listener(at_internal_port, listener, move |socket| {
+                    let config = newest.borrow().config.clone();
+                    accept_tls(socket, config)
+                })),
+            };
         }
         let (sender, requests) = mpsc::channel(CONTROL_REQUESTS_MAX);
         runtime.spawn(api::serve_forwarded(at_clients_port, requests));

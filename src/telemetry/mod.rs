@@ -6,6 +6,7 @@
 //! Read `shard.rs` first, then `table.rs`.
 
 mod api;
+mod certificates;
 mod codes;
 mod histogram;
 mod logs;
@@ -19,6 +20,7 @@ mod table;
 mod workers;
 
 pub use api::ApiMetrics;
+pub use certificates::{CertificateMetrics, TlsPort};
 pub use histogram::Histogram;
 pub use logs::{log_panics, start_logs};
 pub use node::NodeMetrics;

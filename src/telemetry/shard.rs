@@ -62,6 +62,10 @@ indices! {
         Bugs,
         /// Heads that did not become a connection.
         UpgradesRefused,
+        /// TLS handshakes that succeeded.
+        Handshakes,
+        /// Connections that ended before their handshake did.
+        HandshakesFailed,
         StreamsEvicted,
     }
 }

@@ -3,7 +3,7 @@
 use super::process::ProcessSample;
 use super::scrape::Samples;
 use super::workers::JOBS;
-use super::{Counter, Gauge, NodeMetrics, ShardMetrics, WorkerMetrics};
+use super::{Counter, Gauge, NodeMetrics, ShardMetrics, TlsPort, WorkerMetrics};
 
 /// One metric: how it is called, what it means, and where its numbers come from.
 pub struct Metric {
@@ -55,6 +55,14 @@ pub static TABLE: &[Metric] = &[
         Counter::UpgradesRefused,
         "HTTP heads that did not become a connection.",
     ),
+    Metric {
+        name: "fanfare_tls_handshakes_total",
+        kind: Kind::Counter,
+        labels: &["shard", "outcome"],
+        help: "TLS handshakes at the clients' port, by outcome: `failed` are peers that left, were too slow, \
+               broke the rules or did not speak TLS.",
+        source: Source::Kinds(&[("succeeded", Counter::Handshakes), ("failed", Counter::HandshakesFailed)]),
+    },
     Metric {
         name: "fanfare_disconnects_total",
         kind: Kind::Counter,
@@ -293,6 +301,33 @@ pub static TABLE: &[Metric] = &[
         labels: &["code"],
         help: "Answers of the server API with an error code, and refusals by their HTTP status.",
         source: Source::Samples(|view, out| out.codes(&[], view.metrics.api.errors.occurred())),
+    },
+    // --- certificates ---
+    Metric {
+        name: "fanfare_tls_certificate_expiry_seconds",
+        kind: Kind::Gauge,
+        labels: &["port"],
+        help: "Until when the port's certificate is valid, seconds since 1970.",
+        source: Source::Samples(|view, out| {
+            for port in TlsPort::ALL {
+                if let Some(expiry) = view.metrics.certificates.expiry(port) {
+                    out.add(&[port.name()], expiry as f64);
+                }
+            }
+        }),
+    },
+    Metric {
+        name: "fanfare_tls_reloads_total",
+        kind: Kind::Counter,
+        labels: &["port", "outcome"],
+        help: "Certificates read anew while the node ran: `succeeded`, or `failed`, and then the old one stays.",
+        source: Source::Samples(|view, out| {
+            for port in TlsPort::ALL {
+                let (taken, refused) = view.metrics.certificates.reloads(port);
+                out.add(&[port.name(), "succeeded"], taken as f64);
+                out.add(&[port.name(), "failed"], refused as f64);
+            }
+        }),
     },
     // --- the process ---
     Metric {

@@ -6,6 +6,7 @@ use fanfare::config::{self, Flags, Options};
 
 mod errors;
 mod options;
+mod tls;
 
 /// The options of a file that is accepted without a word.
 fn options(name: &str, text: &str) -> Options {

@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import https from 'node:https';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -96,10 +97,14 @@ export class Hub {
 
   /**
    * Starts a hub and waits until it is ready.
-   * Without `config` it runs in dev mode; `args` are more flags.
+   * Without `config` it runs in dev mode; `args` are more flags. `ca` is the certificate that a hub
+   * which speaks TLS is known by; `operatorPort` is where all but the socket is, if that is another port.
    */
-  static async start({ config, shards = 1, args = [], port } = {}) {
+  static async start({ config, shards = 1, args = [], port, ca, operatorPort, operatorScheme } = {}) {
     const hub = new Hub();
+    hub.ca = ca;
+    hub.operatorPort = operatorPort;
+    hub.operatorScheme = operatorScheme ?? (ca ? 'https' : 'http');
     hub.port = port ?? (await freePort());
     hub.#folder = mkdtempSync(join(tmpdir(), 'fanfare-test-'));
     const flags = ['--port', `${hub.port}`, '--shards', `${shards}`, ...args];
@@ -131,11 +136,26 @@ export class Hub {
   }
 
   get socketUrl() {
-    return `ws://127.0.0.1:${this.port}/connection/websocket`;
+    return `ws${this.ca ? 's' : ''}://127.0.0.1:${this.port}/connection/websocket`;
   }
 
   url(path) {
-    return `http://127.0.0.1:${this.port}${path}`;
+    return `${this.operatorScheme}://127.0.0.1:${this.operatorPort ?? this.port}${path}`;
+  }
+
+  /** Like `fetch`, which can't be told whom to trust. */
+  #fetch(path, { method = 'GET', headers, body } = {}) {
+    if (this.operatorScheme === 'http') return fetch(this.url(path), { method, headers, body });
+    return new Promise((resolve, reject) => {
+      const request = https.request(this.url(path), { method, headers, ca: this.ca, agent: false }, async (answer) => {
+        try {
+          resolve(new Response(Buffer.concat(await answer.toArray()), { status: answer.statusCode }));
+        } catch (error) {
+          reject(error);
+        }
+      });
+      request.on('error', reject).end(body);
+    });
   }
 
   /** Resolves with `{code, signal}` when the process has ended. */
@@ -150,7 +170,7 @@ export class Hub {
   async #ready() {
     // The port opens within milliseconds; asking again is how a balancer learns it, too.
     while (this.#process.exitCode === null) {
-      const answer = await fetch(this.url('/readyz')).catch(() => null);
+      const answer = await this.#fetch('/readyz').catch(() => null);
       await answer?.arrayBuffer();
       if (answer?.ok) return;
       await new Promise((resolve) => setTimeout(resolve, 10));
@@ -164,7 +184,7 @@ export class Hub {
 
   /** Calls the server API and returns `{status, body}`. */
   async call(method, request, { headers = { 'X-API-Key': apiKey }, text } = {}) {
-    const answer = await fetch(this.url(`/api/${method}`), {
+    const answer = await this.#fetch(`/api/${method}`, {
       method: 'POST',
       headers: { 'Content-Type': 'application/json', ...headers },
       body: text ?? JSON.stringify(request),
@@ -183,7 +203,7 @@ export class Hub {
 
   /** The sum of a metric over its labels that hold `labels`; `undefined` when there is none. */
   async metric(name, labels = '') {
-    const text = await (await fetch(this.url('/metrics'))).text();
+    const text = await (await this.#fetch('/metrics')).text();
     const lines = text.split('\n').filter((line) => line.startsWith(name) && line.includes(labels));
     const own = lines.filter((line) => '{ '.includes(line[name.length]));
     return own.length ? own.reduce((sum, line) => sum + Number(line.split(' ').pop()), 0) : undefined;

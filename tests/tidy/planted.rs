@@ -99,7 +99,7 @@ fn a_dependency_without_a_reason_is_found() {
 
 #[test]
 fn a_second_codec_or_crypto_library_is_found() {
-    let lock = "name = \"tungstenite\"\nname = \"tungstenite\"\nname = \"ring\"\nname = \"bytes\"\n";
+    let lock = "name = \"tungstenite\"\nname = \"tungstenite\"\nname = \"openssl-sys\"\nname = \"bytes\"\n";
     assert_eq!(lines_of(check_lock(lock)).len(), 2);
     assert_eq!(lines_of(check_lock("name = \"tungstenite\"\n")).len(), 0);
 }

@@ -74,16 +74,16 @@ impl Seats {
 }
 
 impl Guest {
-    /// The head has come: from here on the guest waits for us.
-    pub fn sent_its_head(&self) {
+    /// What the guest owed has come, a head or a part of its handshake: from here on it waits for us.
+    pub fn is_waiting(&self) {
         let mut seats = self.guests.seats.borrow_mut();
         if let Some(task) = seats.owing.remove(&self.number.get()) {
             seats.served.insert(self.number.get(), task);
         }
     }
 
-    /// The answer is given: the guest owes us the head of its next request, if there is one.
-    pub fn was_answered(&self) {
+    /// The answer is given: the guest owes us what comes next, if anything does.
+    pub fn is_owing(&self) {
         let mut seats = self.guests.seats.borrow_mut();
         if let Some(task) = seats.served.remove(&self.number.get()) {
             self.number.set(seats.draw_number());
@@ -152,12 +152,12 @@ mod tests {
         LocalSet::new()
             .run_until(async {
                 let mut evening = Evening::new();
-                evening.seat("served", Guest::sent_its_head).await;
+                evening.seat("served", Guest::is_waiting).await;
                 evening.seat("slow", |_| ()).await;
                 evening.seat("slower", |_| ()).await;
-                evening.seat("newcomer", Guest::sent_its_head).await;
+                evening.seat("newcomer", Guest::is_waiting).await;
                 assert_eq!(evening.leaving.recv().await, Some("slow"));
-                evening.seat("another", Guest::sent_its_head).await;
+                evening.seat("another", Guest::is_waiting).await;
                 assert_eq!(evening.leaving.recv().await, Some("slower"));
                 assert!(!evening.guests.make_room(), "all wait for answers of ours");
             })
@@ -170,10 +170,10 @@ mod tests {
             .run_until(async {
                 let mut evening = Evening::new();
                 let keep_alive = |guest: &Guest| {
-                    guest.sent_its_head();
-                    guest.was_answered();
+                    guest.is_waiting();
+                    guest.is_owing();
                 };
-                evening.seat("served", Guest::sent_its_head).await;
+                evening.seat("served", Guest::is_waiting).await;
                 evening.seat("kept alive", keep_alive).await;
                 evening.seat("kept alive later", keep_alive).await;
                 evening.seat("newcomer", |_| ()).await;
@@ -191,7 +191,7 @@ mod tests {
                 let guests = Guests::new(1, Arc::default());
                 for _ in 0..3 {
                     assert!(guests.make_room());
-                    guests.seat(|guest| async move { guest.sent_its_head() });
+                    guests.seat(|guest| async move { guest.is_waiting() });
                     tokio::task::yield_now().await;
                 }
             })

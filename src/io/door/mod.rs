@@ -1,4 +1,4 @@
-//! The door: a connection between accept and upgrade, as HTTP/1.1.
+//! The door: a connection between accept and upgrade, as HTTP/1.1, over TLS where the port speaks it.
 //!
 //! hyper reads the heads, tungstenite's handshake functions decide whether one opens a socket, and
 //! the socket leaves for the shard's poll set together with the bytes that came behind its head.
@@ -8,6 +8,7 @@
 //! head that can be read is answered. Must never touch the shard's state. Read `upgrade.rs` first.
 
 mod guests;
+mod handshake;
 mod origin;
 mod upgrade;
 
@@ -18,6 +19,7 @@ pub use origin::{AllowedOrigins, BadOriginPattern};
 
 use std::cell::Cell;
 use std::convert::Infallible;
+use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -30,15 +32,20 @@ use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
 
 use crate::limits;
 use crate::shard::Opening;
 use crate::telemetry::{Counter, ShardMetrics};
 
 use super::Options;
+use super::socket::Socket;
+use super::tls::{Newest, Parts, Ration, Stream, TlsSocket};
 use guests::{Guest, Guests};
+use handshake::Handshakes;
 use upgrade::{Asked, Refusal, decide};
 
 /// A request for the control plane, and where its answer goes.
@@ -49,9 +56,9 @@ pub type ControlSender = mpsc::Sender<ControlRequest>;
 
 /// A socket that finished its upgrade, on its way to the shard.
 pub(super) struct Arrival {
-    pub stream: mio::net::TcpStream,
+    pub socket: Socket,
     pub opening: Opening,
-    /// What came in behind the head, at most `HEAD_BYTES_MAX`: the connection's first bytes.
+    /// What came in behind the head, at most `READ_AHEAD_BYTES_MAX`: the connection's first bytes.
     pub read_ahead: Bytes,
 }
 
@@ -65,18 +72,23 @@ pub(super) struct Door {
     /// Turns true when the node drains: no request after the one in hand.
     pub draining: watch::Receiver<bool>,
     guests: Rc<Guests>,
+    /// `None`: the port is plain.
+    handshakes: Option<Handshakes>,
 }
 
 impl Door {
+    /// With `tls`, the port speaks nothing else, and handshakes keep to the ration.
     pub fn new(
         options: Arc<Options>,
         control: ControlSender,
         metrics: Arc<ShardMetrics>,
         draining: watch::Receiver<bool>,
+        tls: Option<(Newest, Rc<Ration>)>,
     ) -> (Rc<Door>, mpsc::Receiver<Arrival>) {
+        let handshakes = tls.map(|(newest, ration)| Handshakes::new(newest, ration));
         let (arrivals, arriving) = mpsc::channel(limits::DOOR_CONNECTIONS_MAX);
         let guests = Guests::new(limits::DOOR_CONNECTIONS_MAX, Arc::clone(&metrics));
-        (Rc::new(Door { options, control, arrivals, metrics, draining, guests }), arriving)
+        (Rc::new(Door { options, control, arrivals, metrics, draining, guests, handshakes }), arriving)
     }
 
     /// Takes in a connection that was just accepted; gives it back if the door is full.
@@ -85,17 +97,49 @@ impl Door {
             return Err(stream);
         }
         let door = Rc::clone(self);
-        self.guests.seat(move |guest| async move { door.serve(stream, guest).await });
+        self.guests.seat(move |guest| async move {
+            match &door.handshakes {
+                None => door.serve(stream, guest).await,
+                Some(handshakes) => {
+                    if let Some(stream) = door.shake(handshakes, stream, &guest).await {
+                        door.serve(stream, guest).await;
+                    }
+                }
+            }
+        });
         Ok(())
     }
 
+    /// Waits until there is CPU time for a newcomer: at once at a plain port.
+    pub async fn let_pass(&self) {
+        if let Some(handshakes) = &self.handshakes {
+            handshakes.let_pass().await;
+        }
+    }
+
+    async fn shake(&self, handshakes: &Handshakes, stream: TcpStream, guest: &Guest) -> Option<Stream> {
+        // Nobody waits long for us here: those who would are still in the listener's backlog.
+        let shaken = timeout(self.options.head_timeout, handshakes.shake(stream, guest)).await;
+        match shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+            Ok(stream) => {
+                self.metrics.add(Counter::Handshakes, 1);
+                Some(stream)
+            }
+            Err(error) => {
+                self.metrics.add(Counter::HandshakesFailed, 1);
+                tracing::debug!(%error, "a TLS handshake failed");
+                None
+            }
+        }
+    }
+
     /// Answers the requests of one connection until it leaves or becomes a socket.
-    async fn serve(&self, stream: TcpStream, guest: Guest) {
+    async fn serve<S: Street>(&self, stream: S, guest: Guest) {
         let granted = Cell::new(None);
         let service = service_fn(|request| async {
-            guest.sent_its_head();
+            guest.is_waiting();
             let response = self.answer(request, &granted).await;
-            guest.was_answered();
+            guest.is_owing();
             Ok::<_, Infallible>(response)
         });
         let connection = http1::Builder::new()
@@ -118,7 +162,7 @@ impl Door {
             ended = &mut connection => ended,
         };
         match (ended, granted.take()) {
-            (Ok(()), Some((upgrade, opening))) => self.hand_over(upgrade, opening).await,
+            (Ok(()), Some((upgrade, opening))) => self.hand_over::<S>(upgrade, opening).await,
             (Ok(()), None) => {}
             // Unreadable (hyper has answered 4xx), too slow, or gone in the middle of a head.
             (Err(error), _) if error.is_parse() || error.is_timeout() || error.is_incomplete_message() => {
@@ -166,13 +210,33 @@ impl Door {
     }
 
     /// Takes the socket out of hyper and tokio; nothing of theirs stays with it.
-    async fn hand_over(&self, upgrade: OnUpgrade, opening: Opening) {
+    async fn hand_over<S: Street>(&self, upgrade: OnUpgrade, opening: Opening) {
         // An error is a peer that left before it had our answer.
         let Ok(upgraded) = upgrade.await else { return };
-        let parts = upgraded.downcast::<TokioIo<TcpStream>>().expect("the door serves plain TCP");
-        let Ok(stream) = parts.io.into_inner().into_std() else { return };
-        let arrival = Arrival { stream: mio::net::TcpStream::from_std(stream), opening, read_ahead: parts.read_buf };
+        let parts = upgraded.downcast::<TokioIo<S>>().expect("what comes out of hyper went in");
+        let Ok((socket, read_ahead)) = parts.io.into_inner().into_socket(parts.read_buf) else { return };
         // Refused only when the shard's loop has ended.
-        let _ = self.arrivals.try_send(arrival);
+        let _ = self.arrivals.try_send(Arrival { socket, opening, read_ahead });
+    }
+}
+
+/// How bytes come in from the street: as they are, or in records.
+trait Street: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// The socket for the shard's poll set, and its first bytes: `read_ahead` and what lies behind it.
+    fn into_socket(self, read_ahead: Bytes) -> io::Result<(Socket, Bytes)>;
+}
+
+impl Street for TcpStream {
+    fn into_socket(self, read_ahead: Bytes) -> io::Result<(Socket, Bytes)> {
+        Ok((Socket::Plain(mio::net::TcpStream::from_std(self.into_std()?)), read_ahead))
+    }
+}
+
+impl Street for Stream {
+    fn into_socket(self, read_ahead: Bytes) -> io::Result<(Socket, Bytes)> {
+        let Parts { tcp, session, plain } = self.into_parts();
+        let stream = mio::net::TcpStream::from_std(tcp.into_std()?);
+        let read_ahead = if plain.is_empty() { read_ahead } else { [&read_ahead[..], &plain].concat().into() };
+        Ok((Socket::Tls(Box::new(TlsSocket::new(stream, session))), read_ahead))
     }
 }

@@ -26,7 +26,7 @@ async fn in_house<F: Future>(options: Options, test: impl FnOnce(House) -> F) ->
     let address = listener.local_addr().unwrap();
     let (control, asked) = mpsc::channel(1);
     let (draining, drains) = watch::channel(false);
-    let (door, arriving) = Door::new(Arc::new(options), control, Arc::default(), drains);
+    let (door, arriving) = Door::new(Arc::new(options), control, Arc::default(), drains, None);
     let tasks = LocalSet::new();
     tasks
         .run_until(async move {
@@ -156,7 +156,8 @@ async fn bytes_behind_the_head_arrive_with_the_socket() {
         assert_eq!(arrival.read_ahead, "first command");
 
         client.write_all(b"second").await.unwrap();
-        let stream = std::net::TcpStream::from(arrival.stream);
+        let Socket::Plain(stream) = arrival.socket else { panic!("a plain port") };
+        let stream = std::net::TcpStream::from(stream);
         stream.set_nonblocking(true).unwrap();
         let mut stream = TcpStream::from_std(stream).unwrap();
         let mut second = [0; 6];
