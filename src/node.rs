@@ -212,6 +212,7 @@ fn io_options(options: &Options) -> Result<Arc<crate::io::Options>, StartError> 
         websocket_path: options.http.websocket_path.as_str().into(),
         echo_path: options.http.echo.then(|| ECHO_PATH.into()),
         allowed_origins,
+        compression: options.http.compression,
         ..crate::io::Options::default()
     }))
 }

@@ -58,7 +58,7 @@ impl Hub {
 
     /// A connected client, subscribed to `channel` if there is one. Costs no time of a turn.
     pub fn connect(&mut self, channel: Option<&str>) -> ConnectionId {
-        let id = self.shard.opened(now(), Opening { speaks: Speaks::Centrifugo(Format::CentrifugoJson) });
+        let id = self.shard.opened(now(), Opening { speaks: Speaks::Centrifugo(Format::CentrifugoJson), window: None });
         self.shard.received(now(), id, &mut masked_text(r#"{"id":1,"connect":{}}"#));
         if let Some(channel) = channel {
             self.shard.received(now(), id, &mut masked_text(&subscribe_command(channel)));

@@ -179,7 +179,7 @@ fn name_at_home(homes: &Homes, home: ShardId) -> String {
 }
 
 fn connect(shard: &mut Shard) -> ConnectionId {
-    let id = shard.opened(NOW, Opening { speaks: Speaks::Centrifugo(Format::CentrifugoJson) });
+    let id = shard.opened(NOW, Opening { speaks: Speaks::Centrifugo(Format::CentrifugoJson), window: None });
     receive(shard, id, r#"{"id":1,"connect":{}}"#);
     turn(shard);
     id

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::access::{ChannelOptions, Flush, FlushWindow, Namespaces, SlowConsumerPolicy, TokenKeys};
 use crate::model::Homes;
-use crate::shard;
+use crate::shard::{self, Compression};
 
 use super::flags::Flags;
 use super::options::{ApiOptions, HttpOptions, LogLevel, LogOptions, Options, Secret, WorkerOptions};
@@ -129,6 +129,7 @@ fn http(root: &Scope<'_>, flags: &Flags) -> HttpOptions {
     HttpOptions {
         allowed_origins: root.texts("client.allowed_origins").iter().map(|origin| origin.to_lowercase()).collect(),
         websocket_path: path("websocket.handler_prefix"),
+        compression: root.flag("websocket.compression"),
         api_prefix: path("http_api.handler_prefix"),
         health_path: path_if("health.enabled", "health.handler_prefix"),
         metrics_path: path_if("prometheus.enabled", "prometheus.handler_prefix"),
@@ -151,6 +152,11 @@ fn shard_options(root: &Scope<'_>, shards: u16, problems: &mut Problems<'_>) -> 
         channels_max: root.count("client.channel_limit"),
         channel_bytes_max: root.count("channel.max_length"),
         message_bytes_max: root.count("websocket.message_size_limit"),
+        decompressed_bytes_max: decompressed_limit(root),
+        compression: Compression {
+            level: root.count("websocket.compression_level") as u8,
+            above_bytes: root.count("websocket.compression_min_size"),
+        },
         outbox_bytes_max: root.count("client.queue_max_size"),
         presence_update_interval: root.duration("client.presence_update_interval"),
         presence_ttl: root.duration("fanfare.presence_ttl"),
@@ -160,6 +166,14 @@ fn shard_options(root: &Scope<'_>, shards: u16, problems: &mut Problems<'_>) -> 
         write_timeout: root.duration("websocket.write_timeout"),
         memory_bytes_max: root.count("fanfare.shard_memory_limit"),
         ..shard::Options::default()
+    }
+}
+
+/// 0 stands for ten times the limit of what arrives, as in Centrifugo.
+fn decompressed_limit(root: &Scope<'_>) -> usize {
+    match root.count("websocket.decompressed_message_size_limit") {
+        0 => root.count("websocket.message_size_limit") * 10,
+        limit => limit,
     }
 }
 

@@ -173,7 +173,7 @@ http_api:
 grpc_api:
     enabled=false error_mode="" address="" port=10000 key="" tls{tls} reflection=false max_receive_message_size=0
 websocket:
-    !disabled=false compression=false compression_min_size=0 compression_level=1 decompressed_message_size_limit=0
+    !disabled=false
 sse:
     enabled=false handler_prefix=/connection/sse max_request_body_size=65536
 http_stream:

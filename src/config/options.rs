@@ -42,6 +42,8 @@ pub struct HttpOptions {
     /// with an `Origin` header are refused. Source: protocol page, section 1.1.
     pub allowed_origins: Vec<String>,
     pub websocket_path: String,
+    /// Clients that offer permessage-deflate get it.
+    pub compression: bool,
     /// What stands before `/publish` and the other methods.
     pub api_prefix: String,
     /// `None`: switched off.

@@ -14,6 +14,8 @@ pub struct Options {
     /// Where the echo of the tests is, if it is switched on.
     pub echo_path: Option<Box<str>>,
     pub allowed_origins: AllowedOrigins,
+    /// Clients that offer permessage-deflate get it; those of the echo always do.
+    pub compression: bool,
     /// How long a head may take to arrive, from the accept or the end of the request before it.
     pub head_timeout: Duration,
 }
@@ -25,6 +27,7 @@ impl Default for Options {
             websocket_path: "/connection/websocket".into(),
             echo_path: None,
             allowed_origins: AllowedOrigins::default(),
+            compression: false,
             head_timeout: limits::HEAD_TIMEOUT,
         }
     }

@@ -3,16 +3,91 @@
 use bytes::Bytes;
 
 use super::{Inappropriate, append_push, is_text};
-use crate::model::{Encoding, EncodingSet, Format, Frames, Push, Variant};
-use crate::ws::{self, FrameKind};
+use crate::limits;
+use crate::model::{Encoding, EncodingSet, Format, Frames, Push, Variant, WindowBits};
+use crate::ws::{self, DeflateTally, Deflater, FrameKind};
 
-/// Encodes `push` once for each of `encodings`.
-pub fn build_frames(push: &Push<'_>, encodings: EncodingSet) -> Frames {
-    let mut frames = Frames::with_capacity(encodings.len());
-    for encoding in encodings.iter() {
-        frames.push(encoding, build_variant(push, encoding));
+/// What operators decide about compression.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compression {
+    /// 1 (fast) to 9 (small).
+    pub level: u8,
+    /// Larger messages are compressed. Never those below `limits::DEFLATE_BYTES_MIN`.
+    pub above_bytes: usize,
+}
+
+/// Builds frames. Each thread that does has one, for it holds the compressor.
+#[derive(Debug)]
+pub struct FrameBuilder {
+    deflater: Deflater,
+    above_bytes: usize,
+    bytes_max: usize,
+}
+
+impl FrameBuilder {
+    /// Messages over `bytes_max` are not compressed: they would take the thread for too long.
+    pub fn new(compression: Compression, bytes_max: usize) -> FrameBuilder {
+        FrameBuilder {
+            deflater: Deflater::new(compression.level),
+            above_bytes: compression.above_bytes.max(limits::DEFLATE_BYTES_MIN - 1),
+            bytes_max,
+        }
     }
-    frames
+
+    /// Encodes `push` once for each format that occurs in `encodings`, and compresses that once for
+    /// each window. What is not compressed shares the plain frame.
+    pub fn build(&mut self, push: &Push<'_>, encodings: EncodingSet) -> Frames {
+        let mut frames = Frames::with_capacity(encodings.len());
+        for format in Format::ALL {
+            let mut plain = None;
+            for encoding in encodings.iter().filter(|encoding| encoding.format() == format) {
+                let variant = match plain.get_or_insert_with(|| build_plain(push, format)) {
+                    Ok(frame) => Variant::Ready(self.compress(encoding, frame)),
+                    Err(Inappropriate) => Variant::Inappropriate,
+                };
+                frames.push(encoding, variant);
+            }
+        }
+        frames
+    }
+
+    /// The message that says `payload` to one connection.
+    pub fn build_message(&mut self, format: Format, window: Option<WindowBits>, payload: &[u8]) -> Bytes {
+        let kind = frame_kind(format);
+        let deflated =
+            window.filter(|_| self.compresses(payload)).and_then(|window| self.deflate(kind, window, payload));
+        deflated.unwrap_or_else(|| ws::build_frame(kind, payload.len(), |out| out.extend_from_slice(payload)))
+    }
+
+    /// The frame of `payload` compressed, whatever its size; `None` when it becomes no smaller.
+    pub fn deflate(&mut self, kind: FrameKind, window: WindowBits, payload: &[u8]) -> Option<Bytes> {
+        self.deflater.build_frame(kind, payload, window.as_bits())
+    }
+
+    /// What was compressed since the last call.
+    pub fn take_tally(&mut self) -> DeflateTally {
+        self.deflater.take_tally()
+    }
+
+    /// What readers of `encoding` are given for the plain `frame`, which may be itself.
+    fn compress(&mut self, encoding: Encoding, frame: &Bytes) -> Bytes {
+        let Some(window) = encoding.window() else { return frame.clone() };
+        let payload = ws::frame_payload(frame);
+        let wanted = self.compresses(payload);
+        let deflated = wanted.then(|| self.deflate(frame_kind(encoding.format()), window, payload)).flatten();
+        deflated.unwrap_or_else(|| frame.clone())
+    }
+
+    fn compresses(&self, payload: &[u8]) -> bool {
+        payload.len() > self.above_bytes && payload.len() <= self.bytes_max
+    }
+}
+
+impl Default for Compression {
+    /// Centrifugo's.
+    fn default() -> Compression {
+        Compression { level: 1, above_bytes: 0 }
+    }
 }
 
 /// Puts several of these frames, all of `encoding`, into one piece for a socket.
@@ -29,7 +104,7 @@ pub fn join_frames(encoding: Encoding, frames: &[&Bytes]) -> Bytes {
             if at > 0 && is_text(encoding.format()) {
                 payload.push(b'\n');
             }
-            payload.extend_from_slice(ws::payload_of(frame));
+            payload.extend_from_slice(ws::frame_payload(frame));
         }
     })
 }
@@ -42,16 +117,13 @@ pub fn frame_kind(format: Format) -> FrameKind {
     }
 }
 
-fn build_variant(push: &Push<'_>, encoding: Encoding) -> Variant {
+fn build_plain(push: &Push<'_>, format: Format) -> Result<Bytes, Inappropriate> {
     let mut outcome = Ok(());
-    let frame = ws::build_frame(frame_kind(encoding.format()), capacity_for(push), |payload| {
+    let frame = ws::build_frame(frame_kind(format), capacity_for(push), |payload| {
         let starts_at = payload.len();
-        outcome = append_push(encoding.format(), push, payload, starts_at);
+        outcome = append_push(format, push, payload, starts_at);
     });
-    match outcome {
-        Ok(()) => Variant::Ready(frame),
-        Err(Inappropriate) => Variant::Inappropriate,
-    }
+    outcome.map(|()| frame)
 }
 
 /// Bytes that `push` will take, about.
@@ -66,7 +138,99 @@ fn capacity_for(push: &Push<'_>) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::WindowBits;
+    use crate::model::Publication;
+    use crate::ws::{Inflater, MessageKind};
+
+    const JSON: Format = Format::CentrifugoJson;
+    const PROTOBUF: Format = Format::CentrifugoProtobuf;
+    const NO_CAP: usize = usize::MAX;
+
+    fn window(bits: u8) -> Option<WindowBits> {
+        Some(WindowBits::new(bits).expect("9 to 15"))
+    }
+
+    /// The frames of a publication of `data`, for all of `windows` in both formats.
+    fn build(builder: &mut FrameBuilder, data: &[u8], windows: &[Option<WindowBits>]) -> Frames {
+        let publication = Publication { data: Bytes::copy_from_slice(data), info: None, offset: 1, tags: None };
+        let push = Push::Publication { channel: "room", publication: &publication, epoch: None };
+        let all = Format::ALL.iter().flat_map(|format| windows.iter().map(|w| Encoding::new(*format, false, *w)));
+        builder.build(&push, all.fold(EncodingSet::EMPTY, EncodingSet::with))
+    }
+
+    fn frame(frames: &Frames, format: Format, window: Option<WindowBits>) -> Bytes {
+        match frames.find(Encoding::new(format, false, window)) {
+            Some(Variant::Ready(frame)) => frame.clone(),
+            other => panic!("{format:?} {window:?} has {other:?}"),
+        }
+    }
+
+    fn builder(above_bytes: usize, bytes_max: usize) -> FrameBuilder {
+        FrameBuilder::new(Compression { above_bytes, ..Compression::default() }, bytes_max)
+    }
+
+    /// JSON of that many bytes in which much repeats.
+    fn json(bytes: usize) -> Vec<u8> {
+        let mut text = vec![b'"'];
+        text.extend(b"tick tock ".iter().cycle().take(bytes - 2));
+        text.push(b'"');
+        text
+    }
+
+    #[test]
+    fn each_window_has_one_compressed_frame_that_says_the_same() {
+        let mut builder = builder(0, NO_CAP);
+        let windows = [None, window(9), window(12), window(15)];
+        let frames = build(&mut builder, &json(2000), &windows);
+        let mut inflater = Inflater::default();
+        for (format, kind) in [(JSON, MessageKind::Text), (PROTOBUF, MessageKind::Binary)] {
+            let plain = frame(&frames, format, None);
+            for window in &windows[1..] {
+                let deflated = frame(&frames, format, *window);
+                assert_eq!(deflated[0], plain[0] | 0x40);
+                let inflated = inflater.inflate(kind, ws::frame_payload(&deflated), 10_000);
+                assert_eq!(inflated, Ok(ws::frame_payload(&plain)), "{format:?} {window:?}");
+            }
+        }
+        assert_eq!(builder.take_tally().messages, 6, "once for each format and window");
+    }
+
+    #[test]
+    fn what_is_not_compressed_shares_the_plain_frame() {
+        let is_plain = |builder: &mut FrameBuilder, data: &[u8]| {
+            let frames = build(builder, data, &[None, window(15)]);
+            let (plain, other) = (frame(&frames, JSON, None), frame(&frames, JSON, window(15)));
+            assert_eq!(plain == other, plain.as_ptr() == other.as_ptr(), "equal frames are one");
+            plain == other
+        };
+        let push_bytes = br#"{"push":{"channel":"room","pub":{"data":,"offset":1}}}"#.len();
+        let least = limits::DEFLATE_BYTES_MIN - push_bytes;
+        assert!(is_plain(&mut builder(0, NO_CAP), &json(least - 1)), "too small to gain");
+        assert!(!is_plain(&mut builder(0, NO_CAP), &json(least)));
+        assert!(is_plain(&mut builder(1000 + push_bytes, NO_CAP), &json(1000)), "the option's size itself");
+        assert!(!is_plain(&mut builder(1000 + push_bytes, NO_CAP), &json(1001)), "strictly greater");
+        assert!(!is_plain(&mut builder(0, 1000 + push_bytes), &json(1000)));
+        assert!(is_plain(&mut builder(0, 1000 + push_bytes), &json(1001)), "over the cap");
+    }
+
+    #[test]
+    fn data_that_is_no_json_stays_inappropriate_in_every_window() {
+        let frames = build(&mut builder(0, NO_CAP), &[0xff; 1000], &[None, window(15)]);
+        for window in [None, window(15)] {
+            let variant = frames.find(Encoding::new(JSON, false, window));
+            assert!(matches!(variant, Some(Variant::Inappropriate)), "{variant:?}");
+            frame(&frames, PROTOBUF, window);
+        }
+    }
+
+    #[test]
+    fn one_connection_is_told_by_the_same_rules() {
+        let mut builder = builder(200, 1000);
+        for (bytes, expected) in [(200, 0x81), (201, 0xc1), (1000, 0xc1), (1001, 0x81)] {
+            assert_eq!(builder.build_message(JSON, window(15), &json(bytes))[0], expected, "{bytes} bytes");
+        }
+        assert_eq!(builder.build_message(JSON, None, &json(500))[0], 0x81);
+        assert_eq!(builder.build_message(PROTOBUF, window(9), &json(500))[0], 0xc2);
+    }
 
     fn text(payload: &[u8]) -> Bytes {
         ws::build_frame(FrameKind::Text, 0, |out| out.extend_from_slice(payload))

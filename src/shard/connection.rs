@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::events::Speaks;
+use super::events::{Opening, Speaks};
 use super::outbox::Outbox;
-use crate::model::{ChannelName, ClientInfo, Command, DisconnectCode};
+use crate::model::{ChannelName, ClientInfo, Command, DisconnectCode, WindowBits};
 use crate::room::MemberIndex;
 use crate::ws;
 
@@ -15,6 +15,8 @@ use crate::ws;
 #[derive(Debug)]
 pub struct Connection {
     pub speaks: Speaks,
+    /// Messages may be compressed both ways; ours for this window.
+    pub window: Option<WindowBits>,
     pub phase: Phase,
     pub clock: Clock,
     /// In the shard's list of connections to write.
@@ -128,9 +130,10 @@ pub enum TokenPurpose {
 }
 
 impl Connection {
-    pub fn new(speaks: Speaks) -> Connection {
+    pub fn new(opening: Opening) -> Connection {
         Connection {
-            speaks,
+            speaks: opening.speaks,
+            window: opening.window,
             phase: Phase::Fresh,
             clock: Clock::Stale,
             is_dirty: false,

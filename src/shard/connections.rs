@@ -93,14 +93,18 @@ impl Connections {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shard::Speaks;
+    use crate::shard::{Opening, Speaks};
+
+    fn echo() -> Connection {
+        Connection::new(Opening { speaks: Speaks::Echo, window: None })
+    }
 
     #[test]
     fn a_slot_used_again_does_not_answer_to_its_old_name() {
         let mut connections = Connections::default();
-        let first = connections.insert(Connection::new(Speaks::Echo));
+        let first = connections.insert(echo());
         assert!(connections.remove(first.slot).is_some());
-        let second = connections.insert(Connection::new(Speaks::Echo));
+        let second = connections.insert(echo());
         assert_eq!(first.slot, second.slot);
         assert!(connections.find(first).is_none());
         assert!(connections.find(second).is_some());
@@ -109,7 +113,7 @@ mod tests {
     #[test]
     fn slots_run_over_many_pieces() {
         let mut connections = Connections::default();
-        let ids: Vec<_> = (0..1000).map(|_| connections.insert(Connection::new(Speaks::Echo))).collect();
+        let ids: Vec<_> = (0..1000).map(|_| connections.insert(echo())).collect();
         assert_eq!(connections.len(), 1000);
         assert_eq!(connections.slots(), 1000);
         assert!(ids.iter().all(|&id| connections.find(id).is_some() && connections.id_at(id.slot) == Some(id)));

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::model::{
     ChannelName, ClientId, ClientInfo, ConnectionId, Encoding, ErrorCode, Format, HistoryRequest, HistoryResult,
-    Outcome, Position, PresenceStats, Publication, Since, Tags,
+    Outcome, Position, PresenceStats, Publication, Since, Tags, WindowBits,
 };
 use crate::room::Delivery;
 use crate::workers::Done;
@@ -16,6 +16,8 @@ use crate::workers::Done;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opening {
     pub speaks: Speaks,
+    /// permessage-deflate was negotiated, and our messages keep to this window.
+    pub window: Option<WindowBits>,
 }
 
 /// What the messages of a connection mean.

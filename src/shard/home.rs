@@ -14,7 +14,6 @@ use crate::model::{
     ChannelName, ClientId, ClientInfo, Epoch, ErrorCode, HistoryRequest, HistoryResult, Outcome, Position,
     PresenceStats, Publication, Push, ShardId,
 };
-use crate::protocol;
 use crate::room::{Delivery, DeliveryKind};
 use crate::telemetry::{Counter, Gauge};
 
@@ -293,7 +292,7 @@ impl Shard {
     /// listens. A shard whose lane is full is *behind*.
     fn fan_out(&mut self, channel: &ChannelName, kind: DeliveryKind, tag: Option<Arc<str>>, push: &Push<'_>) {
         let Some(room) = self.rooms.get_mut(channel) else { return };
-        let frames = protocol::build_frames(push, room.encodings());
+        let frames = self.frames.build(push, room.encodings());
         let delivery = Arc::new(Delivery { channel: channel.clone(), kind, tag, frames });
         let mut is_for_here = false;
         for listener in room.listeners_mut() {
@@ -312,6 +311,7 @@ impl Shard {
         if is_for_here {
             self.deliver_here(delivery);
         }
+        self.count_compression();
     }
 }
 

@@ -42,6 +42,8 @@ pub use fault::Faults;
 pub use options::Options;
 // What the door has to know of protocols: their names.
 pub use crate::protocol::{format_of_subprotocol, subprotocol};
+// A part of the options.
+pub use crate::protocol::Compression;
 // What `next_job` gives, and what comes back of it.
 pub use crate::workers::{Done, Job, WorkOutcome};
 
@@ -55,8 +57,10 @@ use bytes::Bytes;
 use crate::engine::Memory;
 use crate::limits;
 use crate::model::{ChannelName, ConnectionId, DisconnectCode, Now, ShardId};
+use crate::protocol::FrameBuilder;
 use crate::room::Room;
 use crate::telemetry::{Counter, Gauge, ShardMetrics};
+use crate::ws::Inflater;
 use backlog::Dropped;
 use channels::Channels;
 use connection::{Clock, Connection, NO_TICK, Phase};
@@ -105,6 +109,8 @@ pub struct Shard {
 
     // What io takes.
     replies: Replies,
+    frames: FrameBuilder,
+    inflater: Inflater,
     dirty: VecDeque<u32>,
     finished: VecDeque<ConnectionId>,
     resumed: VecDeque<ConnectionId>,
@@ -120,6 +126,8 @@ impl Shard {
             id,
             memory: Memory::new(options.memory_bytes_max, random.u64(..)),
             outgoing: Outgoing::new(options.homes.shards(), options.lane_slots),
+            frames: FrameBuilder::new(options.compression, limits::DEFLATE_INLINE_BYTES_MAX),
+            inflater: Inflater::default(),
             options,
             metrics,
             random,
@@ -152,13 +160,14 @@ impl Shard {
     /// A socket finished its upgrade; the id names the connection in every later call.
     pub fn opened(&mut self, now: Now, opening: Opening) -> ConnectionId {
         self.tell_time(now);
-        let mut connection = Connection::new(opening.speaks);
+        let mut connection = Connection::new(opening);
         if let Speaks::Centrifugo(_) = opening.speaks {
             connection.deadline = self.time.now() + self.options.stale_close_delay;
         }
         let id = self.connections.insert(connection);
         self.remind(id.slot);
         self.metrics.add(Counter::ConnectionsOpened, 1);
+        self.metrics.add(Counter::ConnectionsCompressed, u64::from(opening.window.is_some()));
         self.metrics.set(Gauge::Connections, self.connections.len() as u64);
         if self.drain.is_some() {
             self.disconnect(id.slot, DisconnectCode::Shutdown);

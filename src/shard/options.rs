@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Faults;
 use crate::access::{Namespaces, TokenKeys};
 use crate::model::Homes;
+use crate::protocol::Compression;
 
 /// The same for every shard of the node; shared, never changed.
 #[derive(Clone, Debug)]
@@ -27,7 +28,11 @@ pub struct Options {
     pub channels_max: usize,
     pub channel_bytes_max: usize,
     pub message_bytes_max: usize,
-    /// Of an echo connection.
+    /// Of a message that came compressed, once it is expanded.
+    pub decompressed_bytes_max: usize,
+    /// Where connections negotiated it.
+    pub compression: Compression,
+    /// Of an echo connection, also once it is expanded.
     pub echo_message_bytes_max: usize,
     pub outbox_bytes_max: usize,
     pub presence_update_interval: Duration,
@@ -71,6 +76,8 @@ impl Default for Options {
             channels_max: 128,
             channel_bytes_max: 255,
             message_bytes_max: 65_536,
+            decompressed_bytes_max: 655_360,
+            compression: Compression::default(),
             echo_message_bytes_max: 17 * 1024 * 1024,
             outbox_bytes_max: 1_048_576,
             presence_update_interval: Duration::from_secs(27),

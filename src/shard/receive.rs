@@ -16,13 +16,17 @@ impl Shard {
             return;
         }
         let mut reader = std::mem::take(&mut connection.reader);
-        let limits = self.reader_limits(connection_speaks(self, id));
+        let (speaks, is_compressing) = (connection.speaks, connection.window.is_some());
+        let limits = self.reader_limits(speaks, is_compressing);
         let mut at = 0;
         while let Some(rest) = bytes.get_mut(at..) {
             match reader.read(&limits, rest) {
                 Ok((used, Some(incoming))) => {
                     at += used;
-                    self.incoming(id, incoming);
+                    if let Err(violation) = self.incoming(id, incoming) {
+                        self.violated(id.slot, violation);
+                        break;
+                    }
                 }
                 Ok((_, None)) => break,
                 Err(violation) => {
@@ -42,9 +46,12 @@ impl Shard {
         self.flush_replies();
     }
 
-    fn incoming(&mut self, id: ConnectionId, incoming: ws::Incoming<'_>) {
+    fn incoming(&mut self, id: ConnectionId, incoming: ws::Incoming<'_>) -> Result<(), ws::PeerViolated> {
         match incoming {
-            ws::Incoming::Message { kind, payload } => self.message(id, kind, payload),
+            ws::Incoming::Message { kind, payload } => {
+                self.message(id, kind, payload, self.options.message_bytes_max);
+            }
+            ws::Incoming::Compressed { kind, payload } => self.compressed_message(id, kind, payload)?,
             ws::Incoming::Ping(payload) => {
                 let mut pong = Vec::with_capacity(payload.len() + 2);
                 ws::append_frame(ws::FrameKind::Pong, payload, &mut pong);
@@ -54,9 +61,39 @@ impl Shard {
             ws::Incoming::Pong(_) => {}
             ws::Incoming::Close(close) => self.peer_closed(id.slot, close),
         }
+        Ok(())
     }
 
-    fn message(&mut self, id: ConnectionId, kind: ws::MessageKind, payload: &[u8]) {
+    fn compressed_message(
+        &mut self,
+        id: ConnectionId,
+        kind: ws::MessageKind,
+        payload: &[u8],
+    ) -> Result<(), ws::PeerViolated> {
+        let Some(connection) = self.connections.find(id).filter(|connection| connection.is_open()) else {
+            // Closing: nobody asks what it says.
+            return Ok(());
+        };
+        let bytes_max = match connection.speaks {
+            Speaks::Centrifugo(_) => self.options.decompressed_bytes_max,
+            Speaks::Echo => self.options.echo_message_bytes_max,
+        };
+        let mut inflater = std::mem::take(&mut self.inflater);
+        let inflated = inflater.inflate(kind, payload, bytes_max);
+        if let Ok(message) = inflated {
+            self.metrics.add(Counter::MessagesInflated, 1);
+            self.metrics.add(Counter::InflateBytesBefore, payload.len() as u64);
+            self.metrics.add(Counter::InflateBytesAfter, message.len() as u64);
+            self.message(id, kind, message, bytes_max);
+        }
+        let outcome = inflated.map(|_| ());
+        inflater.release();
+        self.inflater = inflater;
+        outcome
+    }
+
+    /// `command_bytes_max` bounds each command in it.
+    fn message(&mut self, id: ConnectionId, kind: ws::MessageKind, payload: &[u8], command_bytes_max: usize) {
         let (messages, bytes) = match kind {
             ws::MessageKind::Text => (Counter::TextsReceived, Counter::TextBytesReceived),
             ws::MessageKind::Binary => (Counter::BinariesReceived, Counter::BinaryBytesReceived),
@@ -66,15 +103,16 @@ impl Shard {
         let Some(connection) = self.connections.find(id).filter(|connection| connection.is_open()) else { return };
         match connection.speaks {
             Speaks::Echo => {
-                let kind = match kind {
-                    ws::MessageKind::Text => ws::FrameKind::Text,
-                    ws::MessageKind::Binary => ws::FrameKind::Binary,
-                };
-                let frame = ws::build_frame(kind, payload.len(), |out| out.extend_from_slice(payload));
+                let window = connection.window;
+                let deflated = window.and_then(|window| self.frames.deflate(kind.into(), window, payload));
+                let frame = deflated.unwrap_or_else(|| {
+                    ws::build_frame(kind.into(), payload.len(), |out| out.extend_from_slice(payload))
+                });
+                self.count_compression();
                 self.enqueue(id.slot, frame);
             }
             Speaks::Centrifugo(format) => {
-                let limits = DecodeLimits { command_bytes_max: self.options.message_bytes_max };
+                let limits = DecodeLimits { command_bytes_max };
                 for incoming in protocol::decode(format, payload, limits) {
                     match incoming {
                         Ok(Incoming::Pong) => self.pong(id.slot),
@@ -100,20 +138,19 @@ impl Shard {
         self.set_clock(slot, Clock::Ping, pinged + self.options.ping_interval);
     }
 
-    fn reader_limits(&self, speaks: Speaks) -> ws::ReaderLimits {
+    fn reader_limits(&self, speaks: Speaks, is_compressing: bool) -> ws::ReaderLimits {
+        let deflate = if is_compressing { ws::Deflate::Negotiated } else { ws::Deflate::Refused };
         match speaks {
             Speaks::Centrifugo(_) => ws::ReaderLimits {
                 message_bytes_max: self.options.message_bytes_max,
                 fragments_max: crate::limits::MESSAGE_FRAGMENTS_MAX,
+                deflate,
             },
             Speaks::Echo => ws::ReaderLimits {
                 message_bytes_max: self.options.echo_message_bytes_max,
                 fragments_max: crate::limits::ECHO_MESSAGE_FRAGMENTS_MAX,
+                deflate,
             },
         }
     }
-}
-
-fn connection_speaks(shard: &Shard, id: ConnectionId) -> Speaks {
-    shard.connections.find(id).map_or(Speaks::Echo, |connection| connection.speaks)
 }

@@ -5,7 +5,6 @@ use crate::limits;
 use crate::model::{DisconnectCode, ErrorCode, Format, Outcome, Push, Reply};
 use crate::protocol;
 use crate::telemetry::Counter;
-use crate::ws;
 
 /// The replies of one connection that wait for more of the same.
 ///
@@ -59,8 +58,9 @@ impl Shard {
         if !payload.is_empty()
             && let Some(format) = self.format_at(slot)
         {
-            let kind = protocol::frame_kind(format);
-            let frame = ws::build_frame(kind, payload.len(), |out| out.extend_from_slice(&payload));
+            let window = self.connections.at(slot).and_then(|connection| connection.window);
+            let frame = self.frames.build_message(format, window, &payload);
+            self.count_compression();
             self.enqueue(slot, frame);
         }
         payload.clear();
@@ -76,6 +76,15 @@ impl Shard {
         self.replies.slot = Some(slot);
         if append(&mut self.replies.payload).is_err() {
             self.disconnect(slot, DisconnectCode::InappropriateProtocol);
+        }
+    }
+
+    pub(super) fn count_compression(&mut self) {
+        let tally = self.frames.take_tally();
+        if tally.messages > 0 {
+            self.metrics.add(Counter::MessagesDeflated, tally.messages);
+            self.metrics.add(Counter::DeflateBytesBefore, tally.bytes_before);
+            self.metrics.add(Counter::DeflateBytesAfter, tally.bytes_after);
         }
     }
 

@@ -24,6 +24,8 @@ indices! {
     /// Counts that only grow. `table.rs` gives each its Prometheus name and labels.
     Counter {
         ConnectionsOpened,
+        /// Those of them that negotiated permessage-deflate.
+        ConnectionsCompressed,
         /// WebSocket messages from clients, and their payload bytes.
         TextsReceived,
         BinariesReceived,
@@ -39,6 +41,14 @@ indices! {
         /// Bytes put into outboxes: for one client, and for rooms.
         DirectBytesQueued,
         FanOutBytesQueued,
+        /// Messages compressed for one client or for all of a room, and their payload bytes.
+        MessagesDeflated,
+        DeflateBytesBefore,
+        DeflateBytesAfter,
+        /// Compressed messages from clients, and their payload bytes.
+        MessagesInflated,
+        InflateBytesBefore,
+        InflateBytesAfter,
         /// Bytes taken by sockets.
         BytesSent,
         /// Publications appended or released by homes on this shard.

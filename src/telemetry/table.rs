@@ -55,6 +55,11 @@ pub static TABLE: &[Metric] = &[
         Counter::UpgradesRefused,
         "HTTP heads that did not become a connection.",
     ),
+    shard_counter(
+        "fanfare_connections_compressed_total",
+        Counter::ConnectionsCompressed,
+        "Sockets that negotiated permessage-deflate.",
+    ),
     Metric {
         name: "fanfare_tls_handshakes_total",
         kind: Kind::Counter,
@@ -124,6 +129,26 @@ pub static TABLE: &[Metric] = &[
         "Bytes put into outboxes: `direct` for replies, pings and what is told to one client, `fan_out` for \
          what rooms are told.",
         &[("direct", Counter::DirectBytesQueued), ("fan_out", Counter::FanOutBytesQueued)],
+    ),
+    shard_counter(
+        "fanfare_deflated_messages_total",
+        Counter::MessagesDeflated,
+        "Messages compressed: those for a room once for each format and window, whatever the number of members.",
+    ),
+    shard_kinds(
+        "fanfare_deflate_bytes_total",
+        "Payload bytes of these messages, before and after.",
+        &[("before", Counter::DeflateBytesBefore), ("after", Counter::DeflateBytesAfter)],
+    ),
+    shard_counter(
+        "fanfare_inflated_messages_total",
+        Counter::MessagesInflated,
+        "Messages that clients sent compressed.",
+    ),
+    shard_kinds(
+        "fanfare_inflate_bytes_total",
+        "Payload bytes of these messages, before they were expanded and after.",
+        &[("before", Counter::InflateBytesBefore), ("after", Counter::InflateBytesAfter)],
     ),
     shard_counter("fanfare_sent_bytes_total", Counter::BytesSent, "Bytes that sockets took."),
     Metric {

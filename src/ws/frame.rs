@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::header::{CONTROL_BYTES_MAX, FINAL_BIT, LENGTH_IN_2_BYTES, LENGTH_IN_8_BYTES, length_code};
+use super::header::{COMPRESSED_BIT, CONTROL_BYTES_MAX, FINAL_BIT, LENGTH_IN_2_BYTES, LENGTH_IN_8_BYTES, length_code};
 use super::reader::MessageKind;
 
 /// What a frame of ours is.
@@ -26,6 +26,26 @@ pub fn append_frame(kind: FrameKind, payload: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(payload);
 }
 
+/// The frame of a message that is compressed already: bit RSV1 says so. Source: RFC 7692 §7.2.
+pub(super) fn build_deflated_frame(kind: FrameKind, deflated: &[u8]) -> Bytes {
+    let mut frame = Vec::new();
+    append_frame(kind, deflated, &mut frame);
+    if let Some(first) = frame.first_mut() {
+        *first |= COMPRESSED_BIT;
+    }
+    Bytes::from(frame)
+}
+
+/// What a frame of ours carries, without its header.
+pub fn frame_payload(frame: &[u8]) -> &[u8] {
+    let size = match frame.get(1) {
+        Some(&LENGTH_IN_2_BYTES) => 4,
+        Some(&LENGTH_IN_8_BYTES) => 10,
+        _ => 2,
+    };
+    frame.get(size..).unwrap_or_default()
+}
+
 /// Builds a frame whose payload `write` appends in place, as shared bytes.
 ///
 /// `capacity` is the expected length of the payload: right or over, the payload is written once
@@ -44,16 +64,6 @@ pub fn build_frame(kind: FrameKind, capacity: usize, write: impl FnOnce(&mut Vec
     header.rotate_left(size);
     *room = header;
     Bytes::from(frame).slice(SERVER_HEADER_BYTES_MAX - size..)
-}
-
-/// The payload of a whole frame that was built here.
-pub fn payload_of(frame: &[u8]) -> &[u8] {
-    let header = match frame {
-        [_, LENGTH_IN_2_BYTES, ..] => 4,
-        [_, LENGTH_IN_8_BYTES, ..] => SERVER_HEADER_BYTES_MAX,
-        _ => 2,
-    };
-    frame.get(header..).unwrap_or_default()
 }
 
 impl From<MessageKind> for FrameKind {
@@ -119,7 +129,7 @@ mod tests {
         for capacity in [0, payload_bytes, payload_bytes + 100] {
             let built = build_frame(kind, capacity, |out| out.extend_from_slice(&payload));
             assert_eq!(built, expected[b"before".len()..]);
-            assert_eq!(payload_of(&built), payload);
+            assert_eq!(frame_payload(&built), payload);
         }
     }
 

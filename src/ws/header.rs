@@ -1,5 +1,6 @@
 //! The header of a client frame. Source: RFC 6455 §5.2.
 
+use super::reader::Deflate;
 use super::violation::PeerViolated;
 
 /// A whole header that keeps the rules which need no knowledge of earlier frames.
@@ -8,6 +9,8 @@ pub(super) struct Header {
     pub opcode: Opcode,
     /// The last frame of its message.
     pub is_final: bool,
+    /// The first frame of a compressed message (bit RSV1). Source: RFC 7692 §6.
+    pub is_compressed: bool,
     pub mask: [u8; 4],
     /// As declared; not yet held against any limit.
     pub payload_bytes: u64,
@@ -26,15 +29,20 @@ pub(super) enum Opcode {
 }
 
 impl Header {
-    /// Reads the header at the start of `bytes`; `None` when it is not whole yet.
+    /// Reads the header at the start of `bytes`; `None` when it is not whole yet. Compressed messages
+    /// are let through where they were negotiated.
     ///
     /// Errors: a broken rule, as soon as the byte that breaks it is there.
-    pub fn parse(bytes: &[u8]) -> Result<Option<Header>, PeerViolated> {
+    pub fn parse(bytes: &[u8], deflate: Deflate) -> Result<Option<Header>, PeerViolated> {
         let Some((&first, rest)) = bytes.split_first() else { return Ok(None) };
-        if first & RESERVED_BITS != 0 {
+        let is_compressed = first & COMPRESSED_BIT != 0;
+        if first & RESERVED_BITS != 0 || (is_compressed && deflate == Deflate::Refused) {
             return Err(PeerViolated::RESERVED_BIT);
         }
         let opcode = Opcode::parse(first & OPCODE_BITS)?;
+        if is_compressed && !matches!(opcode, Opcode::Text | Opcode::Binary) {
+            return Err(PeerViolated::MISPLACED_RSV1);
+        }
         let is_final = first & FINAL_BIT != 0;
         if opcode.is_control() && !is_final {
             return Err(PeerViolated::FRAGMENTED_CONTROL);
@@ -68,7 +76,7 @@ impl Header {
         }
 
         let Some((&mask, rest)) = rest.split_first_chunk() else { return Ok(None) };
-        Ok(Some(Header { opcode, is_final, mask, payload_bytes, size: bytes.len() - rest.len() }))
+        Ok(Some(Header { opcode, is_final, is_compressed, mask, payload_bytes, size: bytes.len() - rest.len() }))
     }
 }
 
@@ -103,7 +111,10 @@ pub(super) fn length_code(payload_bytes: u64) -> u8 {
 pub(super) const HEADER_BYTES_MAX: usize = 14;
 
 pub(super) const FINAL_BIT: u8 = 0x80;
-const RESERVED_BITS: u8 = 0x70;
+/// RSV1.
+pub(super) const COMPRESSED_BIT: u8 = 0x40;
+/// RSV2 and RSV3, which no extension here gives a meaning.
+const RESERVED_BITS: u8 = 0x30;
 const OPCODE_BITS: u8 = 0x0f;
 const MASK_BIT: u8 = 0x80;
 const LENGTH_BITS: u8 = 0x7f;
@@ -122,19 +133,19 @@ mod tests {
     use super::*;
 
     fn check_header(bytes: &[u8], opcode: Opcode, is_final: bool, payload_bytes: u64) {
-        let header = Header::parse(bytes).unwrap().expect("a whole header");
+        let header = Header::parse(bytes, Deflate::Refused).unwrap().expect("a whole header");
         assert_eq!((header.opcode, header.is_final, header.payload_bytes), (opcode, is_final, payload_bytes));
         assert_eq!(header.mask, *bytes[header.size - 4..header.size].as_array().unwrap());
         for cut in 0..header.size {
-            assert_eq!(Header::parse(&bytes[..cut]), Ok(None), "cut after {cut} bytes");
+            assert_eq!(Header::parse(&bytes[..cut], Deflate::Negotiated), Ok(None), "cut after {cut} bytes");
         }
     }
 
     /// The violation is found with the last byte given, not before.
     fn check_refused(bytes: &[u8], violation: PeerViolated) {
-        assert_eq!(Header::parse(bytes), Err(violation));
+        assert_eq!(Header::parse(bytes, Deflate::Negotiated), Err(violation));
         for cut in 0..bytes.len() {
-            assert_eq!(Header::parse(&bytes[..cut]), Ok(None), "cut after {cut} bytes");
+            assert_eq!(Header::parse(&bytes[..cut], Deflate::Negotiated), Ok(None), "cut after {cut} bytes");
         }
     }
 
@@ -158,9 +169,17 @@ mod tests {
 
     #[test]
     fn refuses_what_the_first_byte_shows() {
-        for bit in [0x40, 0x20, 0x10] {
+        for bit in [0x20, 0x10, 0x60] {
             check_refused(&[0x81 | bit], PeerViolated::RESERVED_BIT);
             check_refused(&[0x88 | bit], PeerViolated::RESERVED_BIT);
+        }
+        // RSV1 without an extension.
+        for first in [0xc1, 0xc2, 0x41, 0xc8, 0xc0] {
+            assert_eq!(Header::parse(&[first], Deflate::Refused), Err(PeerViolated::RESERVED_BIT));
+        }
+        // With one it is for the first frame of a message.
+        for first in [0xc0, 0x40, 0xc8, 0xc9, 0xca] {
+            check_refused(&[first], PeerViolated::MISPLACED_RSV1);
         }
         for opcode in [3, 4, 5, 6, 7, 0xb, 0xc, 0xd, 0xe, 0xf] {
             check_refused(&[0x80 | opcode], PeerViolated::RESERVED_OPCODE);
@@ -168,6 +187,14 @@ mod tests {
         }
         for opcode in [0x8, 0x9, 0xa] {
             check_refused(&[opcode], PeerViolated::FRAGMENTED_CONTROL);
+        }
+    }
+
+    #[test]
+    fn reads_that_a_message_is_compressed() {
+        for (first, is_compressed, is_final) in [(0xc1, true, true), (0x42, true, false), (0x81, false, true)] {
+            let header = Header::parse(&[first, 0x80, 1, 2, 3, 4], Deflate::Negotiated).unwrap().expect("a header");
+            assert_eq!((header.is_compressed, header.is_final), (is_compressed, is_final));
         }
     }
 

@@ -47,9 +47,10 @@ struct PartialFrame {
 #[derive(Debug)]
 struct PartialMessage {
     kind: MessageKind,
+    is_compressed: bool,
     is_finished: bool,
     payload: Vec<u8>,
-    /// So much of the payload is known to be whole characters; unused in binary messages.
+    /// So much of the payload is known to be whole characters; unused where it is no text yet.
     utf8_bytes: usize,
     /// Sum of the lengths in the headers so far: never over the limit, never less than `payload`.
     declared_bytes: usize,
@@ -60,6 +61,7 @@ struct PartialMessage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Finished {
     Message(MessageKind),
+    Compressed(MessageKind),
     Ping,
     Pong,
     Close(PeerClose),
@@ -73,7 +75,7 @@ impl Partial {
         loop {
             match &mut self.stage {
                 Stage::Header(partial) => {
-                    let (used, header) = partial.read(rest)?;
+                    let (used, header) = partial.read(limits, rest)?;
                     rest = rest.get_mut(used..).unwrap_or_default();
                     let Some(header) = header else { return Ok((arrived, None)) };
                     self.stage = Stage::Payload(self.begin_frame(limits, &header)?);
@@ -123,10 +125,10 @@ impl Partial {
             (Opcode::Continuation, None) => return Err(PeerViolated::NOTHING_TO_CONTINUE),
             (Opcode::Text | Opcode::Binary, Some(_)) => return Err(PeerViolated::MESSAGE_IN_MESSAGE),
             (Opcode::Text, none) => {
-                none.insert(PartialMessage::new(MessageKind::Text)).begin_fragment(limits, header)?
+                none.insert(PartialMessage::new(MessageKind::Text, header)).begin_fragment(limits, header)?
             }
             (Opcode::Binary, none) => {
-                none.insert(PartialMessage::new(MessageKind::Binary)).begin_fragment(limits, header)?
+                none.insert(PartialMessage::new(MessageKind::Binary, header)).begin_fragment(limits, header)?
             }
         }
         Ok(PartialFrame {
@@ -165,13 +167,13 @@ impl Partial {
 
 impl PartialHeader {
     /// Takes what belongs to the header from `arrived`; returns how many bytes that were.
-    fn read(&mut self, arrived: &[u8]) -> Result<(usize, Option<Header>), PeerViolated> {
+    fn read(&mut self, limits: &ReaderLimits, arrived: &[u8]) -> Result<(usize, Option<Header>), PeerViolated> {
         let len_before = self.len;
         for (slot, byte) in self.bytes.iter_mut().skip(len_before).zip(arrived) {
             *slot = *byte;
             self.len += 1;
         }
-        match Header::parse(self.bytes.get(..self.len).unwrap_or_default())? {
+        match Header::parse(self.bytes.get(..self.len).unwrap_or_default(), limits.deflate)? {
             Some(header) => Ok((header.size - len_before, Some(header))),
             None => Ok((arrived.len(), None)),
         }
@@ -187,8 +189,21 @@ impl PartialFrame {
 }
 
 impl PartialMessage {
-    fn new(kind: MessageKind) -> PartialMessage {
-        PartialMessage { kind, is_finished: false, payload: Vec::new(), utf8_bytes: 0, declared_bytes: 0, fragments: 0 }
+    fn new(kind: MessageKind, first: &Header) -> PartialMessage {
+        PartialMessage {
+            kind,
+            is_compressed: first.is_compressed,
+            is_finished: false,
+            payload: Vec::new(),
+            utf8_bytes: 0,
+            declared_bytes: 0,
+            fragments: 0,
+        }
+    }
+
+    /// Whether its payload is text as it stands.
+    fn is_text(&self) -> bool {
+        self.kind == MessageKind::Text && !self.is_compressed
     }
 
     fn begin_fragment(&mut self, limits: &ReaderLimits, header: &Header) -> Result<(), PeerViolated> {
@@ -207,7 +222,7 @@ impl PartialMessage {
             self.payload.reserve_exact(wanted - self.payload.len());
         }
         self.payload.extend_from_slice(arrived);
-        if self.kind == MessageKind::Text {
+        if self.is_text() {
             let checked = check_appended(&self.payload, self.utf8_bytes);
             self.utf8_bytes = checked.map_err(|NotUtf8| PeerViolated::TEXT_NOT_UTF8)?;
         }
@@ -216,11 +231,11 @@ impl PartialMessage {
 
     fn finish(&mut self) -> Result<Finished, PeerViolated> {
         debug_assert_eq!(self.payload.len(), self.declared_bytes, "a message is as long as its headers said");
-        if self.kind == MessageKind::Text && self.utf8_bytes < self.payload.len() {
+        if self.is_text() && self.utf8_bytes < self.payload.len() {
             return Err(PeerViolated::TEXT_NOT_UTF8);
         }
         self.is_finished = true;
-        Ok(Finished::Message(self.kind))
+        Ok(if self.is_compressed { Finished::Compressed(self.kind) } else { Finished::Message(self.kind) })
     }
 }
 

@@ -19,17 +19,31 @@ pub struct Reader {
 /// Bounds of one message.
 #[derive(Clone, Copy, Debug)]
 pub struct ReaderLimits {
-    /// Payload of all its fragments together (1009 above it).
+    /// Payload of all its fragments together, as they came (1009 above it).
     pub message_bytes_max: usize,
     /// Frames that it may come in, empty ones counted (1009 above it). A fragment costs no memory
     /// here beyond its bytes; the bound is against CPU time spent on headers.
     pub fragments_max: usize,
+    pub deflate: Deflate,
 }
 
-/// What came, unmasked. Text is valid UTF-8.
+/// Whether messages may come compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deflate {
+    Refused,
+    /// By permessage-deflate. Source: RFC 7692 §7.
+    Negotiated,
+}
+
+/// What came, unmasked. Text is valid UTF-8, unless it is compressed still.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Incoming<'a> {
     Message {
+        kind: MessageKind,
+        payload: &'a [u8],
+    },
+    /// A message that was negotiated to come so: see [`Inflater::inflate`](super::Inflater::inflate).
+    Compressed {
         kind: MessageKind,
         payload: &'a [u8],
     },
@@ -112,7 +126,7 @@ impl ReaderLimits {
 /// The header of the message or control frame that `bytes` start with, if it is one frame and all
 /// of it is there. Errors: also the limit, before anything would be kept for the message.
 fn find_whole_message(limits: &ReaderLimits, bytes: &[u8]) -> Result<Option<Header>, PeerViolated> {
-    let Some(header) = Header::parse(bytes)? else { return Ok(None) };
+    let Some(header) = Header::parse(bytes, limits.deflate)? else { return Ok(None) };
     if !header.opcode.is_control() {
         limits.declare(0, &header)?;
     }
@@ -127,6 +141,8 @@ fn read_in_place<'a>(header: &Header, bytes: &'a mut [u8]) -> Result<(usize, Inc
     let payload = &*payload;
     let incoming = match header.opcode {
         Opcode::Continuation => return Err(PeerViolated::NOTHING_TO_CONTINUE),
+        Opcode::Text if header.is_compressed => Incoming::Compressed { kind: MessageKind::Text, payload },
+        Opcode::Binary if header.is_compressed => Incoming::Compressed { kind: MessageKind::Binary, payload },
         Opcode::Text if from_utf8(payload).is_err() => return Err(PeerViolated::TEXT_NOT_UTF8),
         Opcode::Text => Incoming::Message { kind: MessageKind::Text, payload },
         Opcode::Binary => Incoming::Message { kind: MessageKind::Binary, payload },
@@ -140,6 +156,7 @@ fn read_in_place<'a>(header: &Header, bytes: &'a mut [u8]) -> Result<(usize, Inc
 fn lend(finished: Finished, partial: &Partial) -> Incoming<'_> {
     match finished {
         Finished::Message(kind) => Incoming::Message { kind, payload: partial.message_payload() },
+        Finished::Compressed(kind) => Incoming::Compressed { kind, payload: partial.message_payload() },
         Finished::Close(close) => Incoming::Close(close),
         Finished::Ping => Incoming::Ping(partial.control_payload()),
         Finished::Pong => Incoming::Pong(partial.control_payload()),

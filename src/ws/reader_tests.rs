@@ -6,6 +6,7 @@ use super::*;
 enum Came {
     Text(Vec<u8>),
     Binary(Vec<u8>),
+    Compressed(MessageKind, Vec<u8>),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
     Close(PeerClose),
@@ -16,6 +17,7 @@ impl From<Incoming<'_>> for Came {
         match incoming {
             Incoming::Message { kind: MessageKind::Text, payload } => Came::Text(payload.to_vec()),
             Incoming::Message { kind: MessageKind::Binary, payload } => Came::Binary(payload.to_vec()),
+            Incoming::Compressed { kind, payload } => Came::Compressed(kind, payload.to_vec()),
             Incoming::Ping(payload) => Came::Ping(payload.to_vec()),
             Incoming::Pong(payload) => Came::Pong(payload.to_vec()),
             Incoming::Close(close) => Came::Close(close),
@@ -23,17 +25,22 @@ impl From<Incoming<'_>> for Came {
     }
 }
 
-const LIMITS: ReaderLimits = ReaderLimits { message_bytes_max: 1000, fragments_max: 8 };
+const LIMITS: ReaderLimits = ReaderLimits { message_bytes_max: 1000, fragments_max: 8, deflate: Deflate::Refused };
+
+const WITH_DEFLATE: ReaderLimits = ReaderLimits { deflate: Deflate::Negotiated, ..LIMITS };
 
 /// Reads `arrivals` one after the other, each until it is used up.
-fn read_arrivals<'a>(arrivals: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Came>, Option<PeerViolated>) {
+fn read_arrivals<'a>(
+    limits: &ReaderLimits,
+    arrivals: impl IntoIterator<Item = &'a [u8]>,
+) -> (Vec<Came>, Option<PeerViolated>) {
     let mut reader = Reader::new();
     let mut came = Vec::new();
     for arrival in arrivals {
         let mut bytes = arrival.to_vec();
         let mut rest = bytes.as_mut_slice();
         while !rest.is_empty() {
-            match reader.read(&LIMITS, rest) {
+            match reader.read(limits, rest) {
                 Ok((used, Some(incoming))) => {
                     came.push(incoming.into());
                     rest = &mut rest[used..];
@@ -54,12 +61,16 @@ fn read_arrivals<'a>(arrivals: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Came>
 
 /// The same comes out of `stream` whole, one byte at a time, and cut in two at every place.
 fn check(stream: &[Vec<u8>], expected: &[Came], violation: Option<PeerViolated>) {
+    check_with(&LIMITS, stream, expected, violation);
+}
+
+fn check_with(limits: &ReaderLimits, stream: &[Vec<u8>], expected: &[Came], violation: Option<PeerViolated>) {
     let stream = stream.concat();
     let expected = (expected.to_vec(), violation);
-    assert_eq!(read_arrivals([&stream[..]]), expected, "whole");
-    assert_eq!(read_arrivals(stream.chunks(1)), expected, "one byte at a time");
+    assert_eq!(read_arrivals(limits, [&stream[..]]), expected, "whole");
+    assert_eq!(read_arrivals(limits, stream.chunks(1)), expected, "one byte at a time");
     for cut in 1..stream.len() {
-        assert_eq!(read_arrivals([&stream[..cut], &stream[cut..]]), expected, "cut at {cut}");
+        assert_eq!(read_arrivals(limits, [&stream[..cut], &stream[cut..]]), expected, "cut at {cut}");
     }
 }
 
@@ -171,10 +182,10 @@ fn refuses_text_that_is_not_utf8() {
 fn refuses_text_at_the_first_wrong_byte() {
     let stream = client_frame(TEXT, b"\xce\xba\xf4\x90 and much more");
     let wrong_byte = stream.len() - b"\x90 and much more".len();
-    assert_eq!(read_arrivals([&stream[..wrong_byte]]), (vec![], None));
-    assert_eq!(read_arrivals([&stream[..=wrong_byte]]), (vec![], Some(PeerViolated::TEXT_NOT_UTF8)));
+    assert_eq!(read_arrivals(&LIMITS, [&stream[..wrong_byte]]), (vec![], None));
+    assert_eq!(read_arrivals(&LIMITS, [&stream[..=wrong_byte]]), (vec![], Some(PeerViolated::TEXT_NOT_UTF8)));
     assert_eq!(
-        read_arrivals([&stream[..wrong_byte], &stream[wrong_byte..=wrong_byte]]),
+        read_arrivals(&LIMITS, [&stream[..wrong_byte], &stream[wrong_byte..=wrong_byte]]),
         (vec![], Some(PeerViolated::TEXT_NOT_UTF8))
     );
 }
@@ -197,7 +208,7 @@ fn a_message_of_the_limit_passes_and_one_byte_more_is_refused_by_its_header() {
 
 #[test]
 fn the_limit_is_for_messages_not_for_control_frames() {
-    let limits = ReaderLimits { message_bytes_max: 10, fragments_max: 1 };
+    let limits = ReaderLimits { message_bytes_max: 10, fragments_max: 1, deflate: Deflate::Refused };
     let mut bytes = client_frame(PING, &[7; 20]);
     assert_eq!(Reader::new().read(&limits, &mut bytes), Ok((26, Some(Incoming::Ping(&[7; 20])))));
 }
@@ -256,7 +267,7 @@ fn release_leaves_what_is_unfinished() {
 
 #[test]
 fn memory_follows_what_arrived_not_what_was_announced() {
-    let limits = ReaderLimits { message_bytes_max: 1 << 30, fragments_max: 1 };
+    let limits = ReaderLimits { message_bytes_max: 1 << 30, fragments_max: 1, deflate: Deflate::Refused };
     let mut reader = Reader::new();
     assert_eq!(reader.read(&limits, &mut client_header(BINARY, 1 << 30)), Ok((14, None)));
     let held_for_header = reader.buffered_bytes();
@@ -283,7 +294,8 @@ fn the_last_frame_is_not_given_more_than_it_declared() {
 fn tiny_fragments_in_tiny_reads_take_linear_time() {
     const MESSAGE_BYTES: usize = 4 * 1024 * 1024;
     const FRAGMENTS: usize = MESSAGE_BYTES / 64;
-    let limits = ReaderLimits { message_bytes_max: 17 * 1024 * 1024, fragments_max: FRAGMENTS };
+    let limits =
+        ReaderLimits { message_bytes_max: 17 * 1024 * 1024, fragments_max: FRAGMENTS, deflate: Deflate::Refused };
     let mut reader = Reader::new();
     let (mut bytes_moved, mut moves, mut capacity) = (0, 0, 0);
     for fragment in 0..FRAGMENTS {
@@ -305,4 +317,63 @@ fn tiny_fragments_in_tiny_reads_take_linear_time() {
     }
     assert!(bytes_moved <= 2 * MESSAGE_BYTES, "{bytes_moved} bytes moved");
     assert!(moves <= 20, "{moves} moves");
+}
+
+#[test]
+fn compressed_messages_are_lent_as_they_came() {
+    let not_text = [0xff, 0xfe, 0x00];
+    check_with(
+        &WITH_DEFLATE,
+        &[client_frame(TEXT | RSV1, &not_text), client_frame(BINARY | RSV1, b"ab"), client_frame(TEXT, b"plain")],
+        &[
+            Came::Compressed(MessageKind::Text, not_text.to_vec()),
+            Came::Compressed(MessageKind::Binary, b"ab".to_vec()),
+            Came::Text(b"plain".to_vec()),
+        ],
+        None,
+    );
+}
+
+#[test]
+fn compressed_fragments_are_joined_around_control_frames() {
+    check_with(
+        &WITH_DEFLATE,
+        &[
+            client_frame(TEXT_BEGINS | RSV1, &[0xff]),
+            client_frame(PING, b"between"),
+            client_frame(GOES_ON, &[0xfe]),
+            client_frame(GOES_ON, &[]),
+            client_frame(ENDS, &[0x00]),
+            // Nothing of it is left for the next.
+            client_frame(TEXT_BEGINS, b"pl"),
+            client_frame(ENDS, b"ain"),
+        ],
+        &[
+            Came::Ping(b"between".to_vec()),
+            Came::Compressed(MessageKind::Text, vec![0xff, 0xfe, 0x00]),
+            Came::Text(b"plain".to_vec()),
+        ],
+        None,
+    );
+}
+
+#[test]
+fn rsv1_stands_on_first_frames_of_messages_only() {
+    let refused = |stream: &[Vec<u8>]| check_with(&WITH_DEFLATE, stream, &[], Some(PeerViolated::MISPLACED_RSV1));
+    refused(&[client_frame(PING | RSV1, b"")]);
+    refused(&[client_frame(CLOSE | RSV1, b"")]);
+    refused(&[client_frame(TEXT_BEGINS | RSV1, b"a"), client_frame(ENDS | RSV1, b"b")]);
+    refused(&[client_frame(TEXT_BEGINS, b"a"), client_frame(GOES_ON | RSV1, b"b")]);
+    refused(&[client_frame(ENDS | RSV1, b"")]);
+    for bit in [0x20, 0x10] {
+        let stream = [client_frame(TEXT | RSV1 | bit, b"")];
+        check_with(&WITH_DEFLATE, &stream, &[], Some(PeerViolated::RESERVED_BIT));
+    }
+    check_refused(&[client_frame(TEXT | RSV1, b"")], PeerViolated::RESERVED_BIT);
+}
+
+#[test]
+fn the_limit_is_for_what_came() {
+    let stream = [client_frame(TEXT_BEGINS | RSV1, &[0; 600]), client_frame(ENDS, &[0; 401])];
+    check_with(&WITH_DEFLATE, &stream, &[], Some(PeerViolated::MESSAGE_TOO_BIG));
 }

@@ -35,3 +35,5 @@ pub const ENDS: u8 = 0x80;
 pub const CLOSE: u8 = 0x88;
 pub const PING: u8 = 0x89;
 pub const PONG: u8 = 0x8a;
+/// Of a compressed message, on its first frame.
+pub const RSV1: u8 = 0x40;

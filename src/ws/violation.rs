@@ -17,6 +17,8 @@ pub struct PeerViolated {
 impl PeerViolated {
     // The header of a frame, RFC 6455 §5.2.
     pub const RESERVED_BIT: PeerViolated = protocol_error("reserved bit without an extension");
+    /// RFC 7692 §6: only the first frame of a message says that it is compressed.
+    pub const MISPLACED_RSV1: PeerViolated = protocol_error("RSV1 on a frame that can not be compressed");
     pub const RESERVED_OPCODE: PeerViolated = protocol_error("reserved opcode");
     pub const NO_MASK: PeerViolated = protocol_error("client frame without a mask");
     pub const LONG_LENGTH: PeerViolated = protocol_error("length not in its shortest form");
@@ -36,8 +38,12 @@ impl PeerViolated {
     pub const TEXT_NOT_UTF8: PeerViolated = PeerViolated::new(INVALID_PAYLOAD, "text is not UTF-8");
     pub const REASON_NOT_UTF8: PeerViolated = PeerViolated::new(INVALID_PAYLOAD, "close reason is not UTF-8");
 
+    // Compressed messages, RFC 7692 §7.2.2.
+    pub const NOT_DEFLATE: PeerViolated = PeerViolated::new(INVALID_PAYLOAD, "compressed message can not be inflated");
+
     // Limits of ours, RFC 6455 §10.4.
     pub const MESSAGE_TOO_BIG: PeerViolated = PeerViolated::new(TOO_BIG, "message over the size limit");
+    pub const INFLATED_TOO_BIG: PeerViolated = PeerViolated::new(TOO_BIG, "message over the decompressed size limit");
     pub const TOO_MANY_FRAGMENTS: PeerViolated = PeerViolated::new(TOO_BIG, "message of too many fragments");
 
     const fn new(close_code: u16, what: &'static str) -> PeerViolated {

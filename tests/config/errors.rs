@@ -100,6 +100,16 @@ fn wrong_values_say_what_should_stand_there() {
 }
 
 #[test]
+fn compression_levels_are_those_of_zlib() {
+    for level in ["-2", "0", "10"] {
+        check_lines(
+            &format!("[websocket]\ncompression_level = {level}"),
+            &[&format!("2:21: websocket.compression_level is {level}; it should be a whole number from 1 to 9")],
+        );
+    }
+}
+
+#[test]
 fn timers_are_in_order() {
     let pong = "client.pong_timeout must be less than client.ping_interval: a pong belongs to the last ping";
     check_lines("client.pong_timeout = \"25s\"", &[&format!("1:23: {pong}")]);

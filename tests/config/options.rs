@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fanfare::access::{Flush, FlushWindow, SlowConsumerPolicy};
 use fanfare::config::{self, ApiOptions, Flags, HttpOptions, LogLevel, Options, Secret};
-use fanfare::shard;
+use fanfare::shard::{self, Compression};
 
 use super::options;
 
@@ -31,6 +31,7 @@ fn an_empty_file_is_centrifugos_defaults() {
         HttpOptions {
             allowed_origins: vec![],
             websocket_path: "/connection/websocket".into(),
+            compression: false,
             api_prefix: "/api".into(),
             health_path: None,
             metrics_path: None,
@@ -91,6 +92,10 @@ fn values_arrive_where_they_belong() {
         [websocket]
         message_size_limit = 1024
         write_timeout = "9ms"
+        compression = true
+        compression_level = 9
+        compression_min_size = 10
+        decompressed_message_size_limit = 2048
         [fanfare]
         presence_ttl = "10s"
         shard_memory_limit = 1048576
@@ -117,7 +122,17 @@ fn values_arrive_where_they_belong() {
     assert_eq!((shard.channels_max, shard.outbox_bytes_max, shard.channel_bytes_max), (2, 3, 8));
     assert_eq!((shard.history_publications_max, shard.recovery_publications_max), (6, 7));
     assert_eq!((shard.message_bytes_max, shard.memory_bytes_max), (1_024, 1_048_576));
+    assert!(options.http.compression);
+    assert_eq!((shard.compression, shard.decompressed_bytes_max), (Compression { level: 9, above_bytes: 10 }, 2_048));
     assert_eq!((&*shard.namespaces.private_prefix, &*shard.namespaces.boundary), ("!", "/"));
+}
+
+#[test]
+fn messages_expand_to_ten_times_what_may_arrive_unless_it_is_said() {
+    let limit = |text| options("a.toml", text).shard.decompressed_bytes_max;
+    assert_eq!(limit(""), 655_360);
+    assert_eq!(limit("websocket.message_size_limit = 1000"), 10_000);
+    assert_eq!(limit("websocket.decompressed_message_size_limit = 1000"), 1000);
 }
 
 #[test]

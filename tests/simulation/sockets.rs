@@ -161,7 +161,7 @@ impl World {
             let Some(socket) = self.loops[shard].arriving.pop_front() else { return false };
             let it = &mut self.loops[shard];
             let speaks = Speaks::Centrifugo(self.sockets[socket].format);
-            let id = it.shard.opened(it.now, Opening { speaks });
+            let id = it.shard.opened(it.now, Opening { speaks, window: None });
             if it.sockets.len() <= id.as_index() {
                 it.sockets.resize(id.as_index() + 1, None);
             }

@@ -12,8 +12,8 @@ mod streams;
 use std::io::{self, Read, Write};
 
 use fanfare::ws::{
-    FrameKind, Incoming, MessageKind, PeerClose, PeerViolated, Reader, ReaderLimits, append_frame, build_frame,
-    close_answer, close_frame,
+    Deflate, FrameKind, Incoming, MessageKind, PeerClose, PeerViolated, Reader, ReaderLimits, append_frame,
+    build_frame, close_answer, close_frame,
 };
 use proptest::prelude::*;
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
@@ -21,7 +21,8 @@ use tungstenite::{Message, WebSocket};
 
 use streams::{cuts, frame, message, mutated_stream, random_frames, valid_stream};
 
-const LIMITS: ReaderLimits = ReaderLimits { message_bytes_max: 600, fragments_max: usize::MAX };
+const LIMITS: ReaderLimits =
+    ReaderLimits { message_bytes_max: 600, fragments_max: usize::MAX, deflate: Deflate::Refused };
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
@@ -91,7 +92,7 @@ proptest! {
 /// Long payloads, where every length form and the growth of a partial buffer occur.
 #[test]
 fn payloads_of_every_size_come_back() {
-    let limits = ReaderLimits { message_bytes_max: 200_000, fragments_max: 1 };
+    let limits = ReaderLimits { message_bytes_max: 200_000, fragments_max: 1, deflate: Deflate::Refused };
     for size in [0, 1, 125, 126, 127, 255, 256, 65_535, 65_536, 200_000] {
         let payload: Vec<u8> = (0..size).map(|i| (i % 251) as u8).collect();
         let mut client = WebSocket::from_raw_socket(Wire::default(), Role::Client, None);
@@ -175,6 +176,7 @@ fn read_ours(stream: &[u8], cuts: &[usize]) -> Outcome {
                 Some(Incoming::Message { kind: MessageKind::Binary, payload }) => {
                     came.push(Message::binary(payload.to_vec()));
                 }
+                Some(Incoming::Compressed { .. }) => unreachable!("it was not negotiated"),
                 Some(Incoming::Ping(payload)) => came.push(Message::Ping(payload.to_vec().into())),
                 Some(Incoming::Pong(payload)) => came.push(Message::Pong(payload.to_vec().into())),
                 Some(Incoming::Close(PeerClose::NoCode)) => return Outcome { came, end: End::Closed(None) },
@@ -223,6 +225,7 @@ fn echo(stream: &[u8], cuts: &[usize]) -> Vec<u8> {
                 Incoming::Message { kind, payload } => append_frame(kind.into(), payload, &mut out),
                 Incoming::Ping(payload) => append_frame(FrameKind::Pong, payload, &mut out),
                 Incoming::Pong(_) => (),
+                Incoming::Compressed { .. } => unreachable!("it was not negotiated"),
                 Incoming::Close(close) => {
                     out.extend(close_answer(close));
                     return out;

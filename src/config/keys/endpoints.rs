@@ -19,7 +19,26 @@ pub const ROWS: &[Row] = &[
         "websocket.message_size_limit",
         Kind::Count { min: 128, max: 64 * MIB },
         "65536",
-        "Bytes of one message from a client.",
+        "Bytes of one message from a client, as it arrives.",
+    ),
+    ("websocket.compression", Kind::Flag, "false", "Compresses messages (permessage-deflate) where clients offer it."),
+    (
+        "websocket.compression_level",
+        Kind::Count { min: 1, max: 9 },
+        "1",
+        "1 is fast, 9 small; Centrifugo's -2 to 0 have no counterpart.",
+    ),
+    (
+        "websocket.compression_min_size",
+        Kind::Count { min: 0, max: 64 * MIB },
+        "0",
+        "Only messages of more bytes are compressed; those under 128 never are, nor those that gain nothing.",
+    ),
+    (
+        "websocket.decompressed_message_size_limit",
+        Kind::Count { min: 0, max: 1024 * MIB },
+        "0",
+        "Bytes of a compressed message from a client once it is expanded; 0: ten times `message_size_limit`.",
     ),
     (
         "websocket.write_timeout",

@@ -10,7 +10,7 @@ use tokio::task::{LocalSet, spawn_local};
 use super::*;
 use crate::io::accept::accept;
 use crate::io::bind;
-use crate::model::Format;
+use crate::model::{Format, WindowBits};
 use crate::shard::Speaks;
 
 /// A door with its street side and its inner side.
@@ -141,6 +141,37 @@ async fn the_client_chooses_its_encoding() {
     check_opening(path, &two_lines, PROTOBUF, Some("centrifuge-protobuf")).await;
     check_opening(path, &protocols("chat"), JSON, None).await;
     check_opening("/echo", &protocols("centrifuge-protobuf"), Speaks::Echo, None).await;
+}
+
+/// What is answered to an offer, and the window that the shard is told of.
+async fn check_deflate(options: Options, target: &str, offer: &str, answer: Option<&str>, window: Option<u8>) {
+    let options = Options { echo_path: Some("/echo".into()), ..options };
+    in_house(options, |mut house| async move {
+        let offer = format!("Sec-WebSocket-Extensions: {offer}\r\n");
+        let (head, _) = ask(house.address, &upgrade_to(target, &offer)).await;
+        assert!(head.starts_with("http/1.1 101 "), "{offer} got {head}");
+        let answered = head.lines().find_map(|line| line.strip_prefix("sec-websocket-extensions: "));
+        assert_eq!(answered, answer, "{offer}");
+        let opening = house.arriving.recv().await.unwrap().opening;
+        assert_eq!(opening.window.map(WindowBits::as_bits), window, "{offer}");
+    })
+    .await
+}
+
+#[tokio::test]
+async fn compression_is_agreed_on_where_it_is_switched_on() {
+    const ANSWER: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+    const PATH: &str = "/connection/websocket";
+    let on = || Options { compression: true, ..Options::default() };
+    let browser = "permessage-deflate; client_max_window_bits";
+    let narrow = "permessage-deflate; server_max_window_bits=10";
+
+    check_deflate(on(), PATH, browser, Some(ANSWER), Some(15)).await;
+    check_deflate(on(), PATH, narrow, Some(&format!("{ANSWER}; server_max_window_bits=10")), Some(10)).await;
+    check_deflate(on(), PATH, "permessage-deflate; server_max_window_bits=8", None, None).await;
+    check_deflate(on(), PATH, "x-other", None, None).await;
+    check_deflate(Options::default(), PATH, browser, None, None).await;
+    check_deflate(Options::default(), "/echo", browser, Some(ANSWER), Some(15)).await;
 }
 
 /// One segment may carry the head and the first command: nothing of it may be lost on the way from

@@ -1,14 +1,15 @@
 //! What becomes of one request: a socket, a refusal, or the control plane's business. Pure.
 
 use axum::body::Body;
-use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use tungstenite::error::{Error, ProtocolError};
 use tungstenite::handshake::server::create_response_with_body;
 
 use crate::io::Options;
-use crate::model::Format;
+use crate::model::{Format, WindowBits};
 use crate::shard::{Opening, Speaks, format_of_subprotocol, subprotocol};
+use crate::ws::accept_deflate;
 
 /// What a head asks for.
 pub(super) enum Asked {
@@ -76,7 +77,11 @@ pub(super) fn decide<B: hyper::body::Body>(options: &Options, request: &Request<
             Speaks::Centrifugo(offered.unwrap_or_else(|| format_of_query(request)))
         }
     };
-    Asked::Socket(response, Opening { speaks })
+    let window = match echo || options.compression {
+        true => agree_on_window(request, response.headers_mut()),
+        false => None,
+    };
+    Asked::Socket(response, Opening { speaks, window })
 }
 
 /// Source: protocol page, section 1.1.
@@ -91,6 +96,15 @@ fn check_origin<B>(options: &Options, request: &Request<B>) -> Result<(), Refusa
         }
     }
     Ok(())
+}
+
+/// Accepts permessage-deflate, if the client offers it in a way that we can keep, and says so.
+fn agree_on_window<B>(request: &Request<B>, answer: &mut HeaderMap) -> Option<WindowBits> {
+    let offers = request.headers().get_all(header::SEC_WEBSOCKET_EXTENSIONS);
+    let terms = accept_deflate(offers.iter().filter_map(|offer| offer.to_str().ok()))?;
+    let value = HeaderValue::try_from(terms.answer()).expect("tokens are plain text");
+    answer.insert(header::SEC_WEBSOCKET_EXTENSIONS, value);
+    WindowBits::new(terms.window_bits())
 }
 
 /// The first subprotocol of the client's list that we speak. Source: RFC 6455, section 4.2.2.

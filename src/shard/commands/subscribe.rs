@@ -208,8 +208,9 @@ impl Shard {
 
     /// What the connection reads in a channel.
     fn encoding_of(&self, id: ConnectionId) -> Option<Encoding> {
-        match self.connections.find(id)?.speaks {
-            Speaks::Centrifugo(format) => Some(Encoding::plain(format)),
+        let connection = self.connections.find(id)?;
+        match connection.speaks {
+            Speaks::Centrifugo(format) => Some(Encoding::new(format, false, connection.window)),
             Speaks::Echo => None,
         }
     }

@@ -3,6 +3,7 @@
 //! [`Bench`] holds some shards and the lanes between them; nothing moves until the test moves it.
 
 mod closing;
+mod deflate;
 mod loss;
 mod slow;
 mod waiting;
@@ -98,7 +99,7 @@ impl Bench {
     fn open(&mut self, shard: usize) -> Client {
         let now = self.now();
         let speaks = Speaks::Centrifugo(Format::CentrifugoJson);
-        Client { shard, id: self.shards[shard].opened(now, Opening { speaks }) }
+        Client { shard, id: self.shards[shard].opened(now, Opening { speaks, window: None }) }
     }
 
     /// A client that is connected.

@@ -192,7 +192,7 @@ impl World for Cluster {
         // Clients take turns, so that they meet across shards.
         let shard = self.sockets.len() % self.shards.len();
         let now = self.now();
-        let id = self.shards[shard].opened(now, Opening { speaks });
+        let id = self.shards[shard].opened(now, Opening { speaks, window: None });
         let (upstream, downstream) = (Vec::new(), Vec::new());
         let socket = Socket { shard, id, upstream, downstream, is_reading: true, is_gone: false };
         self.sockets.insert(client.into(), socket);
