@@ -1,6 +1,9 @@
 //! WebSocket as a client speaks it: masked frames out, unmasked ones in. Source: RFC 6455 §5.2.
 //!
-//! Written apart from `fanfare::ws`, which is under test.
+//! Written apart from `fanfare::ws`, which is under test. Messages may be compressed both ways where
+//! that was negotiated (RFC 7692, no context taken over).
+
+use super::deflate::SharedDeflate;
 
 pub const TEXT: u8 = 0x1;
 pub const BINARY: u8 = 0x2;
@@ -8,6 +11,8 @@ pub const CLOSE: u8 = 0x8;
 pub const PING: u8 = 0x9;
 pub const PONG: u8 = 0xa;
 const CONTINUATION: u8 = 0x0;
+/// Beside the opcode of a message: it is compressed.
+pub const RSV1: u8 = 0x40;
 
 /// Appends one masked frame.
 pub fn append_frame(random: &mut fastrand::Rng, opcode: u8, is_final: bool, payload: &[u8], out: &mut Vec<u8>) {
@@ -43,7 +48,18 @@ pub fn append_message(random: &mut fastrand::Rng, opcode: u8, payload: &[u8], ou
 #[derive(Debug)]
 pub struct Frame {
     pub opcode: u8,
+    pub was_compressed: bool,
     pub payload: Vec<u8>,
+}
+
+impl Frame {
+    /// The same with its payload expanded, if it is compressed.
+    pub fn expand(self, deflate: &mut SharedDeflate) -> Result<Frame, String> {
+        match self.was_compressed {
+            true => Ok(Frame { payload: deflate.expand(&self.payload)?, ..self }),
+            false => Ok(self),
+        }
+    }
 }
 
 /// Bytes of the hub on their way to frames.
@@ -51,9 +67,18 @@ pub struct Frame {
 pub struct FrameReader {
     bytes: Vec<u8>,
     read: usize,
+    may_compress: bool,
 }
 
 impl FrameReader {
+    pub fn new(may_compress: bool) -> FrameReader {
+        FrameReader { may_compress, ..FrameReader::default() }
+    }
+
+    pub fn may_compress(&self) -> bool {
+        self.may_compress
+    }
+
     pub fn push(&mut self, bytes: &[u8]) {
         if self.read == self.bytes.len() {
             self.bytes.clear();
@@ -66,7 +91,8 @@ impl FrameReader {
     pub fn next_frame(&mut self) -> Result<Option<Frame>, String> {
         let rest = &self.bytes[self.read..];
         let &[first, second, ..] = rest else { return Ok(None) };
-        if first & 0xf0 != 0x80 || second & 0x80 != 0 {
+        let was_compressed = self.may_compress && matches!(first, 0xc1 | 0xc2);
+        if (first & 0xf0 != 0x80 && !was_compressed) || second & 0x80 != 0 {
             return Err(format!("a frame of the hub begins with {first:#04x} {second:#04x}"));
         }
         let (header, length) = match second {
@@ -77,7 +103,7 @@ impl FrameReader {
             length => (2, usize::from(length)),
         };
         let Some(payload) = rest.get(header..header + length) else { return Ok(None) };
-        let frame = Frame { opcode: first & 0x0f, payload: payload.to_vec() };
+        let frame = Frame { opcode: first & 0x0f, was_compressed, payload: payload.to_vec() };
         self.read += header + length;
         Ok(Some(frame))
     }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use fanfare::model::Format;
+use fanfare::model::{Format, WindowBits};
 
 use super::client::{Asked, Link, LinkPhase, Question, Reading};
 use super::frames::{self, Frame, FrameReader};
@@ -28,7 +28,13 @@ impl World {
             return;
         }
         let format = self.clients[client].format;
-        let socket = self.open_socket(client, format);
+        // Some clients offer to compress, most of them as browsers do.
+        let window = match self.random.u8(..6) {
+            0 => WindowBits::new(15),
+            1 => WindowBits::new(self.random.u8(9..=15)),
+            _ => None,
+        };
+        let socket = self.open_socket(client, format, window);
         let since = self.patience();
         self.clients[client].link = Some(Link {
             socket,
@@ -44,7 +50,7 @@ impl World {
             is_silent: false,
             has_misbehaved: false,
             last_ping: since,
-            frames: FrameReader::default(),
+            frames: FrameReader::new(window.is_some()),
         });
         let unix_now = UNIX_START + (self.now / SECOND) as i64;
         let token = self.clients[client].token(unix_now, self.is_faulty, &mut self.random);
@@ -131,9 +137,15 @@ impl World {
             Format::CentrifugoJson => frames::TEXT,
             Format::CentrifugoProtobuf => frames::BINARY,
         };
+        let (socket, may_compress) = (self.link(client).socket, self.link(client).frames.may_compress());
         let mut bytes = Vec::new();
-        frames::append_message(&mut self.random, opcode, message, &mut bytes);
-        let socket = self.link(client).socket;
+        if may_compress && self.random.bool() {
+            let deflated = self.deflate.compress(message);
+            frames::append_message(&mut self.random, opcode | frames::RSV1, &deflated, &mut bytes);
+            self.tally.add(Mark::CompressedSaid, 1);
+        } else {
+            frames::append_message(&mut self.random, opcode, message, &mut bytes);
+        }
         self.send_bytes(socket, Some(bytes));
     }
 
@@ -185,7 +197,10 @@ impl World {
         self.link(client).frames.push(&bytes);
         while self.link_on(socket).is_some() {
             match self.link(client).frames.next_frame() {
-                Ok(Some(frame)) => self.heard_frame(client, &frame)?,
+                Ok(Some(frame)) => match frame.expand(&mut self.deflate) {
+                    Ok(frame) => self.heard_frame(client, &frame)?,
+                    Err(what) => return violated(Promise::Protocol, what),
+                },
                 Ok(None) => break,
                 Err(what) => return violated(Promise::Protocol, what),
             }
@@ -210,6 +225,7 @@ impl World {
         }
         match frame.opcode {
             frames::TEXT | frames::BINARY => {
+                self.tally.add(Mark::CompressedHeard, u64::from(frame.was_compressed));
                 let format = self.clients[client].format;
                 let socket = self.link(client).socket;
                 match wire::decode(format, &frame.payload) {

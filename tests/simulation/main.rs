@@ -23,6 +23,8 @@ mod api;
 mod client;
 /// What happens at random.
 mod deeds;
+/// Compression, from the client's side.
+mod deflate;
 /// The faults end, and everything has to come to rest.
 mod finale;
 /// WebSocket, from the client's side.

@@ -18,6 +18,8 @@ marks! {
     Deeds "deeds" 2_000_000,
     Events "events, steps of event loops included" 80_000_000,
     Connections "connections" 60_000,
+    CompressedSaid "messages of clients compressed" 100_000,
+    CompressedHeard "messages of the hub compressed" 500_000,
     Commands "commands of clients" 1_000_000,
     Confirmed "publications confirmed" 300_000,
     ApiPublishes "publications of the API" 100_000,

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use fanfare::model::{ConnectionId, Format};
+use fanfare::model::{ConnectionId, Format, WindowBits};
 use fanfare::shard::{Opening, Speaks};
 
 use super::client::Reading;
@@ -27,6 +27,8 @@ pub struct Socket {
     pub client: usize,
     pub shard: usize,
     format: Format,
+    /// Both sides may compress; the hub for this window.
+    window: Option<WindowBits>,
     id: Option<ConnectionId>,
 
     /// On their way to the hub, by arrival; `None` is the end.
@@ -52,7 +54,7 @@ const CLOSE_BYTES: usize = 130;
 
 impl World {
     /// Opens a socket to a random shard that takes connections; the hub sees it a little later.
-    pub fn open_socket(&mut self, client: usize, format: Format) -> usize {
+    pub fn open_socket(&mut self, client: usize, format: Format, window: Option<WindowBits>) -> usize {
         let shard = loop {
             let shard = self.random.usize(..self.plan.shards);
             if self.drained != Some(shard) {
@@ -64,6 +66,7 @@ impl World {
             client,
             shard,
             format,
+            window,
             id: None,
             flight: VecDeque::new(),
             last_arrival: self.now,
@@ -161,7 +164,7 @@ impl World {
             let Some(socket) = self.loops[shard].arriving.pop_front() else { return false };
             let it = &mut self.loops[shard];
             let speaks = Speaks::Centrifugo(self.sockets[socket].format);
-            let id = it.shard.opened(it.now, Opening { speaks, window: None });
+            let id = it.shard.opened(it.now, Opening { speaks, window: self.sockets[socket].window });
             if it.sockets.len() <= id.as_index() {
                 it.sockets.resize(id.as_index() + 1, None);
             }

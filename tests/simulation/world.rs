@@ -11,6 +11,7 @@ use fanfare::model::{ClientId, Now};
 
 use super::api::Api;
 use super::client::Client;
+use super::deflate::SharedDeflate;
 use super::lanes::{Lane, LaneFault};
 use super::ledger::{Checked, Ledger};
 use super::namespaces::ChannelIndex;
@@ -91,6 +92,7 @@ pub struct World {
     pub ledger: Ledger,
     pub api: Api,
     pub tally: Tally,
+    pub deflate: SharedDeflate,
     stalls: Stalls,
     pub is_faulty: bool,
     /// Nobody comes back any more.
@@ -128,6 +130,7 @@ impl World {
             ledger: Ledger::new(),
             api: Api::default(),
             tally: Tally::default(),
+            deflate: SharedDeflate::default(),
             stalls: Stalls::default(),
             is_faulty: true,
             is_closing: false,

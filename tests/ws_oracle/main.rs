@@ -7,6 +7,7 @@
 //! - A violation is refused here at the byte that shows it; the oracle waits for the whole frame.
 //! - Here fragments are counted; the oracle has no such bound, so these tests set it out of reach.
 
+mod deflate;
 mod streams;
 
 use std::io::{self, Read, Write};
