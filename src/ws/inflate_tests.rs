@@ -127,7 +127,8 @@ fn a_bomb_stops_at_the_limit() {
 /// Last blocks without anything in them are as small as a block can be.
 #[test]
 fn a_chain_of_empty_last_blocks_ends() {
-    check(&[0x03, 0x00].repeat(30_000), Ok(b""));
+    check(&[0x03, 0x00].repeat(LAST_BLOCKS_MAX), Ok(b""));
+    check(&[0x03, 0x00].repeat(LAST_BLOCKS_MAX + 2), Err(PeerViolated::TOO_MANY_LAST_BLOCKS));
 }
 
 proptest! {

@@ -44,6 +44,7 @@ impl PeerViolated {
     // Limits of ours, RFC 6455 §10.4.
     pub const MESSAGE_TOO_BIG: PeerViolated = PeerViolated::new(TOO_BIG, "message over the size limit");
     pub const INFLATED_TOO_BIG: PeerViolated = PeerViolated::new(TOO_BIG, "message over the decompressed size limit");
+    pub const TOO_MANY_LAST_BLOCKS: PeerViolated = PeerViolated::new(TOO_BIG, "message of too many last blocks");
     pub const TOO_MANY_FRAGMENTS: PeerViolated = PeerViolated::new(TOO_BIG, "message of too many fragments");
 
     const fn new(close_code: u16, what: &'static str) -> PeerViolated {
