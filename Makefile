@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-.PHONY: help test install lint audit build rust simulation sdk page autobahn instructions bench-smoke readme figures
+.PHONY: help test install lint audit build rust simulation sdk page autobahn autobahn-all instructions bench-smoke readme figures
 
 help: ## says what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -41,8 +41,11 @@ sdk: build ## official SDKs and hostile clients against the release binary
 page: build ## the page of dev mode in Chromium
 	cd tests/page && node --test --test-reporter=spec
 
-autobahn: build ## RFC 6455 by the Autobahn suite, through the echo endpoint
+autobahn: build ## RFC 6455 and some of RFC 7692 by the Autobahn suite, through the echo endpoint
 	python3 tests/autobahn/run.py
+
+autobahn-all: build ## the same with all 216 cases of permessage-deflate (nightly: some minutes)
+	python3 tests/autobahn/run.py --all
 
 instructions: ## instructions of ours, counted by callgrind, beside benches/baseline.json
 	cargo bench --bench instructions

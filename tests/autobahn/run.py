@@ -3,10 +3,10 @@
 
     run.py install          prepare the suite in tests/.cache/autobahn (once)
     run.py                  start target/release/fanfare --echo, run, judge the report
+    run.py --all            all cases: with the 216 of permessage-deflate, of which there are 13 otherwise
     run.py --url ws://…     the same against a server that runs already
 
-The original suite needs Python 2.7; where there is none, `kosoku` runs the same cases. Sections
-12 and 13 are permessage-deflate's, which the hub does not speak yet.
+The original suite needs Python 2.7; where there is none, `kosoku` runs the same cases.
 
 The last line is `N passed, M failed`. Any case that is missing, failed or unimplemented fails.
 """
@@ -36,15 +36,24 @@ SUITE = "autobahntestsuite==25.10.1"
 VIRTUALENV = "virtualenv<20.22"
 FALLBACK = "kosoku==0.1.0"
 
-CASES = ["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "9.*", "10.*"]
 # What the suite holds in these sections; fewer would mean that some were passed over.
-CASE_COUNT = 301
+PLAIN = (["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "9.*", "10.*"], 301)
+# Section 12 has kinds of data, 13 has offers: no context, windows of 9 and 15 bits, several at once.
+DEFLATE = (["12.*", "13.*"], 216)
+# Of each kind of data and each offer at least one, with short messages; of 12.1 those that grow.
+DEFLATE_FEW = (
+    ["12.1.1", "12.1.2", "12.1.3", "12.1.4", "12.1.5", "12.2.3"]
+    + ["13.1.1", "13.2.1", "13.3.2", "13.4.1", "13.5.2", "13.6.1", "13.7.1"],
+    13,
+)
 
 GOOD = {"OK", "NON-STRICT", "INFORMATIONAL"}
 # UNCLEAN: the suite asks for a failed connection, and TCP ended before its close frame was seen.
 GOOD_CLOSE = GOOD | {"UNCLEAN"}
 
 RUN_SECONDS_MAX = 900
+# Of all cases: each of permessage-deflate's is a thousand messages.
+RUN_ALL_SECONDS_MAX = 3600
 
 
 def find_python2():
@@ -82,24 +91,24 @@ def install():
     return command
 
 
-def run_suite(command, url):
+def run_suite(command, url, patterns, seconds_max):
     """Runs the cases against `url` and returns the report: case id to what was seen."""
     shutil.rmtree(REPORT, ignore_errors=True)
     REPORT.mkdir(parents=True)
     if command.name == "wstest":
         spec = REPORT / "spec.json"
         servers = [{"agent": "fanfare", "url": url}]
-        spec.write_text(json.dumps({"outdir": str(REPORT), "servers": servers, "cases": CASES, "exclude-cases": []}))
+        spec.write_text(json.dumps({"outdir": str(REPORT), "servers": servers, "cases": patterns, "exclude-cases": []}))
         arguments = [command, "-m", "fuzzingclient", "-s", spec]
     else:
         arguments = [command, "-o", REPORT, url]
-        arguments[1:1] = [part for case in CASES for part in ("-i", case)]
+        arguments[1:1] = [part for case in patterns for part in ("-i", case)]
     # Python 2.7's cryptography says at each start that it is old.
     quiet = {**os.environ, "PYTHONWARNINGS": "ignore"}
     # The exit code of `kosoku` tells of failed cases; the report tells which.
     with open(REPORT / "suite.log", "wb") as log:
         subprocess.run(
-            arguments, env=quiet, stdout=log, stderr=log, timeout=RUN_SECONDS_MAX, check=False, cwd=REPORT
+            arguments, env=quiet, stdout=log, stderr=log, timeout=seconds_max, check=False, cwd=REPORT
         )
     index = REPORT / "index.json"
     if not index.exists():
@@ -108,7 +117,7 @@ def run_suite(command, url):
     return cases
 
 
-def judge(cases):
+def judge(cases, expected):
     """Prints the counts and what failed; returns how many passed and failed."""
     counts = collections.Counter(case["behavior"] for case in cases.values())
     print("  ".join(f"{behavior}: {count}" for behavior, count in sorted(counts.items())))
@@ -117,9 +126,9 @@ def judge(cases):
         if case["behavior"] not in GOOD or case["behaviorClose"] not in GOOD_CLOSE:
             failed.append(name)
             print(f"case {name}: {case['behavior']}, close {case['behaviorClose']}: {REPORT / case['reportfile']}")
-    missing = CASE_COUNT - len(cases)
+    missing = expected - len(cases)
     if missing:
-        print(f"{len(cases)} cases ran, not {CASE_COUNT}")
+        print(f"{len(cases)} cases ran, not {expected}")
     return len(cases) - len(failed), len(failed) + abs(missing)
 
 
@@ -145,17 +154,22 @@ def start_hub():
 def main():
     parser = argparse.ArgumentParser(description="Autobahn against the echo endpoint")
     parser.add_argument("step", nargs="?", choices=["install"])
+    parser.add_argument("--all", action="store_true", help="all cases of permessage-deflate too (some minutes)")
     parser.add_argument("--url", help="a server that runs already")
     arguments = parser.parse_args()
     command = install()
     if arguments.step == "install":
         return
+    deflate = DEFLATE if arguments.all else DEFLATE_FEW
+    patterns, expected = PLAIN[0] + deflate[0], PLAIN[1] + deflate[1]
+    seconds_max = RUN_ALL_SECONDS_MAX if arguments.all else RUN_SECONDS_MAX
     if arguments.url:
-        passed, failed = judge(run_suite(command, arguments.url))
+        passed, failed = judge(run_suite(command, arguments.url, patterns, seconds_max), expected)
     else:
         hub, port = start_hub()
         try:
-            passed, failed = judge(run_suite(command, f"ws://127.0.0.1:{port}/echo"))
+            url = f"ws://127.0.0.1:{port}/echo"
+            passed, failed = judge(run_suite(command, url, patterns, seconds_max), expected)
         finally:
             hub.send_signal(signal.SIGTERM)
             code = hub.wait(60)
