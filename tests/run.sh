@@ -4,6 +4,9 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
+# A part that hangs must not hide what the others found.
+PART_SECONDS_MAX=1200
+
 passed=0
 failed=()
 started=$SECONDS
@@ -12,7 +15,7 @@ part() { # name, command ...
   local name=$1 began=$SECONDS
   shift
   printf '\n=== %s\n' "$name"
-  if "$@" < /dev/null; then
+  if timeout --kill-after=10 "$PART_SECONDS_MAX" "$@" < /dev/null; then
     passed=$((passed + 1))
     printf -- '--- %s: passed in %s s\n' "$name" "$((SECONDS - began))"
   else

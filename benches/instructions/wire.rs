@@ -5,7 +5,7 @@ use std::hint::black_box;
 use bytes::Bytes;
 use fanfare::model::{Format, Publication, Push};
 use fanfare::protocol::{self, DecodeLimits};
-use fanfare::ws::{self, FrameKind, Incoming, Reader, ReaderLimits};
+use fanfare::ws::{self, Deflate, FrameKind, Incoming, Reader, ReaderLimits};
 
 use crate::Subject;
 use crate::callgrind::counted_section;
@@ -25,7 +25,8 @@ pub const SUBJECTS: [Subject; 9] = [
 
 const ROUNDS: u64 = 200;
 const MESSAGE_BYTES_MAX: usize = 65_536;
-const LIMITS: ReaderLimits = ReaderLimits { message_bytes_max: MESSAGE_BYTES_MAX, fragments_max: 16 };
+const LIMITS: ReaderLimits =
+    ReaderLimits { message_bytes_max: MESSAGE_BYTES_MAX, fragments_max: 16, deflate: Deflate::Refused };
 
 /// Whole frames, where they lie. Reading unmasks in place, so each round has its own bytes.
 fn read(payload_bytes: usize, frames: usize, rounds: usize) -> u64 {

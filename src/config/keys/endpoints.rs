@@ -32,7 +32,7 @@ pub const ROWS: &[Row] = &[
         "websocket.compression_min_size",
         Kind::Count { min: 0, max: 64 * MIB },
         "0",
-        "Only messages of more bytes are compressed; those under 128 never are, nor those that gain nothing.",
+        "Only messages of more bytes are compressed; those under 128 or over 131072 never are, nor those that gain nothing.",
     ),
     (
         "websocket.decompressed_message_size_limit",
