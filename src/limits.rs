@@ -101,6 +101,47 @@ pub const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// Jobs waiting for a worker; when it is full the connections that want work are not read.
 pub const JOBS_WAITING_MAX: usize = 1024;
 
+/// Jobs of one shard with the workers, by count and by cost: enough to keep some cores busy until the
+/// shard's next turns, and so few that another namespace's job is not long in coming.
+pub const JOBS_UNDER_WAY_MAX: usize = 256;
+pub const JOBS_UNDER_WAY_COST_MAX: usize = 16 * 1024 * 1024;
+
+/// Publications of one room that are encoded at a time.
+pub const ROOM_JOBS_MAX: usize = 4;
+
+/// What may wait in the line of one room behind what is being encoded.
+pub const LINE_MAX: usize = 1024;
+
+/// Bytes of publications in all lines of a shard. Above it publishes to them are refused (111).
+pub const LINE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// How long a client waits for what its job brings: the SDKs' command time-out.
+pub const JOB_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Work is counted in bytes of JSON read or written, of which a core does about 1 GB a second; the
+/// relations below are measured (docs/performance.md). A signature checked with a public key:
+pub const VERIFY_COST: usize = 64 * 1024;
+
+/// A byte compressed, at levels 1 to 9.
+pub const DEFLATE_COSTS: [usize; 9] = [2, 4, 6, 8, 10, 14, 18, 26, 34];
+
+/// A byte that came compressed: about four are written for it, and read.
+pub const INFLATE_COST: usize = 8;
+
+/// One client in an answer about presence.
+pub const PRESENT_COST: usize = 256;
+
+/// Encoding of one publication that costs more goes to the workers. Handing it over takes the shard
+/// 1 to 2 us and its readers some 20 us; a fifth of a slice is what the other rooms can bear.
+pub const ENCODE_INLINE_COST_MAX: usize = 128 * 1024;
+
+/// Messages from clients over it are read by the workers, and so are compressed ones that expand to
+/// more.
+pub const READ_INLINE_BYTES_MAX: usize = 64 * 1024;
+
+/// Answers (history, presence) that cost more to encode go to the workers.
+pub const ANSWER_INLINE_COST_MAX: usize = 128 * 1024;
+
 /// How long a job waits for the workers, which run below everything else, until it is run at
 /// normal priority. Chosen: far below a client's 5 s command time-out, far above a busy slice.
 pub const JOB_WAIT_MAX: Duration = Duration::from_millis(100);

@@ -182,9 +182,15 @@ impl Shards<'_> {
 
 /// The pool, whose jobs' ends go back through the in-trays.
 fn start_workers(options: &Options, metrics: &NodeMetrics, trays: Trays) -> io::Result<Pool> {
-    Pool::start(options.workers.threads, JOBS_WAITING_MAX, Arc::clone(&metrics.workers), move |shard, done| {
-        deliver(&trays, shard, done);
-    })
+    Pool::start(
+        options.workers.threads,
+        JOBS_WAITING_MAX,
+        options.shard.compression,
+        Arc::clone(&metrics.workers),
+        move |shard, done| {
+            deliver(&trays, shard, done);
+        },
+    )
 }
 
 /// Puts a job's end into its shard's tray. A full one is tried again: the connection waits for it,

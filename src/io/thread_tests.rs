@@ -16,7 +16,7 @@ mod tls;
 use super::*;
 use crate::io::{ControlRequest, bind};
 use crate::lane::{TraySender, mesh, tray};
-use crate::shard::{Done, WorkOutcome};
+use crate::shard::WorkOutcome;
 use crate::telemetry::Counter;
 
 pub(super) struct Running {
@@ -186,7 +186,7 @@ fn a_panic_in_a_command_that_waited_closes_that_one() {
     let panics = r#"{"id":3,"rpc":{"method":"fanfare.fault.panic","data":{}}}"#;
     say(&mut unlucky, &format!("{waits}\n{panics}"));
     let job = submitted.recv().unwrap();
-    let done = Done { connection: job.connection, outcome: WorkOutcome::Panicked };
+    let done = job.end(WorkOutcome::Panicked);
     assert!(shard.tray.try_push(TrayMessage::Done(done)).is_ok());
     assert!(unlucky.read().unwrap().to_text().unwrap().starts_with(r#"{"id":2,"error":{"code":100,"#));
     let Message::Close(Some(close)) = unlucky.read().unwrap() else { panic!("it is closed") };

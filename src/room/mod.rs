@@ -2,7 +2,7 @@
 //!
 //! A channel has one [`Room`] (at its home shard: which shards listen, which encodings they read)
 //! and one [`Audience`] on each shard that has subscribers (who they are, what they still have to be
-//! given). Later this folder also keeps offsets in order around encoding jobs.
+//! given). While workers encode a channel's publications, what follows them waits in a [`Line`].
 //!
 //! Invariants: deliveries of an audience are given in the order they came, each at most once to each
 //! member, and only those that came after the member joined. Must never touch ws, protocol, engine
@@ -11,9 +11,11 @@
 mod audience;
 mod delivery;
 mod home;
+mod release;
 mod slice;
 
 pub use audience::{Audience, Counts, Full, JoinFrames, Member, MemberIndex, Step};
 pub use delivery::{Delivery, DeliveryKind};
 pub use home::{Listener, Room};
+pub use release::Line;
 pub use slice::Slice;

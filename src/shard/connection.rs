@@ -8,6 +8,7 @@ use super::events::{Opening, Speaks};
 use super::outbox::Outbox;
 use crate::model::{ChannelName, ClientInfo, Command, DisconnectCode, WindowBits};
 use crate::room::MemberIndex;
+use crate::workers::CancelOnDrop;
 use crate::ws;
 
 /// What one shard knows of one connection. Nothing in it is on the heap while it idles, except who it
@@ -94,6 +95,10 @@ pub struct Waiting {
     pub is_starting: bool,
     /// Since when the connection is not read.
     pub unread_since: Option<Duration>,
+    /// The workers do something for it.
+    pub job: Option<CancelOnDrop>,
+    /// The workers read a message of it; these bytes came behind it.
+    pub rest: Option<Vec<u8>>,
 }
 
 /// What is under way.
@@ -103,6 +108,8 @@ pub enum On {
     Nothing,
     /// A worker verifies a token for the command with this id.
     Token { id: u32, purpose: TokenPurpose },
+    /// A worker encodes the answer to the command with this id.
+    Answer { id: u32 },
     /// The home of a channel answers a question.
     Home,
     /// The home of a channel answers a subscribe.
@@ -166,9 +173,14 @@ impl Connection {
         self.waiting.as_ref().is_some_and(|waiting| waiting.on == On::Outbox)
     }
 
+    /// Where bytes go that came behind a message which the workers read.
+    pub fn rest(&mut self) -> Option<&mut Vec<u8>> {
+        self.waiting.as_mut()?.rest.as_mut()
+    }
+
     /// Whether the workers do something for it.
     pub fn has_job(&self) -> bool {
-        self.waiting.as_ref().is_some_and(|waiting| matches!(waiting.on, On::Token { .. }))
+        self.waiting.as_ref().is_some_and(|waiting| waiting.job.is_some())
     }
 
     pub fn find_subscription(&mut self, channel: u32) -> Option<&mut Subscription> {
@@ -183,6 +195,6 @@ impl Connection {
 
 impl Waiting {
     pub fn is_idle(&self) -> bool {
-        self.on == On::Nothing && self.commands.is_empty()
+        self.on == On::Nothing && self.commands.is_empty() && self.job.is_none()
     }
 }

@@ -10,7 +10,7 @@ use crate::model::{
     Outcome, Position, PresenceStats, Publication, Since, Tags, WindowBits,
 };
 use crate::room::Delivery;
-use crate::workers::Done;
+use crate::workers::{Done, Owner};
 
 /// A socket that finished its upgrade.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,7 +153,7 @@ impl TrayMessage {
     /// As [`LaneMessage::continues`].
     pub fn continues(&self) -> Option<ConnectionId> {
         match self {
-            TrayMessage::Done(done) => Some(done.connection),
+            TrayMessage::Done(Done { owner: Owner::Connection(id), .. }) => Some(*id),
             _ => None,
         }
     }

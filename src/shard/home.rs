@@ -14,7 +14,7 @@ use crate::model::{
     ChannelName, ClientId, ClientInfo, Epoch, ErrorCode, HistoryRequest, HistoryResult, Outcome, Position,
     PresenceStats, Publication, Push, ShardId,
 };
-use crate::room::{Delivery, DeliveryKind};
+use crate::room::{Delivery, DeliveryKind, Room};
 use crate::telemetry::{Counter, Gauge};
 
 impl Shard {
@@ -31,6 +31,7 @@ impl Shard {
     /// A connection of shard `from` asks. The answer leaves before anything that follows from it.
     pub(super) fn asked_by(&mut self, from: ShardId, ask: Ask) {
         let Ask { asker, id, channel, asked } = ask;
+        let is_subscribe = matches!(asked, Asked::Subscribe(_));
         let mut joined = None;
         let answer = match asked {
             Asked::Subscribe(subscribe) => {
@@ -51,13 +52,19 @@ impl Shard {
             }
         };
         let reached = Reached { asker, id, channel: channel.clone(), answer };
-        if from == self.id {
-            self.answered(reached);
-        } else {
-            self.outgoing.push(from, LaneMessage::Answer(Box::new(reached)));
+        match is_subscribe && self.lines.has(&channel) {
+            true => self.answer_in_line(from, reached),
+            false => self.send_answer(from, reached),
         }
         if let Some(info) = joined {
             self.tell_membership(&channel, &info, DeliveryKind::Join);
+        }
+    }
+
+    pub(super) fn send_answer(&mut self, to: ShardId, reached: Reached) {
+        match to == self.id {
+            true => self.answered(reached),
+            false => self.outgoing.push(to, LaneMessage::Answer(Box::new(reached))),
         }
     }
 
@@ -205,6 +212,7 @@ impl Shard {
     ) -> Result<Option<Position>, ErrorCode> {
         let options = self.options.namespaces.find_options(channel.as_str()).map_err(|_| ErrorCode::UnknownChannel)?;
         let options = Arc::clone(options);
+        self.check_line(channel, publication.data.len())?;
         self.metrics.add(Counter::PublicationsAccepted, 1);
         if self.options.faults.answer_without_append.is_some_and(|rate| self.random.u32(..rate) == 0) {
             return Ok(None);
@@ -288,12 +296,27 @@ impl Shard {
         self.fan_out(channel, kind, None, &push);
     }
 
-    /// Encodes once for each encoding that the room reads, and hands the delivery to each shard that
-    /// listens. A shard whose lane is full is *behind*.
+    /// Encodes once for each encoding that the room reads, here or with the workers, and sends it.
     fn fan_out(&mut self, channel: &ChannelName, kind: DeliveryKind, tag: Option<Arc<str>>, push: &Push<'_>) {
-        let Some(room) = self.rooms.get_mut(channel) else { return };
-        let frames = self.frames.build(push, room.encodings());
+        let Some(encodings) = self.rooms.get(channel).map(Room::encodings) else { return };
+        if let Push::Publication { publication, epoch, .. } = push
+            && self.encode_cost(publication.data.len(), encodings) > self.options.encode_inline_cost_max
+        {
+            return self.encode_later(channel, kind, tag, publication, *epoch, encodings);
+        }
+        let frames = self.frames.build(push, encodings);
+        self.count_compression();
         let delivery = Arc::new(Delivery { channel: channel.clone(), kind, tag, frames });
+        match self.lines.has(channel) {
+            true => self.line_up(delivery),
+            false => self.hand_out(delivery),
+        }
+    }
+
+    /// Hands the delivery to each shard that listens. A shard whose lane is full is *behind*.
+    pub(super) fn hand_out(&mut self, delivery: Arc<Delivery>) {
+        let (channel, kind) = (&delivery.channel, delivery.kind);
+        let Some(room) = self.rooms.get_mut(channel) else { return };
         let mut is_for_here = false;
         for listener in room.listeners_mut() {
             if listener.shard == self.id {
@@ -311,7 +334,25 @@ impl Shard {
         if is_for_here {
             self.deliver_here(delivery);
         }
-        self.count_compression();
+    }
+
+    /// A publication of the channel is lost to everybody: whoever holds a position recovers it.
+    pub(super) fn lose_everywhere(&mut self, channel: &ChannelName) {
+        let Some(room) = self.rooms.get_mut(channel) else { return };
+        let mut is_for_here = false;
+        for listener in room.listeners_mut() {
+            self.metrics.add(Counter::DeliveriesLost, 1);
+            if listener.shard == self.id {
+                is_for_here = true;
+            } else if !listener.is_behind && self.outgoing.has_room(listener.shard, Class::Delivery) {
+                self.outgoing.push(listener.shard, LaneMessage::Behind { channel: channel.clone() });
+            } else if !std::mem::replace(&mut listener.is_behind, true) {
+                self.behind.push((listener.shard, channel.clone()));
+            }
+        }
+        if is_for_here {
+            self.fell_behind(channel.as_str());
+        }
     }
 }
 

@@ -21,10 +21,13 @@ mod drain;
 mod events;
 mod fault;
 mod home;
+mod jobs;
+mod offload;
 mod options;
 mod outbox;
 mod outgoing;
 mod receive;
+mod release;
 mod replies;
 mod slow;
 mod timers;
@@ -45,7 +48,7 @@ pub use crate::protocol::{format_of_subprotocol, subprotocol};
 // A part of the options.
 pub use crate::protocol::Compression;
 // What `next_job` gives, and what comes back of it.
-pub use crate::workers::{Done, Job, WorkOutcome};
+pub use crate::workers::{Done, Job, Owner, Tools, WorkOutcome};
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -66,7 +69,9 @@ use channels::Channels;
 use connection::{Clock, Connection, NO_TICK, Phase};
 use connections::Connections;
 use drain::Drain;
+use jobs::{Jobs, Next};
 use outgoing::{Class, Outgoing};
+use release::Lines;
 use replies::Replies;
 use timers::{Agenda, StallProofClock, Wheel};
 use windows::Windows;
@@ -89,6 +94,8 @@ pub struct Shard {
     /// Rooms whose home is here, and what is remembered of their channels.
     rooms: AHashMap<ChannelName, Room>,
     memory: Memory,
+    /// Channels of which workers encode publications.
+    lines: Lines,
 
     wheel: Wheel,
     agenda: Agenda,
@@ -115,7 +122,9 @@ pub struct Shard {
     finished: VecDeque<ConnectionId>,
     resumed: VecDeque<ConnectionId>,
     outgoing: Outgoing,
-    jobs: VecDeque<Job>,
+    jobs: Jobs,
+    /// Given back by a full queue.
+    returned: Option<Job>,
 }
 
 impl Shard {
@@ -138,6 +147,7 @@ impl Shard {
             subscriptions: 0,
             outbox_bytes: 0,
             rooms: AHashMap::new(),
+            lines: Lines::default(),
             wheel: Wheel::default(),
             agenda: Agenda::default(),
             drain: None,
@@ -151,7 +161,8 @@ impl Shard {
             dirty: VecDeque::new(),
             finished: VecDeque::new(),
             resumed: VecDeque::new(),
-            jobs: VecDeque::new(),
+            jobs: Jobs::default(),
+            returned: None,
         }
     }
 
@@ -210,8 +221,9 @@ impl Shard {
             LaneMessage::KeepAlive { channel } => self.home_keep_alive(from, &channel),
             LaneMessage::CheckPosition { channel } => {
                 // Where there is no room now, the next check will find some.
-                if self.outgoing.has_room(from, Class::Delivery) {
-                    let position = self.memory.find_position(channel.as_str());
+                if self.outgoing.has_room(from, Class::Delivery)
+                    && let Some(position) = self.position_of(&channel)
+                {
                     self.outgoing.push(from, LaneMessage::PositionIs { channel, position });
                 }
             }
@@ -292,12 +304,20 @@ impl Shard {
     /// The next job for the workers. Take it only when their queue has room: the shard keeps it
     /// otherwise, and does not read its connection meanwhile.
     pub fn next_job(&mut self) -> Option<Job> {
-        self.jobs.pop_front()
+        if let Some(job) = self.returned.take() {
+            return Some(job);
+        }
+        loop {
+            match self.jobs.pop(self.time.now())? {
+                Next::Run(job) => return Some(job),
+                Next::TooLate(job) => self.job_done(job.end(WorkOutcome::TooLate)),
+            }
+        }
     }
 
     /// Puts a job back that the workers' queue refused; `next_job` gives it again.
     pub fn return_job(&mut self, job: Job) {
-        self.jobs.push_front(job);
+        self.returned = Some(job);
     }
 
     /// When `timers` or `walk` has something to do, in monotonic time; at the latest for the next heartbeat, so
@@ -306,6 +326,8 @@ impl Shard {
         self.metrics.set(Gauge::OutboxBytes, self.outbox_bytes as u64);
         self.metrics.set(Gauge::LaneDepth, self.outgoing.len() as u64);
         self.metrics.set(Gauge::StreamBytes, self.memory.bytes() as u64);
+        self.metrics.set(Gauge::JobsHeld, self.jobs.len() as u64);
+        self.metrics.set(Gauge::LineBytes, self.lines.bytes() as u64);
         let drain = self.drain.as_ref().and_then(Drain::next_due);
         let windows = self.windows.next_due();
         let due = [self.wheel.next_due(), self.agenda.next_due(), self.memory.next_expiry(), drain, windows];

@@ -49,6 +49,10 @@ pub struct Options {
     /// Sends per second of one channel from which adaptive flush windows are opened.
     pub adaptive_sends_min: u64,
     pub lane_slots: usize,
+    /// Work above these goes to the workers; by cost, in bytes of JSON.
+    pub encode_inline_cost_max: usize,
+    pub answer_inline_cost_max: usize,
+    pub read_inline_bytes_max: usize,
     /// Planted by tests only.
     pub faults: Faults,
 }
@@ -91,6 +95,9 @@ impl Default for Options {
             slice_bytes_max: limits::SLICE_BYTES_MAX,
             adaptive_sends_min: limits::ADAPTIVE_SENDS_MIN,
             lane_slots: limits::LANE_SLOTS,
+            encode_inline_cost_max: limits::ENCODE_INLINE_COST_MAX,
+            answer_inline_cost_max: limits::ANSWER_INLINE_COST_MAX,
+            read_inline_bytes_max: limits::READ_INLINE_BYTES_MAX,
             faults: Faults::default(),
         }
     }

@@ -1,9 +1,9 @@
 //! Bytes of a socket become commands.
 
-use super::connection::{Clock, Phase};
+use super::connection::{Clock, Connection, Phase};
 use super::{Shard, Speaks};
 use crate::model::{ConnectionId, DisconnectCode, Now};
-use crate::protocol::{self, DecodeLimits, Incoming};
+use crate::protocol::{self, DecodeLimits, Incoming, Malformed};
 use crate::telemetry::Counter;
 use crate::ws;
 
@@ -11,6 +11,13 @@ impl Shard {
     /// Bytes came from the connection's socket; they are unmasked in place.
     pub fn received(&mut self, now: Now, id: ConnectionId, bytes: &mut [u8]) {
         self.tell_time(now);
+        self.read_messages(id, bytes);
+        self.flush_replies();
+    }
+
+    /// Reads what came from a socket, until a message of it is given to the workers: what stands behind
+    /// that one waits.
+    pub(super) fn read_messages(&mut self, id: ConnectionId, bytes: &mut [u8]) {
         let Some(connection) = self.connections.find_mut(id) else { return };
         if matches!(connection.phase, Phase::Refused | Phase::Ending) {
             return;
@@ -38,12 +45,15 @@ impl Shard {
                 None | Some(Phase::Refused | Phase::Ending) => break,
                 Some(_) => {}
             }
+            if let Some(rest) = self.connections.find_mut(id).and_then(Connection::rest) {
+                rest.extend_from_slice(bytes.get(at..).unwrap_or_default());
+                break;
+            }
         }
         reader.release();
         if let Some(connection) = self.connections.find_mut(id) {
             connection.reader = reader;
         }
-        self.flush_replies();
     }
 
     fn incoming(&mut self, id: ConnectionId, incoming: ws::Incoming<'_>) -> Result<(), ws::PeerViolated> {
@@ -78,8 +88,16 @@ impl Shard {
             Speaks::Centrifugo(_) => self.options.decompressed_bytes_max,
             Speaks::Echo => self.options.echo_message_bytes_max,
         };
+        let inline_max = match may_be_read_later(connection) {
+            true => bytes_max.min(self.options.read_inline_bytes_max),
+            false => bytes_max,
+        };
+        if inline_max < bytes_max && payload.len() > inline_max {
+            self.read_later(id, kind, payload, Some(bytes_max));
+            return Ok(());
+        }
         let mut inflater = std::mem::take(&mut self.inflater);
-        let inflated = inflater.inflate(kind, payload, bytes_max);
+        let inflated = inflater.inflate(kind, payload, inline_max);
         if let Ok(message) = inflated {
             self.metrics.add(Counter::MessagesInflated, 1);
             self.metrics.add(Counter::InflateBytesBefore, payload.len() as u64);
@@ -89,6 +107,10 @@ impl Shard {
         let outcome = inflated.map(|_| ());
         inflater.release();
         self.inflater = inflater;
+        if outcome == Err(ws::PeerViolated::INFLATED_TOO_BIG) && inline_max < bytes_max {
+            self.read_later(id, kind, payload, Some(bytes_max));
+            return Ok(());
+        }
         outcome
     }
 
@@ -111,19 +133,29 @@ impl Shard {
                 self.count_compression();
                 self.enqueue(id.slot, frame);
             }
+            Speaks::Centrifugo(_)
+                if payload.len() > self.options.read_inline_bytes_max && may_be_read_later(connection) =>
+            {
+                self.read_later(id, kind, payload, None);
+            }
             Speaks::Centrifugo(format) => {
                 let limits = DecodeLimits { command_bytes_max };
-                for incoming in protocol::decode(format, payload, limits) {
-                    match incoming {
-                        Ok(Incoming::Pong) => self.pong(id.slot),
-                        Ok(Incoming::Command(command)) => self.command(id.slot, command),
-                        Err(malformed) => self.disconnect(id.slot, malformed.code),
-                    }
-                    // Whatever follows what ended the connection is not looked at.
-                    if !self.connections.find(id).is_some_and(|connection| connection.is_open()) {
-                        return;
-                    }
-                }
+                self.act_on(id, protocol::decode(format, payload, limits));
+            }
+        }
+    }
+
+    /// Does what the commands of one message say.
+    pub(super) fn act_on(&mut self, id: ConnectionId, commands: impl Iterator<Item = Result<Incoming, Malformed>>) {
+        for incoming in commands {
+            match incoming {
+                Ok(Incoming::Pong) => self.pong(id.slot),
+                Ok(Incoming::Command(command)) => self.command(id.slot, command),
+                Err(malformed) => self.disconnect(id.slot, malformed.code),
+            }
+            // Whatever follows what ended the connection is not looked at.
+            if !self.connections.find(id).is_some_and(|connection| connection.is_open()) {
+                return;
             }
         }
     }
@@ -153,4 +185,10 @@ impl Shard {
             },
         }
     }
+}
+
+/// Whether the connection's messages may go to the workers. Before it has connected they are small,
+/// and what follows the first depends on it.
+fn may_be_read_later(connection: &Connection) -> bool {
+    connection.phase == Phase::Ready && connection.speaks != Speaks::Echo && !connection.has_job()
 }

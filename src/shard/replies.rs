@@ -5,6 +5,7 @@ use crate::limits;
 use crate::model::{DisconnectCode, ErrorCode, Format, Outcome, Push, Reply};
 use crate::protocol;
 use crate::telemetry::Counter;
+use crate::ws::DeflateTally;
 
 /// The replies of one connection that wait for more of the same.
 ///
@@ -81,6 +82,10 @@ impl Shard {
 
     pub(super) fn count_compression(&mut self) {
         let tally = self.frames.take_tally();
+        self.count_deflated(tally);
+    }
+
+    pub(super) fn count_deflated(&self, tally: DeflateTally) {
         if tally.messages > 0 {
             self.metrics.add(Counter::MessagesDeflated, tally.messages);
             self.metrics.add(Counter::DeflateBytesBefore, tally.bytes_before);

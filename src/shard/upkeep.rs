@@ -90,8 +90,9 @@ impl Shard {
                 let (home, name) = (channel.home, channel.name.clone());
                 self.agenda.insert(now + self.options.position_check_delay, appointment);
                 if home == self.id {
-                    let position = self.memory.find_position(name.as_str());
-                    self.position_told(name.as_str(), position);
+                    if let Some(position) = self.position_of(&name) {
+                        self.position_told(name.as_str(), position);
+                    }
                 } else if self.outgoing.has_room(home, Class::Delivery) {
                     // Where there is no room now, the next check will find some.
                     self.outgoing.push(home, LaneMessage::CheckPosition { channel: name });

@@ -72,11 +72,6 @@ impl<const N: usize> NameCounts<N> {
         &self.counts[index]
     }
 
-    /// The count of one name.
-    pub fn count(&self, name: &str) -> u64 {
-        self.cell(name).load(Ordering::Relaxed)
-    }
-
     /// All names with their counts; `other` only when it occurred.
     pub fn all(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let counts = self.counts.iter().map(|count| count.load(Ordering::Relaxed));

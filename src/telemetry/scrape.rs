@@ -186,8 +186,9 @@ mod tests {
         shard.observe_turn(Duration::from_micros(30));
         shard.observe_turn(Duration::from_secs(9));
         (0..4).for_each(|_| metrics.workers.count_submitted());
-        (0..2).for_each(|worker| metrics.workers.thread(worker).observe_wait(Duration::from_micros(700)));
-        metrics.workers.rescuer().observe_wait(Duration::from_millis(120));
+        (0..2)
+            .for_each(|worker| metrics.workers.thread(worker).observe_wait("verify_token", Duration::from_micros(700)));
+        metrics.workers.rescuer().observe_wait("verify_token", Duration::from_millis(120));
         metrics.workers.rescuer().observe_run("verify_token", Duration::from_micros(60));
         let text = Scrape::new(metrics).write();
         for line in [
@@ -200,9 +201,9 @@ mod tests {
             "fanfare_turn_duration_seconds_bucket{shard=\"0\",le=\"+Inf\"} 2",
             "fanfare_turn_duration_seconds_count{shard=\"0\"} 2",
             "fanfare_jobs_total{runner=\"rescuer\",kind=\"verify_token\"} 1",
-            "fanfare_job_wait_seconds_bucket{runner=\"workers\",le=\"0.001\"} 2",
-            "fanfare_job_wait_seconds_bucket{runner=\"rescuer\",le=\"0.1\"} 0",
-            "fanfare_job_wait_seconds_bucket{runner=\"rescuer\",le=\"0.2\"} 1",
+            "fanfare_job_wait_seconds_bucket{runner=\"workers\",kind=\"verify_token\",le=\"0.001\"} 2",
+            "fanfare_job_wait_seconds_bucket{runner=\"rescuer\",kind=\"verify_token\",le=\"0.1\"} 0",
+            "fanfare_job_wait_seconds_bucket{runner=\"rescuer\",kind=\"verify_token\",le=\"0.2\"} 1",
             "fanfare_jobs_waiting 1",
             concat!("fanfare_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
         ] {

@@ -90,6 +90,10 @@ indices! {
         /// Messages waiting to leave for other shards.
         LaneDepth,
         StreamBytes,
+        /// Jobs that the workers have no room for yet.
+        JobsHeld,
+        /// Publications that wait for their encoding, and what waits behind them.
+        LineBytes,
         /// Monotonic milliseconds of the last turn: the heartbeat that /livez reads.
         HeartbeatMs,
     }

@@ -41,6 +41,7 @@ pub(super) struct View<'a> {
 }
 
 const SHARD: &[&str] = &["shard"];
+const RUNNER_AND_KIND: &[&str] = &["runner", "kind"];
 
 pub static TABLE: &[Metric] = &[
     // --- connections ---
@@ -262,15 +263,25 @@ pub static TABLE: &[Metric] = &[
     node_value("fanfare_jobs_waiting", Kind::Gauge, "Jobs in the workers' queue.", |view| {
         view.metrics.workers.waiting() as f64
     }),
+    shard_gauge(
+        "fanfare_jobs_held",
+        Gauge::JobsHeld,
+        "Jobs that wait in their shard until the workers have room for them, namespaces taking turns.",
+    ),
+    shard_gauge(
+        "fanfare_line_bytes",
+        Gauge::LineBytes,
+        "Publications that workers encode, and what waits behind them, by the shard of their channels.",
+    ),
     Metric {
         name: "fanfare_jobs_total",
         kind: Kind::Counter,
-        labels: &["runner", "kind"],
+        labels: RUNNER_AND_KIND,
         help: "Jobs done, by kind; the rescuer took those that had waited too long.",
         source: Source::Samples(|view, out| {
             each_runner(view, |runner, threads| {
                 for kind in JOBS {
-                    let count: u64 = threads.iter().map(|thread| thread.jobs.count(kind)).sum();
+                    let count: u64 = threads.iter().map(|thread| thread.kind(kind).run.count()).sum();
                     out.add(&[runner, kind], count as f64);
                 }
             });
@@ -279,25 +290,41 @@ pub static TABLE: &[Metric] = &[
     Metric {
         name: "fanfare_job_wait_seconds",
         kind: Kind::Histogram,
-        labels: &["runner"],
+        labels: RUNNER_AND_KIND,
         help: "How long jobs waited in the queue.",
         source: Source::Samples(|view, out| {
             each_runner(view, |runner, threads| {
-                out.add_histogram(&[runner], threads.iter().map(|thread| &thread.wait));
+                for kind in JOBS {
+                    out.add_histogram(&[runner, kind], threads.iter().map(|thread| &thread.kind(kind).wait));
+                }
             });
         }),
     },
     Metric {
         name: "fanfare_job_run_seconds",
         kind: Kind::Histogram,
-        labels: &["runner"],
+        labels: RUNNER_AND_KIND,
         help: "How long jobs ran, wall time.",
         source: Source::Samples(|view, out| {
             each_runner(view, |runner, threads| {
-                out.add_histogram(&[runner], threads.iter().map(|thread| &thread.run));
+                for kind in JOBS {
+                    out.add_histogram(&[runner, kind], threads.iter().map(|thread| &thread.kind(kind).run));
+                }
             });
         }),
     },
+    node_value(
+        "fanfare_jobs_cancelled_total",
+        Kind::Counter,
+        "Jobs that were not run, for their connections were gone.",
+        |view| view.metrics.workers.sum(WorkerMetrics::cancelled) as f64,
+    ),
+    node_value(
+        "fanfare_jobs_late_total",
+        Kind::Counter,
+        "Jobs that were not run, for they had waited until their clients had given up.",
+        |view| view.metrics.workers.sum(WorkerMetrics::late) as f64,
+    ),
     Metric {
         name: "fanfare_job_panics_total",
         kind: Kind::Counter,

@@ -3,11 +3,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::codes::NameCounts;
 use super::histogram::{Histogram, add_alone};
 
 /// Kinds of jobs.
-pub(super) const JOBS: &[&str] = &["verify_token"];
+pub(super) const JOBS: &[&str] = &["verify_token", "read", "encode", "answer"];
 
 /// The pool's counters: those of each worker, the rescuer's, and what submitters count together.
 #[derive(Debug)]
@@ -23,10 +22,18 @@ pub struct WorkersMetrics {
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct WorkerMetrics {
-    pub(super) jobs: NameCounts<{ JOBS.len() + 1 }>,
-    pub(super) wait: Histogram,
-    pub(super) run: Histogram,
+    /// One for each of `JOBS`, and one for what only tests do.
+    kinds: [KindMetrics; JOBS.len() + 1],
     panics: AtomicU64,
+    cancelled: AtomicU64,
+    late: AtomicU64,
+}
+
+/// Jobs of one kind.
+#[derive(Debug, Default)]
+pub(super) struct KindMetrics {
+    pub wait: Histogram,
+    pub run: Histogram,
 }
 
 impl WorkersMetrics {
@@ -66,8 +73,13 @@ impl WorkersMetrics {
 
     /// Jobs in the queue: submitted and not begun.
     pub fn waiting(&self) -> u64 {
-        let begun = self.threads.iter().map(|thread| thread.wait.count()).sum();
+        let begun = self.threads.iter().flat_map(|thread| &thread.kinds).map(|kind| kind.wait.count()).sum();
         self.submitted().saturating_sub(begun)
+    }
+
+    /// What all threads counted together.
+    pub fn sum(&self, count: impl Fn(&WorkerMetrics) -> u64) -> u64 {
+        self.threads.iter().map(count).sum()
     }
 
     /// The counters by who ran the jobs: all workers together, and the rescuer.
@@ -80,22 +92,21 @@ impl WorkersMetrics {
 impl WorkerMetrics {
     fn new() -> WorkerMetrics {
         WorkerMetrics {
-            jobs: NameCounts::new(JOBS),
-            wait: Histogram::default(),
-            run: Histogram::default(),
+            kinds: Default::default(),
             panics: AtomicU64::new(0),
+            cancelled: AtomicU64::new(0),
+            late: AtomicU64::new(0),
         }
     }
 
-    /// A job left the queue after `wait`.
-    pub fn observe_wait(&self, wait: Duration) {
-        self.wait.observe(wait);
+    /// A job of that kind left the queue after `wait`.
+    pub fn observe_wait(&self, kind: &'static str, wait: Duration) {
+        self.kind(kind).wait.observe(wait);
     }
 
     /// A job of that kind ended after `run`.
     pub fn observe_run(&self, kind: &'static str, run: Duration) {
-        add_alone(self.jobs.cell(kind), 1);
-        self.run.observe(run);
+        self.kind(kind).run.observe(run);
     }
 
     pub fn count_panic(&self) {
@@ -106,8 +117,31 @@ impl WorkerMetrics {
         self.panics.load(Ordering::Relaxed)
     }
 
-    /// Jobs that ended.
+    /// A job whose connection was gone.
+    pub fn count_cancelled(&self) {
+        add_alone(&self.cancelled, 1);
+    }
+
+    pub fn cancelled(&self) -> u64 {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// A job that had waited for longer than it might.
+    pub fn count_late(&self) {
+        add_alone(&self.late, 1);
+    }
+
+    pub fn late(&self) -> u64 {
+        self.late.load(Ordering::Relaxed)
+    }
+
+    /// Jobs that ran.
     pub fn finished(&self) -> u64 {
-        self.run.count()
+        self.kinds.iter().map(|kind| kind.run.count()).sum()
+    }
+
+    pub(super) fn kind(&self, kind: &'static str) -> &KindMetrics {
+        let place = JOBS.iter().position(|known| *known == kind).unwrap_or(JOBS.len());
+        &self.kinds[place]
     }
 }

@@ -1,40 +1,147 @@
 //! What workers do: the closed list of jobs and their outcomes.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
+use bytes::Bytes;
+
+use super::Tools;
 use crate::access::{Claims, TokenKeys, TokenProblem};
-use crate::model::{ConnectionId, ShardId};
+use crate::model::{
+    ChannelName, ConnectionId, EncodingSet, Epoch, Format, Frames, Publication, Push, Reply, ShardId, WindowBits,
+};
+use crate::protocol::{self, DecodeLimits, Inappropriate, Incoming, Malformed};
+use crate::ws::{DeflateTally, MessageKind, PeerViolated};
 
-/// One computation for one connection.
+/// One computation, with all that it needs.
 pub struct Job {
     pub shard: ShardId,
-    pub connection: ConnectionId,
-    pub work: Work,
+    pub owner: Owner,
+    /// CPU time that it will take, about, in bytes of JSON that could be read in it: what fairness
+    /// and queues are counted in.
+    pub cost: usize,
+    /// How long it may wait from now on; after that nobody waits for its end. `None`: for ever.
+    pub patience: Option<Duration>,
+    pub cancellation: Cancellation,
+    pub work: Box<Work>,
 }
 
+/// Whose job it is: where its end goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    Connection(ConnectionId),
+    /// A room at home on the shard; `ticket` is the place of the publication in its line.
+    Room {
+        channel: ChannelName,
+        ticket: u64,
+    },
+}
+
+#[derive(Debug)]
 pub enum Work {
     /// Verify the signature and the claims of a connection token.
     VerifyToken { token: Box<str>, keys: Arc<TokenKeys>, unix_seconds: i64 },
+    /// Read the commands of a large message.
+    Read(ReadMessage),
+    /// Encode a large publication for everybody who reads it.
+    Encode(EncodePublication),
+    /// Encode a large answer for its asker.
+    Answer { format: Format, window: Option<WindowBits>, reply: Reply },
     /// A fault point of debug builds: the worker panics.
     #[cfg(debug_assertions)]
     Panic,
     /// Whatever a test wants to happen on a worker's thread.
     #[cfg(test)]
-    Call(Box<dyn FnOnce() + Send>),
+    Call(Call),
+}
+
+/// A message as it came, unmasked.
+#[derive(Debug)]
+pub struct ReadMessage {
+    pub format: Format,
+    pub kind: MessageKind,
+    pub payload: Vec<u8>,
+    pub is_compressed: bool,
+    /// Of the message once it is expanded.
+    pub message_bytes_max: usize,
+    pub command_bytes_max: usize,
+}
+
+/// A publication with what its pushes say beside it.
+#[derive(Clone, Debug)]
+pub struct EncodePublication {
+    pub channel: ChannelName,
+    pub publication: Publication,
+    pub epoch: Option<Epoch>,
+    pub encodings: EncodingSet,
 }
 
 /// A job's end, on its way back to the shard that asked.
 #[derive(Debug)]
 pub struct Done {
-    pub connection: ConnectionId,
+    pub owner: Owner,
+    /// As the job had it.
+    pub cost: usize,
     pub outcome: WorkOutcome,
 }
 
 #[derive(Debug)]
 pub enum WorkOutcome {
     TokenVerified(Result<Claims, TokenProblem>),
-    /// The worker panicked; the command is answered with error 100.
+    Read(Result<MessageRead, PeerViolated>),
+    Encoded(Frames, DeflateTally),
+    Answered(Result<(Bytes, DeflateTally), Inappropriate>),
+    /// The job panicked.
     Panicked,
+    /// The job waited for longer than it might.
+    TooLate,
+    /// Nobody waited for the job any more.
+    Cancelled,
+}
+
+/// The commands of one message, in order; nothing follows a malformed one.
+#[derive(Debug)]
+pub struct MessageRead {
+    pub commands: Vec<Result<Incoming, Malformed>>,
+    /// Bytes of a compressed message before and after.
+    pub inflated: Option<(usize, usize)>,
+}
+
+/// Held by whoever waits for a job: once it is dropped the job need not be run.
+#[derive(Debug)]
+pub struct CancelOnDrop {
+    _held: Arc<()>,
+}
+
+/// A job's end of a [`CancelOnDrop`].
+#[derive(Clone, Debug)]
+pub struct Cancellation(Option<Weak<()>>);
+
+#[cfg(test)]
+pub struct Call(pub Box<dyn FnOnce() + Send>);
+
+#[cfg(test)]
+impl std::fmt::Debug for Call {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Call")
+    }
+}
+
+impl CancelOnDrop {
+    pub fn new() -> (CancelOnDrop, Cancellation) {
+        let held = Arc::new(());
+        let seen = Cancellation(Some(Arc::downgrade(&held)));
+        (CancelOnDrop { _held: held }, seen)
+    }
+}
+
+impl Cancellation {
+    /// For jobs that have to be done whoever waits.
+    pub const NEVER: Cancellation = Cancellation(None);
+
+    pub fn is_cancelled(&self) -> bool {
+        self.0.as_ref().is_some_and(|held| held.strong_count() == 0)
+    }
 }
 
 impl Work {
@@ -42,6 +149,9 @@ impl Work {
     pub fn kind(&self) -> &'static str {
         match self {
             Work::VerifyToken { .. } => "verify_token",
+            Work::Read(_) => "read",
+            Work::Encode(_) => "encode",
+            Work::Answer { .. } => "answer",
             #[cfg(debug_assertions)]
             Work::Panic => "panic",
             #[cfg(test)]
@@ -52,19 +162,67 @@ impl Work {
 
 impl Job {
     /// Does the work. Pure but for the time it takes.
-    pub fn run(self) -> Done {
-        let outcome = match self.work {
+    pub fn run(self, tools: &mut Tools) -> Done {
+        let outcome = match *self.work {
             Work::VerifyToken { token, keys, unix_seconds } => {
                 WorkOutcome::TokenVerified(keys.verify(&token, unix_seconds))
             }
+            Work::Read(message) => WorkOutcome::Read(message.read(tools)),
+            Work::Encode(push) => {
+                let frames = push.encode(tools);
+                WorkOutcome::Encoded(frames, tools.frames.take_tally())
+            }
+            Work::Answer { format, window, reply } => WorkOutcome::Answered(answer(tools, format, window, &reply)),
             #[cfg(debug_assertions)]
             Work::Panic => panic!("fault point: a worker panics"),
             #[cfg(test)]
             Work::Call(call) => {
-                call();
+                (call.0)();
                 WorkOutcome::TokenVerified(Ok(Claims::default()))
             }
         };
-        Done { connection: self.connection, outcome }
+        Done { owner: self.owner, cost: self.cost, outcome }
     }
+
+    /// Its end without having been run.
+    pub fn end(self, outcome: WorkOutcome) -> Done {
+        Done { owner: self.owner, cost: self.cost, outcome }
+    }
+}
+
+impl ReadMessage {
+    fn read(&self, tools: &mut Tools) -> Result<MessageRead, PeerViolated> {
+        let read = match self.is_compressed {
+            true => tools.inflater.inflate(self.kind, &self.payload, self.message_bytes_max).map(|it| self.decode(it)),
+            false => Ok(self.decode(&self.payload)),
+        };
+        tools.inflater.release();
+        read
+    }
+
+    fn decode(&self, message: &[u8]) -> MessageRead {
+        let limits = DecodeLimits { command_bytes_max: self.command_bytes_max };
+        let inflated = self.is_compressed.then_some((self.payload.len(), message.len()));
+        MessageRead { commands: protocol::decode(self.format, message, limits).collect(), inflated }
+    }
+}
+
+impl EncodePublication {
+    fn encode(&self, tools: &mut Tools) -> Frames {
+        let push =
+            Push::Publication { channel: self.channel.as_str(), publication: &self.publication, epoch: self.epoch };
+        tools.frames.build(&push, self.encodings)
+    }
+}
+
+fn answer(
+    tools: &mut Tools,
+    format: Format,
+    window: Option<WindowBits>,
+    reply: &Reply,
+) -> Result<(Bytes, DeflateTally), Inappropriate> {
+    let mut payload = Vec::new();
+    protocol::append_reply(format, reply, &mut payload, 0)?;
+    let frame = tools.frames.build_message(format, window, &payload);
+    Ok((frame, tools.frames.take_tally()))
 }

@@ -10,10 +10,11 @@ use crossbeam_queue::ArrayQueue;
 
 use super::priority::lower_this_thread;
 use super::rescue::Watch;
-use super::{Done, Job, WorkOutcome};
+use super::{Done, Job, Tools, WorkOutcome};
 use crate::lane::Doorbell;
 use crate::limits::{JOB_WAIT_LOOK, RESCUER_LINGER};
 use crate::model::ShardId;
+use crate::protocol::Compression;
 use crate::telemetry::{WorkerMetrics, WorkersMetrics};
 
 /// The fixed pool. Dropping it ends the threads after the jobs they are at, without waiting: on a
@@ -44,6 +45,7 @@ struct Shared {
     workers: Vec<Doorbell>,
     rescuer: Doorbell,
     is_stopping: AtomicBool,
+    compression: Compression,
     metrics: Arc<WorkersMetrics>,
 }
 
@@ -56,6 +58,7 @@ impl Pool {
     pub fn start(
         workers: usize,
         waiting_max: usize,
+        compression: Compression,
         metrics: Arc<WorkersMetrics>,
         deliver: impl Fn(ShardId, Done) + Send + Sync + 'static,
     ) -> std::io::Result<Pool> {
@@ -67,6 +70,7 @@ impl Pool {
             workers: std::iter::repeat_with(Doorbell::new).take(workers).collect(),
             rescuer: Doorbell::new(),
             is_stopping: AtomicBool::new(false),
+            compression,
             metrics,
         });
         let deliver = Arc::new(deliver);
@@ -119,13 +123,14 @@ impl Shared {
     /// A worker's life.
     fn work(&self, doorbell: &Doorbell, metrics: &WorkerMetrics, deliver: &impl Fn(ShardId, Done)) {
         hang_bell(doorbell);
+        let mut tools = Tools::new(self.compression);
         while !self.is_stopping() {
             if let Some(waiting) = self.take() {
                 // A ring that met this worker while it was awake was meant for somebody.
                 if !self.queue.is_empty() {
                     self.wake_one();
                 }
-                run(waiting, metrics, deliver);
+                self.run(waiting, &mut tools, metrics, deliver);
             } else {
                 self.sleep(doorbell);
             }
@@ -136,6 +141,7 @@ impl Shared {
     /// that are overdue at the priority of everybody else.
     fn rescue(&self, deliver: &impl Fn(ShardId, Done)) {
         hang_bell(&self.rescuer);
+        let mut tools = Tools::new(self.compression);
         let mut watch = Watch::default();
         let mut occupied_at = Instant::now();
         while !self.is_stopping() {
@@ -144,7 +150,7 @@ impl Shared {
             if self.left.load(Ordering::Relaxed) < overdue
                 && let Some(waiting) = self.take()
             {
-                run(waiting, self.metrics.rescuer(), deliver);
+                self.run(waiting, &mut tools, self.metrics.rescuer(), deliver);
                 continue;
             }
             if !self.queue.is_empty() {
@@ -183,26 +189,37 @@ impl Shared {
     fn is_stopping(&self) -> bool {
         self.is_stopping.load(Ordering::SeqCst)
     }
+
+    /// Runs one job, if somebody still waits for it. A panic fails it and nothing else: what the
+    /// thread keeps between jobs is made anew.
+    fn run(&self, waiting: Waiting, tools: &mut Tools, metrics: &WorkerMetrics, deliver: &impl Fn(ShardId, Done)) {
+        let Waiting { job, since } = waiting;
+        let began = Instant::now();
+        let (shard, kind, waited) = (job.shard, job.work.kind(), began.duration_since(since));
+        metrics.observe_wait(kind, waited);
+        if job.cancellation.is_cancelled() {
+            metrics.count_cancelled();
+            return deliver(shard, job.end(WorkOutcome::Cancelled));
+        }
+        if job.patience.is_some_and(|patience| waited > patience) {
+            metrics.count_late();
+            return deliver(shard, job.end(WorkOutcome::TooLate));
+        }
+        let (owner, cost) = (job.owner.clone(), job.cost);
+        // Unwind safe: the job is gone and the tools are replaced.
+        let done = catch_unwind(AssertUnwindSafe(|| job.run(tools))).unwrap_or_else(|_| {
+            metrics.count_panic();
+            *tools = Tools::new(self.compression);
+            Done { owner, cost, outcome: WorkOutcome::Panicked }
+        });
+        metrics.observe_run(kind, began.elapsed());
+        deliver(shard, done);
+    }
 }
 
 fn hang_bell(doorbell: &Doorbell) {
     let sleeper = thread::current();
     doorbell.hang(move || sleeper.unpark());
-}
-
-/// Runs one job; a panic fails it and nothing else.
-fn run(waiting: Waiting, metrics: &WorkerMetrics, deliver: &impl Fn(ShardId, Done)) {
-    let Waiting { job, since } = waiting;
-    let began = Instant::now();
-    metrics.observe_wait(began.duration_since(since));
-    let (shard, connection, kind) = (job.shard, job.connection, job.work.kind());
-    // Nothing that the job could leave half done outlives it.
-    let done = catch_unwind(AssertUnwindSafe(|| job.run())).unwrap_or_else(|_| {
-        metrics.count_panic();
-        Done { connection, outcome: WorkOutcome::Panicked }
-    });
-    metrics.observe_run(kind, began.elapsed());
-    deliver(shard, done);
 }
 
 #[cfg(test)]

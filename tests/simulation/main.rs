@@ -31,6 +31,8 @@ mod finale;
 mod frames;
 /// Replies, held against what was asked.
 mod hearing;
+/// The workers, who end what they like first.
+mod jobs;
 /// Lanes, with planted faults.
 mod lanes;
 /// All that was published and told.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fanfare::access::TokenKeys;
+use fanfare::limits;
 use fanfare::model::Homes;
 use fanfare::shard::{Faults, Options};
 
@@ -133,6 +134,9 @@ impl Plan {
             // A handful of members and some dozen publications a second are a burst here.
             adaptive_sends_min: 50,
             lane_slots: if is_calm { 8 } else { random.usize(4..=8) },
+            encode_inline_cost_max: *choose(random, &[limits::ENCODE_INLINE_COST_MAX, 100, 1000]),
+            answer_inline_cost_max: *choose(random, &[limits::ANSWER_INLINE_COST_MAX, 200, 2000]),
+            read_inline_bytes_max: *choose(random, &[limits::READ_INLINE_BYTES_MAX, 60, 400]),
             faults: Faults {
                 answer_without_append: (planted == Planted::AnswerBeforeAppend).then_some(100),
                 recovery_off_by_one: planted == Planted::RecoveryOffByOne,

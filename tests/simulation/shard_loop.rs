@@ -14,7 +14,7 @@ use fanfare::model::{Now, ShardId};
 use fanfare::shard::{HomeAnswer, LaneMessage, Shard, TrayMessage};
 use fanfare::telemetry::ShardMetrics;
 
-use super::ledger::{Checked, Promise, violated};
+use super::ledger::Checked;
 use super::namespaces::find_channel;
 use super::plan::{Plan, Planted};
 use super::report::Mark;
@@ -111,6 +111,11 @@ impl ShardLoop {
     /// The turn's share was used up: another turn follows at once.
     pub fn cut_short(&mut self) {
         self.cut = true;
+    }
+
+    /// Something waits for room elsewhere: the next turn comes soon.
+    pub fn no_room(&mut self) {
+        self.no_room = true;
     }
 }
 
@@ -266,12 +271,11 @@ impl World {
     fn end_turn(&mut self, shard: usize) -> Result<Step, super::ledger::Violation> {
         self.resume_sockets(shard);
         self.take_answers()?;
+        self.loops[shard].no_room = false;
+        self.take_jobs(shard);
         let it = &mut self.loops[shard];
-        if it.shard.next_job().is_some() {
-            return violated(Promise::Protocol, "a job for the workers: no token here is heavy");
-        }
         it.cut |= !it.to_read.is_empty();
-        it.no_room = it.shard.has_outgoing();
+        it.no_room |= it.shard.has_outgoing();
         Ok(if it.cut { Step::Look } else { Step::PrepareSleep })
     }
 

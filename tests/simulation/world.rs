@@ -12,6 +12,7 @@ use fanfare::model::{ClientId, Now};
 use super::api::Api;
 use super::client::Client;
 use super::deflate::SharedDeflate;
+use super::jobs::Workers;
 use super::lanes::{Lane, LaneFault};
 use super::ledger::{Checked, Ledger};
 use super::namespaces::ChannelIndex;
@@ -60,6 +61,10 @@ pub enum Event {
         channel: ChannelIndex,
     },
     Drain,
+    /// The workers are done with something.
+    JobEnds {
+        at: usize,
+    },
     /// Bounds are looked at.
     Watch,
     /// The faulty part is over; what comes then is in `finale.rs`.
@@ -93,6 +98,7 @@ pub struct World {
     pub api: Api,
     pub tally: Tally,
     pub deflate: SharedDeflate,
+    pub workers: Workers,
     stalls: Stalls,
     pub is_faulty: bool,
     /// Nobody comes back any more.
@@ -131,6 +137,7 @@ impl World {
             api: Api::default(),
             tally: Tally::default(),
             deflate: SharedDeflate::default(),
+            workers: Workers::new(plan.options.compression),
             stalls: Stalls::default(),
             is_faulty: true,
             is_closing: false,
@@ -221,6 +228,7 @@ impl World {
             Event::Return { client } => self.connect(client),
             Event::Renew { client, channel } => self.renew(client, channel),
             Event::Drain => self.drain(),
+            Event::JobEnds { at } => self.job_ends(at),
             Event::Watch => self.watch()?,
             Event::Finale(act) => self.finale(act)?,
         }

@@ -49,7 +49,7 @@ pub const ROWS: &[Row] = &[
     Row {
         folder: "workers",
         may_use: &["model", "ws", "protocol", "access", "lane"],
-        crates: &["crossbeam_queue", "rustix", "thread_priority", "tracing"],
+        crates: &["bytes", "crossbeam_queue", "rustix", "thread_priority", "tracing"],
         purity: Effects,
     },
     Row {

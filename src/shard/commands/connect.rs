@@ -12,7 +12,7 @@ use crate::model::{
 };
 use crate::shard::Shard;
 use crate::shard::connection::{Clock, On, Phase, TokenPurpose};
-use crate::workers::{Job, Work};
+use crate::workers::Work;
 
 impl Shard {
     pub(super) fn connect(&mut self, id: ConnectionId, command: u32, request: &ConnectRequest) {
@@ -66,13 +66,13 @@ impl Shard {
             return self.token_verified(id, command, purpose, verified);
         }
         let work = Work::VerifyToken { token: token.into(), keys: Arc::clone(keys), unix_seconds: self.unix_seconds };
-        self.jobs.push_back(Job { shard: self.id, connection: id, work });
+        self.wait_for(id, On::Token { id: command, purpose });
+        self.start_job(id, limits::VERIFY_COST, work);
         if purpose == TokenPurpose::Connect
             && let Some(connection) = self.connections.find_mut(id)
         {
             connection.phase = Phase::Verifying;
         }
-        self.wait_for(id, On::Token { id: command, purpose });
     }
 
     fn accept(&mut self, id: ConnectionId, command: u32, claims: Claims) {

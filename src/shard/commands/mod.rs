@@ -15,7 +15,7 @@ use super::events::{HomeAnswer, Reached};
 use crate::access::Asker;
 use crate::limits;
 use crate::model::{ChannelName, Command, ConnectionId, DisconnectCode, ErrorCode, Request};
-use crate::workers::{Done, WorkOutcome};
+use crate::workers::WorkOutcome;
 
 impl Shard {
     /// A command came; it starts at once or waits for those before it.
@@ -100,6 +100,9 @@ impl Shard {
             HomeAnswer::Subscribed { client, outcome } => {
                 self.subscribe_answered(asker, id, &channel, client, outcome);
             }
+            HomeAnswer::Decided(Ok(outcome)) if self.is_heavy(asker, &outcome) => {
+                return self.answer_later(asker, id, outcome);
+            }
             HomeAnswer::Decided(outcome) => {
                 if self.connections.find(asker).is_some() {
                     self.reply(asker.slot, id, outcome);
@@ -109,30 +112,31 @@ impl Shard {
         self.decided(asker);
     }
 
-    /// A worker finished a job of a connection of this shard.
-    pub(super) fn job_done(&mut self, done: Done) {
-        let Some(connection) = self.connections.find_mut(done.connection) else { return };
-        let Some(waiting) = &mut connection.waiting else { return };
-        let On::Token { id, purpose } = waiting.on else { return };
-        match done.outcome {
-            WorkOutcome::TokenVerified(verified) => self.token_verified(done.connection, id, purpose, verified),
-            WorkOutcome::Panicked => match purpose {
-                TokenPurpose::Connect => self.refuse(done.connection, id, ErrorCode::Internal),
-                TokenPurpose::Refresh => self.reply(done.connection.slot, id, Err(ErrorCode::Internal)),
-            },
+    /// A worker has verified a token, or failed to.
+    pub(super) fn token_done(&mut self, id: ConnectionId, command: u32, purpose: TokenPurpose, outcome: WorkOutcome) {
+        match (outcome, purpose) {
+            (WorkOutcome::TokenVerified(verified), _) => self.token_verified(id, command, purpose, verified),
+            (_, TokenPurpose::Connect) => self.refuse(id, command, ErrorCode::Internal),
+            (_, TokenPurpose::Refresh) => self.reply(id.slot, command, Err(ErrorCode::Internal)),
         }
-        self.decided(done.connection);
-        self.flush_replies();
     }
 
     /// What the connection's next command had to wait for is decided, or one publish of several.
-    fn decided(&mut self, id: ConnectionId) {
+    pub(super) fn decided(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.find_mut(id) else { return };
         let Some(waiting) = &mut connection.waiting else { return };
         match &mut waiting.on {
             On::Publishes { count, .. } if *count > 1 => *count -= 1,
             on => *on = On::Nothing,
         }
+        self.start_waiting(id);
+    }
+
+    /// Starts the commands that wait, as far as they may start now.
+    pub(super) fn start_waiting(&mut self, id: ConnectionId) {
+        let Some(waiting) = self.connections.find_mut(id).and_then(|connection| connection.waiting.as_mut()) else {
+            return;
+        };
         if std::mem::replace(&mut waiting.is_starting, true) {
             // Decided within the loop below, which goes on: the stack does not grow with the queue.
             return;
@@ -165,12 +169,12 @@ impl Shard {
     }
 
     /// Gives up what is only needed while commands wait, and lets the socket be read again.
-    fn read_again(&mut self, id: ConnectionId) {
+    pub(super) fn read_again(&mut self, id: ConnectionId) {
         let now = self.time.now();
         let Some(connection) = self.connections.find_mut(id) else { return };
         let Some(waiting) = &mut connection.waiting else { return };
         if waiting.commands.len() < limits::COMMANDS_WAITING_MAX / 2
-            && let Some(since) = waiting.unread_since.take_if(|_| !matches!(waiting.on, On::Token { .. }))
+            && let Some(since) = waiting.unread_since.take_if(|_| waiting.job.is_none())
         {
             // The time in which its pong could not be read does not count.
             connection.deadline = connection.deadline.saturating_add(now - since);
@@ -188,14 +192,8 @@ impl Shard {
 
     /// The connection's later commands wait until `decided`.
     fn wait_for(&mut self, id: ConnectionId, on: On) {
-        let now = self.time.now();
         let Some(connection) = self.connections.find_mut(id) else { return };
-        let waiting = connection.waiting.get_or_insert_default();
-        // With a job pending the socket is not read: what it would bring waits in the kernel.
-        if matches!(on, On::Token { .. }) {
-            waiting.unread_since.get_or_insert(now);
-        }
-        waiting.on = on;
+        connection.waiting.get_or_insert_default().on = on;
     }
 
     /// Checks a channel's name: length, namespace, characters.
@@ -239,7 +237,8 @@ impl Waiting {
 
     fn next_to_start(&mut self) -> Option<Command> {
         let next = self.commands.front()?;
-        if !self.admits(next) {
+        // What is being read comes behind it, but a second job would have to wait for that one.
+        if self.rest.is_some() || !self.admits(next) {
             return None;
         }
         self.commands.pop_front()

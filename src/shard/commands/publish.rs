@@ -30,10 +30,8 @@ impl Shard {
         }
         #[cfg(debug_assertions)]
         if self.options.faults.panic_on_rpc && method == "fanfare.fault.panic_worker" {
-            let work = crate::workers::Work::Panic;
-            self.jobs.push_back(crate::workers::Job { shard: self.id, connection: id, work });
-            let purpose = crate::shard::connection::TokenPurpose::Refresh;
-            return self.wait_for(id, On::Token { id: command, purpose });
+            self.wait_for(id, On::Answer { id: command });
+            return self.start_job(id, 1, crate::workers::Work::Panic);
         }
         self.reply(id.slot, command, Err(ErrorCode::NotAvailable));
     }

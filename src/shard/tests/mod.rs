@@ -5,6 +5,7 @@
 mod closing;
 mod deflate;
 mod loss;
+mod offload;
 mod slow;
 mod waiting;
 mod windows;

@@ -3,7 +3,7 @@
 use super::*;
 use crate::access::{Claims, TokenKeys};
 use crate::limits;
-use crate::workers::{Done, Job, WorkOutcome};
+use crate::workers::{Job, WorkOutcome};
 
 /// A token whose header names RS256; what it is worth is told by hand.
 const HEAVY: &str = "eyJhbGciOiJSUzI1NiJ9.e30.AAAA";
@@ -15,13 +15,21 @@ fn with_heavy_tokens(options: &mut Options) {
 }
 
 impl Bench {
-    fn finish_job(&mut self, shard: usize, outcome: WorkOutcome) {
-        let job: Job = self.shards[shard].next_job().expect("a job was made");
-        let now = self.now();
-        self.shards[shard].tray_message(now, TrayMessage::Done(Done { connection: job.connection, outcome }));
+    fn take_job(&mut self, shard: usize) -> Job {
+        self.shards[shard].next_job().expect("a job was made")
     }
 
-    fn wants_reading(&self, client: Client) -> bool {
+    fn end_job(&mut self, job: Job, outcome: WorkOutcome) {
+        let (shard, now) = (job.shard.as_index(), self.now());
+        self.shards[shard].tray_message(now, TrayMessage::Done(job.end(outcome)));
+    }
+
+    fn finish_job(&mut self, shard: usize, outcome: WorkOutcome) {
+        let job = self.take_job(shard);
+        self.end_job(job, outcome);
+    }
+
+    pub(super) fn wants_reading(&self, client: Client) -> bool {
         self.shards[client.shard].wants_reading(client.id)
     }
 }
@@ -112,10 +120,11 @@ fn a_connection_with_a_job_pending_is_not_read() {
     assert!(!bench.wants_reading(client));
     // What came in the same read waits.
     bench.say(client, &format!(r#"{{"id":2,"publish":{{"channel":"{}","data":1}}}}"#, bench.channel_at(0)));
+    let job = bench.take_job(0);
     bench.advance(Duration::from_secs(60));
     assert_eq!(bench.told(client), [""; 0], "no time-out runs meanwhile");
 
-    bench.finish_job(0, verified("42"));
+    bench.end_job(job, verified("42"));
     assert_eq!(bench.shards[0].next_resumed(), Some(client.id));
     assert!(bench.wants_reading(client));
     assert_eq!(ids(&bench.told(client)), [1, 2]);
@@ -147,8 +156,9 @@ fn the_pong_clock_stands_still_while_a_job_is_pending() {
     assert!(pinged, "within an interval");
     bench.advance(Duration::from_secs(6));
     bench.say(client, &format!(r#"{{"id":2,"refresh":{{"token":"{HEAVY}"}}}}"#));
+    let job = bench.take_job(0);
     bench.advance(Duration::from_secs(60));
-    bench.finish_job(0, verified(""));
+    bench.end_job(job, verified(""));
     assert_eq!(ids(&bench.told(client)), [2]);
     // Two of its eight seconds are left.
     bench.advance(Duration::from_millis(1900));
@@ -162,10 +172,11 @@ fn a_job_of_a_connection_that_is_gone_comes_to_nothing() {
     let mut bench = Bench::with(1, with_heavy_tokens);
     let client = bench.open(0);
     bench.say(client, &format!(r#"{{"id":1,"connect":{{"token":"{HEAVY}"}}}}"#));
+    let job = bench.take_job(0);
     bench.cut(client);
     let next = bench.open(0);
     assert_eq!(next.id.slot, client.id.slot, "its slot is another's");
-    bench.finish_job(0, verified("42"));
+    bench.end_job(job, verified("42"));
     assert_eq!(bench.told(next), [""; 0]);
     bench.say(next, r#"{"id":1,"connect":{}}"#);
     assert_eq!(ids(&bench.told(next)), [1]);
@@ -241,8 +252,9 @@ fn a_token_that_is_being_verified_may_come_late() {
     bench.finish_job(0, WorkOutcome::TokenVerified(Ok(claims)));
     bench.advance(Duration::from_secs(9));
     bench.say(client, &format!(r#"{{"id":2,"refresh":{{"token":"{HEAVY}"}}}}"#));
+    let job = bench.take_job(0);
     bench.advance(Duration::from_secs(60));
-    bench.finish_job(0, verified(""));
+    bench.end_job(job, verified(""));
     bench.advance(Duration::from_secs(2));
     assert_eq!(ids(&bench.told(client)), [1, 2]);
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::model::ConnectionId;
-use crate::workers::Work;
+use crate::workers::jobs::Call;
+use crate::workers::{CancelOnDrop, Cancellation, Owner, Work};
 
 /// Long enough for a worker at SCHED_IDLE on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -23,14 +24,32 @@ fn start(workers: usize, waiting_max: usize) -> Fixture {
         // A test that has seen enough does not wait for the rest.
         let _ = sender.send((shard, done));
     };
-    let pool = Pool::start(workers, waiting_max, Arc::clone(&metrics), deliver).expect("threads are to be had");
+    let pool = Pool::start(workers, waiting_max, Compression::default(), Arc::clone(&metrics), deliver)
+        .expect("threads are to be had");
     Fixture { pool, metrics, done }
 }
 
 impl Fixture {
     fn submit(&self, slot: u32, work: Work) -> Result<(), Job> {
-        let connection = ConnectionId { slot, generation: 1 };
-        self.pool.submitter().submit(Job { shard: ShardId(3), connection, work })
+        self.submit_with(slot, work, None, Cancellation::NEVER)
+    }
+
+    fn submit_with(
+        &self,
+        slot: u32,
+        work: Work,
+        patience: Option<Duration>,
+        cancellation: Cancellation,
+    ) -> Result<(), Job> {
+        let owner = Owner::Connection(ConnectionId { slot, generation: 1 });
+        self.pool.submitter().submit(Job {
+            shard: ShardId(3),
+            owner,
+            cost: 1,
+            patience,
+            cancellation,
+            work: Box::new(work),
+        })
     }
 
     fn must_submit(&self, slot: u32, work: Work) {
@@ -41,7 +60,7 @@ impl Fixture {
     fn next_done(&self) -> (u32, bool) {
         let (shard, done) = self.done.recv_timeout(PATIENCE).expect("a job ends");
         assert_eq!(shard, ShardId(3));
-        (done.connection.slot, matches!(done.outcome, WorkOutcome::Panicked))
+        (slot_of(&done.owner), matches!(done.outcome, WorkOutcome::Panicked))
     }
 
     /// Occupies a thread of the pool until the sender is dropped; returns when it has begun, with
@@ -51,10 +70,10 @@ impl Fixture {
         let (release, released) = channel();
         self.must_submit(
             slot,
-            Work::Call(Box::new(move || {
+            call(move || {
                 began.send(thread::current().name().unwrap_or_default().to_owned()).expect("the test waits for it");
                 let _ = released.recv();
-            })),
+            }),
         );
         (release, is_begun.recv_timeout(PATIENCE).expect("the job begins"))
     }
@@ -73,7 +92,18 @@ impl Fixture {
 }
 
 fn nothing() -> Work {
-    Work::Call(Box::new(|| ()))
+    call(|| ())
+}
+
+fn call(call: impl FnOnce() + Send + 'static) -> Work {
+    Work::Call(Call(Box::new(call)))
+}
+
+fn slot_of(owner: &Owner) -> u32 {
+    match owner {
+        Owner::Connection(id) => id.slot,
+        Owner::Room { .. } => panic!("all jobs here are connections'"),
+    }
 }
 
 #[test]
@@ -97,7 +127,7 @@ fn a_full_queue_gives_the_job_back() {
     fixture.must_submit(3, nothing());
     fixture.must_submit(4, nothing());
     let refused = fixture.submit(5, nothing()).expect_err("two jobs wait already");
-    assert_eq!(refused.connection.slot, 5);
+    assert_eq!(slot_of(&refused.owner), 5);
     assert_eq!((fixture.metrics.waiting(), fixture.metrics.refused()), (2, 1));
 }
 
@@ -110,6 +140,29 @@ fn a_panic_fails_its_job_only() {
     assert_eq!(fixture.next_done(), (2, false));
     let panics = fixture.metrics.thread(0).panics() + fixture.metrics.rescuer().panics();
     assert_eq!(panics, 1);
+}
+
+#[test]
+fn what_nobody_waits_for_is_not_run() {
+    let fixture = start(1, 8);
+    let (worker, rescuer) = (fixture.occupy(1), fixture.occupy(2));
+    let (ran, runs) = channel();
+    let (patient, wanted) = (Duration::from_secs(3600), CancelOnDrop::new());
+    let (gone, cancellation) = CancelOnDrop::new();
+    for (slot, patience, cancellation) in
+        [(3, None, cancellation), (4, Some(Duration::ZERO), Cancellation::NEVER), (5, Some(patient), wanted.1.clone())]
+    {
+        let ran = ran.clone();
+        let work = call(move || ran.send(slot).expect("the test counts"));
+        assert!(fixture.submit_with(slot, work, patience, cancellation).is_ok());
+    }
+    drop((gone, worker, rescuer));
+    let mut slots: Vec<u32> = (0..5).map(|_| fixture.next_done().0).collect();
+    slots.sort_unstable();
+    assert_eq!(slots, [1, 2, 3, 4, 5], "each has its end");
+    assert_eq!(runs.try_iter().collect::<Vec<u32>>(), [5]);
+    let (cancelled, late) = (fixture.metrics.sum(WorkerMetrics::cancelled), fixture.metrics.sum(WorkerMetrics::late));
+    assert_eq!((cancelled, late), (1, 1));
 }
 
 #[test]
@@ -134,10 +187,10 @@ fn workers_run_below_everybody_and_the_rescuer_beside_them() {
         let (both, sender) = (Arc::clone(&both), sender.clone());
         fixture.must_submit(
             slot,
-            Work::Call(Box::new(move || {
+            call(move || {
                 sender.send(Scheduled::look()).expect("the test waits for it");
                 both.wait();
-            })),
+            }),
         );
     }
     let threads = [(); 2].map(|()| answers.recv_timeout(PATIENCE).expect("the job runs"));

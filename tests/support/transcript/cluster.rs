@@ -7,7 +7,8 @@ use std::time::Duration;
 use fanfare::config::{self, Flags};
 use fanfare::model::{ChannelName, ConnectionId, Homes, Now, ShardId};
 use fanfare::shard::{
-    Answer, Answerer, LaneMessage, Opening, Options, Question, ServerPublication, Shard, Speaks, TrayMessage,
+    Answer, Answerer, Compression, LaneMessage, Opening, Options, Question, ServerPublication, Shard, Speaks, Tools,
+    TrayMessage,
 };
 use fanfare::telemetry::ShardMetrics;
 use serde_json::Value;
@@ -124,7 +125,7 @@ impl Cluster {
             }
         }
         while let Some(job) = self.shards[at].next_job() {
-            let done = job.run();
+            let done = job.run(&mut Tools::new(Compression::default()));
             self.shards[at].tray_message(now, TrayMessage::Done(done));
             acted = true;
         }
