@@ -16,7 +16,7 @@ use crate::model::{
     ChannelName, ClientInfo, ErrorCode, HistoryRequest, HistoryResult, Homes, Position, PresenceStats, ShardId,
 };
 // What goes through the door, so that the control plane need not know a shard to ask one.
-pub use crate::shard::{Answer, Answered, Answerer, Question, ServerPublication, TrayMessage};
+pub use crate::shard::{Answer, Answered, Answerer, Pressure, Question, ServerPublication, TrayMessage};
 
 /// Puts a message into a shard's in-tray; gives it back if the tray is full.
 pub type Post = dyn Fn(ShardId, TrayMessage) -> Result<(), TrayMessage> + Send + Sync;
@@ -103,6 +103,11 @@ impl Handle {
     /// Tells every shard to close its connections evenly over `window`.
     pub async fn drain(&self, window: Duration) {
         self.tell_all(|| TrayMessage::Drain { window }).await;
+    }
+
+    /// Tells every shard how memory stands to its limit.
+    pub async fn tell_memory(&self, pressure: Pressure) {
+        self.tell_all(|| TrayMessage::Memory(pressure)).await;
     }
 
     /// Tells every shard to end.

@@ -43,6 +43,21 @@ pub const ADAPTIVE_JOINED_MAX: u64 = 16;
 /// at once.
 pub const LEAVES_PER_TURN: usize = 256;
 
+/// Connections looked at in one turn for outboxes to cut: one look costs some nanoseconds.
+pub const CUT_LOOKS_PER_TURN: usize = 4096;
+
+/// How often the process's memory is held against its limit: when it could reach it, growing as fast as
+/// outboxes can be filled (chosen: what one core copies), within these bounds. A look takes about 30 us.
+pub const MEMORY_GROWTH_PER_SECOND: u64 = 1 << 30;
+pub const MEMORY_LOOK_MIN: Duration = Duration::from_millis(10);
+pub const MEMORY_LOOK_MAX: Duration = Duration::from_secs(1);
+
+/// Looks until what a cut of outboxes gave back shows, as long as memory does not grow further.
+pub const MEMORY_CUT_LOOKS: u32 = 10;
+
+/// No outbox is cut below it: so little waits for a reader that is merely a moment late.
+pub const MEMORY_CUT_BYTES_MIN: usize = 16 * 1024;
+
 /// Connection timers looked at in one turn.
 pub const TIMERS_PER_TURN: usize = 512;
 

@@ -11,6 +11,7 @@
 mod announce;
 mod certificates;
 mod control;
+mod memory;
 mod stop;
 
 use std::fmt;
@@ -34,6 +35,7 @@ use crate::workers::{Done, Pool, Submitter};
 use announce::{Announcement, announce};
 use certificates::{Certificates, Identities};
 use control::ControlPlane;
+use memory::MemoryWatch;
 use stop::{Signals, Stopping};
 
 /// Why a node could not start, for its operator: what, where and the fix.
@@ -76,6 +78,9 @@ pub fn run(options: &Options, start: Instant) -> Result<(), StartError> {
     if !certificates.is_empty() {
         let hangups = plane.runtime.block_on(async { certificates::hangups() });
         plane.runtime.spawn(certificates.keep_fresh(hangups.map_err(failed("listening for SIGHUP"))?));
+    }
+    if let Some(watch) = MemoryWatch::new(options.memory_limit, options.shard.outbox_bytes_max, &metrics) {
+        plane.runtime.spawn(watch.run(handle.clone()));
     }
     let signals = plane.runtime.block_on(async { Signals::listen() }).map_err(failed("listening for signals"))?;
 

@@ -12,7 +12,7 @@ use crate::model::Homes;
 use crate::shard::{self, Compression};
 
 use super::flags::Flags;
-use super::options::{ApiOptions, HttpOptions, LogLevel, LogOptions, Options, Secret, WorkerOptions};
+use super::options::{ApiOptions, HttpOptions, LogLevel, LogOptions, MemoryLimit, Options, Secret, WorkerOptions};
 use super::settings::{self, Missing, Scope};
 use super::source::{ConfigError, Format, Problems, Source, Warning};
 use super::values::parse_address;
@@ -102,9 +102,19 @@ fn build(root: &Scope<'_>, flags: &Flags, problems: &mut Problems<'_>) -> Option
             level: root.text("log.level").and_then(|name| LogLevel::parse(&name)).unwrap_or(LogLevel::Info),
             file: root.text("log.file").map(Into::into),
         },
+        memory_limit: memory_limit(root),
         shutdown_timeout: root.duration("shutdown.timeout"),
         dev: None,
         node_name: root.text("node.name").unwrap_or_else(|| format!("{}_{}", host_name(), client_address.port())),
+    }
+}
+
+fn memory_limit(root: &Scope<'_>) -> MemoryLimit {
+    match root.text("fanfare.memory_limit").as_deref() {
+        Some("off") => MemoryLimit::Off,
+        // The table of keys has checked what is no name.
+        Some(text) => text.parse().map_or(MemoryLimit::OfGroup, MemoryLimit::Bytes),
+        None => MemoryLimit::OfGroup,
     }
 }
 

@@ -26,6 +26,8 @@ mod values;
 
 pub use flags::{Command, CommandLine, Flags};
 pub use load::{load, read};
-pub use options::{ApiOptions, DevSecrets, HttpOptions, LogLevel, LogOptions, Options, Secret, WorkerOptions};
+pub use options::{
+    ApiOptions, DevSecrets, HttpOptions, LogLevel, LogOptions, MemoryLimit, Options, Secret, WorkerOptions,
+};
 pub use reference::markdown as reference_markdown;
 pub use source::{ConfigError, Warning};

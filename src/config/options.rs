@@ -27,6 +27,7 @@ pub struct Options {
     pub shard: shard::Options,
     pub workers: WorkerOptions,
     pub log: LogOptions,
+    pub memory_limit: MemoryLimit,
     /// From the signal to the end of the process.
     pub shutdown_timeout: Duration,
     /// Secrets to print at start, in dev mode only.
@@ -71,6 +72,15 @@ pub struct ApiOptions {
 pub struct WorkerOptions {
     /// At least 1.
     pub threads: usize,
+}
+
+/// Above which memory new clients are refused and the largest outboxes cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemoryLimit {
+    Off,
+    /// Nine tenths of the control group's limit, if it has one.
+    OfGroup,
+    Bytes(u64),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -40,6 +40,10 @@ fn kind_name(kind: Kind) -> String {
     match kind {
         Kind::Flag => "true, false".into(),
         Kind::Count { min, max } => format!("{min} to {max}"),
+        Kind::CountOr { names, min, max } => {
+            let names: String = names.iter().map(|name| format!("`{name}`, ")).collect();
+            format!("{names}{min} to {max}")
+        }
         Kind::Duration { min: "0s" } => "duration".into(),
         Kind::Duration { min } => format!("duration from `{min}`"),
         Kind::DurationOr { names, min, max } => {

@@ -13,6 +13,12 @@ pub enum Kind {
         min: u64,
         max: u64,
     },
+    /// One of the names, or a count within the bounds.
+    CountOr {
+        names: &'static [&'static str],
+        min: u64,
+        max: u64,
+    },
     /// At least this long.
     Duration {
         min: &'static str,
@@ -67,6 +73,10 @@ impl Kind {
                 _ => None,
             },
             Kind::Count { min, max } => number().filter(|number| (min..=max).contains(number)).map(Setting::Count),
+            Kind::CountOr { names, min, max } => {
+                let count = number().filter(|number| (min..=max).contains(number)).map(|number| number.to_string());
+                count.or_else(|| text().filter(|text| names.contains(&text.as_str()))).map(Setting::Text)
+            }
             Kind::Duration { min } => {
                 // 0 needs no unit, other numbers do: 25 would be nanoseconds to Centrifugo.
                 let text = if *value == Value::Whole(0) { "0".into() } else { text()? };
@@ -110,6 +120,10 @@ impl Kind {
         match self {
             Kind::Flag => "true or false".into(),
             Kind::Count { min, max } => format!("a whole number from {min} to {max}"),
+            Kind::CountOr { names, min, max } => {
+                let names: String = names.iter().map(|name| format!("{name:?}, or ")).collect();
+                format!("{names}a whole number from {min} to {max}")
+            }
             Kind::Duration { min: "0s" } => "a duration with its unit, such as \"25s\" or \"1m30s\"".into(),
             Kind::Duration { min } => {
                 format!("a duration with its unit, such as \"25s\" or \"1m30s\", at least \"{min}\"")

@@ -52,6 +52,8 @@ pub(super) struct EventLoop {
     pub bytes_max: usize,
     /// Told when the node drains; accept and door listen.
     pub draining: watch::Sender<bool>,
+    /// Told when memory is above its limit, and when it is below again; the door listens.
+    pub full: watch::Sender<bool>,
     /// Called once, when a draining shard has no connection left, neither here nor in the door.
     pub drained: Option<Box<dyn FnOnce() + Send>>,
     pub stopping: bool,
@@ -256,6 +258,9 @@ impl EventLoop {
                 Some(message) => {
                     if let TrayMessage::Drain { .. } = message {
                         self.draining.send_replace(true);
+                    }
+                    if let TrayMessage::Memory(pressure) = message {
+                        self.full.send_replace(pressure.is_high);
                     }
                     match message.continues() {
                         Some(id) => handle_for(&mut self.shard, now, id, |shard| shard.tray_message(now, message)),

@@ -20,7 +20,7 @@ use crate::shard::{self, Job, LaneMessage, Shard, TrayMessage};
 use crate::telemetry::ShardMetrics;
 
 use super::accept::accept;
-use super::door::{ControlSender, Door};
+use super::door::{ControlSender, Door, Told};
 use super::event_loop::EventLoop;
 use super::poller::Poller;
 use super::sockets::Sockets;
@@ -89,9 +89,11 @@ fn run(setup: ShardSetup) -> io::Result<()> {
 
 async fn live(setup: ShardSetup) -> io::Result<()> {
     let (draining, mut drains) = watch::channel(false);
+    let (full, is_full) = watch::channel(false);
     let ration = Rc::new(Ration::new(limits::HANDSHAKE_SHARE));
     let tls = setup.tls.map(|newest| (newest, Rc::clone(&ration)));
-    let (door, arriving) = Door::new(setup.io_options, setup.control, Arc::clone(&setup.metrics), drains.clone(), tls);
+    let told = Told { draining: drains.clone(), full: is_full };
+    let (door, arriving) = Door::new(setup.io_options, setup.control, Arc::clone(&setup.metrics), told, tls);
     let listener = tokio::net::TcpListener::from_std(setup.listener)?;
 
     let poller = Poller::new(limits::POLL_EVENTS_MAX)?;
@@ -116,6 +118,7 @@ async fn live(setup: ShardSetup) -> io::Result<()> {
         sends_max: setup.shard_options.slice_sends_max,
         bytes_max: setup.shard_options.slice_bytes_max,
         draining,
+        full,
         drained: Some(setup.drained),
         stopping: false,
     };

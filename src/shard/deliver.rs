@@ -18,12 +18,13 @@ impl Shard {
     pub fn walk(&mut self, now: Now) -> bool {
         self.tell_time(now);
         self.flush_replies();
+        let is_cutting = self.cut_some();
         self.tell_dropped();
         self.tell_behind();
         self.end_windows();
         self.walk_slice();
         let is_leaving = self.leave_some();
-        !self.walking.is_empty() || is_leaving
+        !self.walking.is_empty() || is_leaving || is_cutting
     }
 
     /// One slice of fan-out: rooms take turns.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::pressure::Pressure;
 use crate::model::{
     ChannelName, ClientId, ClientInfo, ConnectionId, Encoding, ErrorCode, Format, HistoryRequest, HistoryResult,
     Outcome, Position, PresenceStats, Publication, Since, Tags, WindowBits,
@@ -145,6 +146,8 @@ pub enum TrayMessage {
     Done(Done),
     /// Close all connections with 3001, spread evenly over `window`; new ones at once.
     Drain { window: Duration },
+    /// How the process's memory stands to its limit.
+    Memory(Pressure),
     /// The thread ends after this turn. The event loop's own: it never reaches the shard.
     Stop,
 }

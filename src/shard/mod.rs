@@ -26,6 +26,7 @@ mod offload;
 mod options;
 mod outbox;
 mod outgoing;
+mod pressure;
 mod receive;
 mod release;
 mod replies;
@@ -43,6 +44,7 @@ pub use events::{
 };
 pub use fault::Faults;
 pub use options::Options;
+pub use pressure::Pressure;
 // What the door has to know of protocols: their names.
 pub use crate::protocol::{format_of_subprotocol, subprotocol};
 // A part of the options.
@@ -72,6 +74,7 @@ use drain::Drain;
 use jobs::{Jobs, Next};
 use outgoing::{Class, Outgoing};
 use release::Lines;
+use pressure::Cutting;
 use replies::Replies;
 use timers::{Agenda, StallProofClock, Wheel};
 use windows::Windows;
@@ -100,6 +103,8 @@ pub struct Shard {
     wheel: Wheel,
     agenda: Agenda,
     drain: Option<Drain>,
+    /// The outboxes are being looked at, for those to cut.
+    cutting: Option<Cutting>,
 
     /// Local channels with pending deliveries; rooms take turns.
     walking: VecDeque<u32>,
@@ -151,6 +156,7 @@ impl Shard {
             wheel: Wheel::default(),
             agenda: Agenda::default(),
             drain: None,
+            cutting: None,
             walking: VecDeque::new(),
             windows: Windows::default(),
             doomed: Vec::new(),
@@ -241,6 +247,7 @@ impl Shard {
             TrayMessage::Ask { question, answerer } => (answerer.0)(self.home_question(question)),
             TrayMessage::Done(done) => self.job_done(done),
             TrayMessage::Drain { window } => self.begin_drain(window),
+            TrayMessage::Memory(pressure) => self.feel_pressure(pressure),
             TrayMessage::Stop => {}
         }
     }

@@ -38,6 +38,11 @@ impl Outbox {
         self.bytes == 0
     }
 
+    /// Whether the socket took less than it was given, the last time.
+    pub fn is_behind(&self) -> bool {
+        self.is_behind
+    }
+
     /// Adds a frame unless more than `bytes_max` would wait then.
     ///
     /// A frame larger than the bound is taken when nothing waits: it was allowed to exist, and
@@ -110,6 +115,11 @@ impl Outbox {
         if let Some(rest) = &mut self.rest {
             self.bytes -= rest.drop_channel(channel, dropped) as u32;
         }
+    }
+
+    /// Drops what may be dropped until no more than `bytes_max` wait; an error if more do even then.
+    pub fn shrink(&mut self, bytes_max: usize, dropped: &mut Dropped) -> Result<(), Full> {
+        self.make_room(0, bytes_max, dropped)
     }
 
     /// The subscription to `channel` has ended: what waits of it is not dropped any more.

@@ -10,6 +10,7 @@ mod certificates;
 mod codes;
 mod histogram;
 mod logs;
+mod memory;
 mod node;
 mod process;
 #[cfg(test)]
@@ -23,8 +24,9 @@ pub use api::ApiMetrics;
 pub use certificates::{CertificateMetrics, TlsPort};
 pub use histogram::Histogram;
 pub use logs::{log_panics, start_logs};
+pub use memory::MemoryMetrics;
 pub use node::NodeMetrics;
-pub use process::ProcessSample;
+pub use process::{ProcessSample, resident_bytes};
 pub use scrape::{CONTENT_TYPE, Scrape};
 pub use shard::{Counter, Gauge, ShardMetrics};
 pub use workers::{WorkerMetrics, WorkersMetrics};

@@ -24,12 +24,21 @@ impl ProcessSample {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         ProcessSample {
             cpu: Duration::try_from(cpu).unwrap_or_default(),
-            resident_bytes: find_number(&status, "VmRSS:") * 1024,
+            resident_bytes: resident_bytes_in(&status),
             threads: find_number(&status, "Threads:"),
             descriptors: count_descriptors(),
             descriptors_max: getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX),
         }
     }
+}
+
+/// Memory of the process that is in RAM, without the rest of a sample: about 30 us. 0 if it could not be read.
+pub fn resident_bytes() -> u64 {
+    resident_bytes_in(&fs::read_to_string("/proc/self/status").unwrap_or_default())
+}
+
+fn resident_bytes_in(status: &str) -> u64 {
+    find_number(status, "VmRSS:") * 1024
 }
 
 /// The number behind `field` in the text of /proc/self/status.

@@ -72,6 +72,12 @@ indices! {
         Bugs,
         /// Heads that did not become a connection.
         UpgradesRefused,
+        /// Those of them that asked for a socket while memory was above its limit.
+        UpgradesRefusedForMemory,
+        /// Outboxes cut because memory was above its limit: by what could be dropped, and together with
+        /// their connections.
+        OutboxesShrunk,
+        ConnectionsCut,
         /// TLS handshakes that succeeded.
         Handshakes,
         /// Connections that ended before their handshake did.

@@ -57,6 +57,11 @@ pub static TABLE: &[Metric] = &[
         "HTTP heads that did not become a connection.",
     ),
     shard_counter(
+        "fanfare_upgrades_refused_for_memory_total",
+        Counter::UpgradesRefusedForMemory,
+        "Those of them that asked for a socket while memory was above `fanfare.memory_limit`: answered 503.",
+    ),
+    shard_counter(
         "fanfare_connections_compressed_total",
         Counter::ConnectionsCompressed,
         "Sockets that negotiated permessage-deflate.",
@@ -89,6 +94,13 @@ pub static TABLE: &[Metric] = &[
         }),
     },
     shard_gauge("fanfare_outbox_bytes", Gauge::OutboxBytes, "Bytes waiting for sockets to take them."),
+    Metric {
+        name: "fanfare_outboxes_cut_total",
+        kind: Kind::Counter,
+        labels: &["shard", "outcome"],
+        help: "Outboxes cut because memory was above `fanfare.memory_limit`: `shrunk` where                `slow_consumer_policy` lets publications be dropped, else `closed` with their connection (3008).",
+        source: Source::Kinds(&[("shrunk", Counter::OutboxesShrunk), ("closed", Counter::ConnectionsCut)]),
+    },
     Metric {
         name: "fanfare_publications_dropped_total",
         kind: Kind::Counter,
@@ -392,6 +404,18 @@ pub static TABLE: &[Metric] = &[
     node_value("fanfare_draining", Kind::Gauge, "1 while the node drains before it stops.", |view| {
         f64::from(u8::from(view.metrics.is_draining()))
     }),
+    node_value(
+        "fanfare_memory_limit_bytes",
+        Kind::Gauge,
+        "`fanfare.memory_limit`, which `process_resident_memory_bytes` is held against; 0: there is none.",
+        |view| view.metrics.memory.limit() as f64,
+    ),
+    node_value(
+        "fanfare_memory_high",
+        Kind::Gauge,
+        "1 from when memory is above its limit until it is 5 % below: new clients are refused.",
+        |view| f64::from(u8::from(view.metrics.memory.is_high())),
+    ),
     node_value("process_cpu_seconds_total", Kind::Counter, "User and system time of all threads.", |view| {
         view.process.cpu.as_secs_f64()
     }),

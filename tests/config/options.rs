@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fanfare::access::{Flush, FlushWindow, SlowConsumerPolicy};
-use fanfare::config::{self, ApiOptions, Flags, HttpOptions, LogLevel, Options, Secret};
+use fanfare::config::{self, ApiOptions, Flags, HttpOptions, LogLevel, MemoryLimit, Options, Secret};
 use fanfare::shard::{self, Compression};
 
 use super::options;
@@ -99,6 +99,7 @@ fn values_arrive_where_they_belong() {
         [fanfare]
         presence_ttl = "10s"
         shard_memory_limit = 1048576
+        memory_limit = 33554432
         "#,
     );
     assert_eq!(options.client_address.to_string(), "127.0.0.1:0");
@@ -122,6 +123,7 @@ fn values_arrive_where_they_belong() {
     assert_eq!((shard.channels_max, shard.outbox_bytes_max, shard.channel_bytes_max), (2, 3, 8));
     assert_eq!((shard.history_publications_max, shard.recovery_publications_max), (6, 7));
     assert_eq!((shard.message_bytes_max, shard.memory_bytes_max), (1_024, 1_048_576));
+    assert_eq!(options.memory_limit, MemoryLimit::Bytes(33_554_432));
     assert!(options.http.compression);
     assert_eq!((shard.compression, shard.decompressed_bytes_max), (Compression { level: 9, above_bytes: 10 }, 2_048));
     assert_eq!((&*shard.namespaces.private_prefix, &*shard.namespaces.boundary), ("!", "/"));

@@ -15,6 +15,14 @@ pub const ROWS: &[Row] = &[
     ),
     ("fanfare.presence_ttl", Kind::Duration { min: "2s" }, "60s", "How long presence outlives its last update."),
     (
+        "fanfare.memory_limit",
+        Kind::CountOr { names: &["auto", "off"], min: 16 * MIB, max: 1024 * 1024 * MIB },
+        "auto",
+        "Bytes of resident memory above which new clients are refused (503) and the largest outboxes are cut. \
+         `auto`: nine tenths of the control group's limit (a container's, or systemd's `MemoryMax`); without \
+         one, none.",
+    ),
+    (
         "fanfare.shard_memory_limit",
         Kind::Count { min: MIB, max: 1024 * 1024 * MIB },
         "268435456",

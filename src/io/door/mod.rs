@@ -30,7 +30,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -62,6 +62,14 @@ pub(super) struct Arrival {
     pub read_ahead: Bytes,
 }
 
+/// What the door is told of the node, as it changes.
+pub(super) struct Told {
+    /// Turns true when the node drains: no request after the one in hand.
+    pub draining: watch::Receiver<bool>,
+    /// Memory is above its limit: no new sockets.
+    pub full: watch::Receiver<bool>,
+}
+
 /// What all connections in one shard's door share.
 pub(super) struct Door {
     pub options: Arc<Options>,
@@ -69,8 +77,7 @@ pub(super) struct Door {
     /// Has room for every guest, and one is in it at most once.
     pub arrivals: mpsc::Sender<Arrival>,
     pub metrics: Arc<ShardMetrics>,
-    /// Turns true when the node drains: no request after the one in hand.
-    pub draining: watch::Receiver<bool>,
+    pub told: Told,
     guests: Rc<Guests>,
     /// `None`: the port is plain.
     handshakes: Option<Handshakes>,
@@ -82,13 +89,13 @@ impl Door {
         options: Arc<Options>,
         control: ControlSender,
         metrics: Arc<ShardMetrics>,
-        draining: watch::Receiver<bool>,
+        told: Told,
         tls: Option<(Newest, Rc<Ration>)>,
     ) -> (Rc<Door>, mpsc::Receiver<Arrival>) {
         let handshakes = tls.map(|(newest, ration)| Handshakes::new(newest, ration));
         let (arrivals, arriving) = mpsc::channel(limits::DOOR_CONNECTIONS_MAX);
         let guests = Guests::new(limits::DOOR_CONNECTIONS_MAX, Arc::clone(&metrics));
-        (Rc::new(Door { options, control, arrivals, metrics, draining, guests, handshakes }), arriving)
+        (Rc::new(Door { options, control, arrivals, metrics, told, guests, handshakes }), arriving)
     }
 
     /// Takes in a connection that was just accepted; gives it back if the door is full.
@@ -152,7 +159,7 @@ impl Door {
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
         let mut connection = pin!(connection);
-        let mut draining = self.draining.clone();
+        let mut draining = self.told.draining.clone();
         let ended = tokio::select! {
             biased;
             _ = draining.wait_for(|draining| *draining) => {
@@ -179,6 +186,12 @@ impl Door {
         granted: &Cell<Option<(OnUpgrade, Opening)>>,
     ) -> Response<Body> {
         match decide(&self.options, &request) {
+            Asked::Socket(..) if *self.told.full.borrow() => {
+                self.metrics.add(Counter::UpgradesRefused, 1);
+                self.metrics.add(Counter::UpgradesRefusedForMemory, 1);
+                Refusal::busy("out of memory for more clients: try again, at another node if there is one")
+                    .into_response()
+            }
             Asked::Socket(response, opening) => {
                 granted.set(Some((hyper::upgrade::on(&mut request), opening)));
                 response
@@ -201,12 +214,7 @@ impl Door {
             return response;
         }
         // Too many requests wait already, or the control plane ends.
-        Refusal {
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            text: "busy: try again".into(),
-            hint: Some((hyper::header::RETRY_AFTER, "1")),
-        }
-        .into_response()
+        Refusal::busy("busy: try again").into_response()
     }
 
     /// Takes the socket out of hyper and tokio; nothing of theirs stays with it.

@@ -19,6 +19,7 @@ struct House {
     arriving: mpsc::Receiver<Arrival>,
     asked: mpsc::Receiver<ControlRequest>,
     draining: watch::Sender<bool>,
+    full: watch::Sender<bool>,
 }
 
 async fn in_house<F: Future>(options: Options, test: impl FnOnce(House) -> F) -> F::Output {
@@ -26,7 +27,9 @@ async fn in_house<F: Future>(options: Options, test: impl FnOnce(House) -> F) ->
     let address = listener.local_addr().unwrap();
     let (control, asked) = mpsc::channel(1);
     let (draining, drains) = watch::channel(false);
-    let (door, arriving) = Door::new(Arc::new(options), control, Arc::default(), drains, None);
+    let (full, is_full) = watch::channel(false);
+    let told = Told { draining: drains, full: is_full };
+    let (door, arriving) = Door::new(Arc::new(options), control, Arc::default(), told, None);
     let tasks = LocalSet::new();
     tasks
         .run_until(async move {
@@ -34,7 +37,7 @@ async fn in_house<F: Future>(options: Options, test: impl FnOnce(House) -> F) ->
             spawn_local(async move { match accept(listener, door).await {} });
             // Held here too: a test that does not name it would drop it, and that is draining.
             let _draining = draining.clone();
-            test(House { address, arriving, asked, draining }).await
+            test(House { address, arriving, asked, draining, full }).await
         })
         .await
 }
@@ -113,6 +116,24 @@ async fn an_upgrade_is_answered_as_rfc_6455_says() {
         assert!(head.contains(&format!("\r\nsec-websocket-accept: {}\r\n", ACCEPT.to_lowercase())), "{head}");
         assert!(!head.contains("sec-websocket-protocol"), "{head}");
         assert!(house.arriving.recv().await.unwrap().read_ahead.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_memory_no_socket_is_granted_and_all_else_is_served() {
+    in_house(Options::default(), |mut house| async move {
+        house.full.send_replace(true);
+        let (head, body) = ask(house.address, &upgrade("")).await;
+        assert!(head.starts_with("http/1.1 503 ") && head.contains("\r\nretry-after: 1\r\n"), "{head}");
+        assert!(body.starts_with("out of memory for more clients"), "{body}");
+        spawn_local(async move {
+            let (_, answer) = house.asked.recv().await.expect("a request for the control plane");
+            answer.send(Response::new(Body::from("metrics"))).expect("somebody waits for it");
+        });
+        assert_eq!(ask(house.address, "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").await.1, "metrics");
+        house.full.send_replace(false);
+        assert!(ask(house.address, &upgrade("")).await.0.starts_with("http/1.1 101 "));
     })
     .await;
 }

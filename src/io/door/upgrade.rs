@@ -36,6 +36,12 @@ impl Refusal {
         Refusal { status, text: text.into(), hint: None }
     }
 
+    /// It would be granted at another time.
+    pub fn busy(text: &str) -> Refusal {
+        let hint = Some((header::RETRY_AFTER, "1"));
+        Refusal { status: StatusCode::SERVICE_UNAVAILABLE, text: text.into(), hint }
+    }
+
     pub fn into_response(self) -> Response<Body> {
         let mut response = Response::new(Body::from(self.text + "\n"));
         *response.status_mut() = self.status;

@@ -6,6 +6,7 @@ mod closing;
 mod deflate;
 mod loss;
 mod offload;
+mod pressure;
 mod slow;
 mod waiting;
 mod windows;
