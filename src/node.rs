@@ -61,7 +61,8 @@ pub fn run(options: &Options, start: Instant) -> Result<(), StartError> {
     }
     let cores = core_affinity::get_core_ids().unwrap_or_default();
     let listeners = Listeners::bind(options)?;
-    let metrics = Arc::new(NodeMetrics::new(options.shards, options.workers.threads, start));
+    let metrics = NodeMetrics::new(options.shards, options.workers.threads, start);
+    let metrics = Arc::new(metrics.with_namespaces(options.shard.namespaces.names()));
     let (certificates, Identities { clients: client_tls, internal: internal_tls }) =
         Certificates::load(options, &metrics).map_err(failed("reading the certificates"))?;
 

@@ -11,6 +11,8 @@ use crate::model::Tags;
 /// defaults are Centrifugo's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ChannelOptions {
+    /// The namespace's place in the metrics: 0 for channels without one.
+    pub place: usize,
     pub presence: bool,
     pub join_leave: bool,
     pub force_push_join_leave: bool,
@@ -123,6 +125,13 @@ impl Namespaces {
             _ => public.find(&*self.boundary),
         };
         public.get(..at?)
+    }
+
+    /// Names by their place, from 1 on.
+    pub fn names(&self) -> Vec<Box<str>> {
+        let mut names: Vec<_> = self.by_name.iter().map(|(name, options)| (options.place, name.clone())).collect();
+        names.sort_unstable();
+        names.into_iter().map(|(_, name)| name).collect()
     }
 
     pub fn is_private(&self, channel: &str) -> bool {

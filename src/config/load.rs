@@ -201,22 +201,24 @@ fn token_keys(root: &Scope<'_>, problems: &mut Problems<'_>) -> TokenKeys {
 
 fn namespaces(root: &Scope<'_>) -> Namespaces {
     let history_meta_ttl = root.duration("channel.history_meta_ttl");
-    let options = |scope: &Scope<'_>| Arc::new(channel_options(scope, history_meta_ttl));
+    let options = |scope: &Scope<'_>, place| Arc::new(channel_options(scope, place, history_meta_ttl));
     let by_name: HashMap<_, _> = check::namespace_scopes(root)
         .iter()
-        .map(|scope| (scope.text("name").unwrap_or_default().into(), options(scope)))
+        .zip(1..)
+        .map(|(scope, place)| (scope.text("name").unwrap_or_default().into(), options(scope, place)))
         .collect();
     Namespaces {
-        without: options(&root.table("channel.without_namespace")),
+        without: options(&root.table("channel.without_namespace"), 0),
         by_name,
         private_prefix: root.text("channel.private_prefix").unwrap_or_default().into(),
         boundary: root.text("channel.namespace_boundary").unwrap_or_default().into(),
     }
 }
 
-fn channel_options(scope: &Scope<'_>, node_history_meta_ttl: Duration) -> ChannelOptions {
+fn channel_options(scope: &Scope<'_>, place: usize, node_history_meta_ttl: Duration) -> ChannelOptions {
     let own_meta_ttl = Some(scope.duration("history_meta_ttl")).filter(|ttl| !ttl.is_zero());
     ChannelOptions {
+        place,
         presence: scope.flag("presence"),
         join_leave: scope.flag("join_leave"),
         force_push_join_leave: scope.flag("force_push_join_leave"),

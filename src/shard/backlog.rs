@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::telemetry::Remedy;
+
 /// Frames behind the first, oldest first. Only publications of namespaces with a policy for slow
 /// consumers may be dropped, and only while their subscription lasts: so nothing is mistaken for a
 /// part of a later subscription, even if that is to the same channel.
@@ -27,6 +29,8 @@ struct Queued {
 pub struct Droppable {
     /// Slot of its channel in the shard's table of audiences.
     pub channel: u32,
+    /// Place of its namespace in the metrics.
+    pub namespace: usize,
     pub rule: DropRule,
     /// Its subscriber is told when it misses something.
     pub is_positioned: bool,
@@ -44,10 +48,8 @@ pub enum DropRule {
 /// What was dropped and is still to be counted and told.
 #[derive(Debug, Default)]
 pub struct Dropped {
-    /// Publications dropped to make room.
-    pub oldest: u64,
-    /// Publications dropped for a newer one.
-    pub conflated: u64,
+    /// Publications by namespace and by why they went; some few entries.
+    pub counts: Vec<(usize, Remedy, u64)>,
     /// Slots of connection and channel of the positioned subscriptions that miss something.
     pub gaps: Vec<(u32, u32)>,
     slot: u32,
@@ -60,20 +62,23 @@ impl Dropped {
         self
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.oldest == 0 && self.conflated == 0
-    }
-
     /// A publication of a positioned subscription was dropped.
     pub fn add_gap(&mut self, droppable: &Droppable) {
         self.gaps.push((self.slot, droppable.channel));
-        self.count(&droppable.rule);
+        self.count(droppable);
     }
 
-    fn count(&mut self, rule: &DropRule) {
-        match rule {
-            DropRule::Oldest => self.oldest += 1,
-            DropRule::Conflate { .. } => self.conflated += 1,
+    fn count(&mut self, droppable: &Droppable) {
+        let remedy = match droppable.rule {
+            DropRule::Oldest => Remedy::DropOldest,
+            DropRule::Conflate { .. } => Remedy::Conflate,
+        };
+        let of_same = |(namespace, counted, _): &&mut (usize, Remedy, u64)| {
+            (*namespace, *counted) == (droppable.namespace, remedy)
+        };
+        match self.counts.iter_mut().find(of_same) {
+            Some((_, _, count)) => *count += 1,
+            None => self.counts.push((droppable.namespace, remedy, 1)),
         }
     }
 }
@@ -113,7 +118,7 @@ impl Backlog {
         let droppable = queued.droppable?;
         let bytes = queued.frame.len();
         if !droppable.is_positioned {
-            dropped.count(&droppable.rule);
+            dropped.count(&droppable);
             return Some(bytes);
         }
         dropped.add_gap(&droppable);
@@ -127,7 +132,7 @@ impl Backlog {
             let Some(droppable) = queued.droppable.as_ref().filter(|droppable| droppable.channel == channel) else {
                 return true;
             };
-            dropped.count(&droppable.rule);
+            dropped.count(droppable);
             bytes += queued.frame.len();
             false
         });
@@ -149,7 +154,7 @@ impl Backlog {
             if !queued.is_outdated_by(new) {
                 return true;
             }
-            dropped.count(&new.rule);
+            dropped.count(new);
             match frame.take() {
                 Some(frame) => {
                     queued.frame = frame;

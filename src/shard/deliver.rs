@@ -11,7 +11,7 @@ use crate::limits;
 use crate::model::{ChannelName, DisconnectCode, Now, Position, Push, UnsubscribeCode};
 use crate::protocol;
 use crate::room::{Delivery, DeliveryKind, Full, Slice, Step};
-use crate::telemetry::Counter;
+use crate::telemetry::{Counter, Remedy};
 
 impl Shard {
     /// Hands one slice of pending deliveries to outboxes. Returns whether more are pending.
@@ -173,22 +173,22 @@ impl Shard {
         let (mut publications, mut joins, mut leaves, mut bytes) = (0, 0, 0, 0);
         let (connections, dirty, doomed) = (&mut self.connections, &mut self.dirty, &mut self.doomed);
         let (outbox_bytes, outbox_bytes_max) = (&mut self.outbox_bytes, self.options.outbox_bytes_max);
-        let (policy, dropped, channel_slot) = (&channel.options.slow_consumer_policy, &mut self.dropped, slot);
+        let (options, dropped, channel_slot) = (&channel.options, &mut self.dropped, slot);
         channel.audience.walk(slice, protocol::join_frames, |step| match step {
             Step::Give { member, frames, counts, deliveries } => {
                 let slot = member.slot;
                 let Some(connection) = connections.at(slot).filter(|connection| connection.is_open()) else { return };
                 let outbox = &mut connection.outbox;
-                let may_drop = !outbox.is_empty() && policy.may_drop();
+                let may_drop = !outbox.is_empty() && options.slow_consumer_policy.may_drop();
                 if !may_drop && outbox.push(frames.clone(), outbox_bytes_max).is_ok() {
                     *outbox_bytes += frames.len();
                 } else {
                     *outbox_bytes -= outbox.bytes();
-                    let parts = Parts { channel: channel_slot, policy, member, frames, deliveries };
+                    let parts = Parts { channel: channel_slot, options, member, frames, deliveries };
                     let pushed = parts.push_to(outbox, outbox_bytes_max, dropped.of(slot));
                     *outbox_bytes += outbox.bytes();
                     if pushed.is_err() {
-                        doomed.push((slot, DisconnectCode::Slow));
+                        doomed.push(Doomed { slot, because: Because::Slow { namespace: options.place } });
                         return;
                     }
                 }
@@ -201,7 +201,7 @@ impl Shard {
                     dirty.push_back(slot);
                 }
             }
-            Step::Inappropriate { slot } => doomed.push((slot, DisconnectCode::InappropriateProtocol)),
+            Step::Inappropriate { slot } => doomed.push(Doomed { slot, because: Because::Inappropriate }),
             Step::Moved { slot: moved, from, to } => {
                 let connection = connections.at(moved).expect("members are connections of this shard");
                 let subscription = connection.find_subscription(slot).expect("a member lists its subscription");
@@ -220,8 +220,17 @@ impl Shard {
     }
 
     fn close_doomed(&mut self) {
-        for (slot, code) in std::mem::take(&mut self.doomed) {
-            self.disconnect(slot, code);
+        for Doomed { slot, because } in std::mem::take(&mut self.doomed) {
+            match because {
+                Because::Inappropriate => self.disconnect(slot, DisconnectCode::InappropriateProtocol),
+                Because::Slow { namespace } => {
+                    // A slice may have found it slow more than once.
+                    if self.connections.at(slot).is_some_and(|connection| connection.is_open()) {
+                        self.metrics.add_remedy(namespace, Remedy::Disconnect, 1);
+                    }
+                    self.disconnect(slot, DisconnectCode::Slow);
+                }
+            }
         }
     }
 
@@ -261,6 +270,19 @@ impl Shard {
         let subscription = connection.subscriptions.swap_remove(at);
         self.take_down(slot, subscription);
     }
+}
+
+/// A connection to be closed once the slice that found a reason has ended.
+pub(super) struct Doomed {
+    slot: u32,
+    because: Because,
+}
+
+enum Because {
+    /// A frame of its channel can't be written in its protocol.
+    Inappropriate,
+    /// A publication of this namespace found no room.
+    Slow { namespace: usize },
 }
 
 enum Order {

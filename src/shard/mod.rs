@@ -70,11 +70,12 @@ use backlog::Dropped;
 use channels::Channels;
 use connection::{Clock, Connection, NO_TICK, Phase};
 use connections::Connections;
+use deliver::Doomed;
 use drain::Drain;
 use jobs::{Jobs, Next};
 use outgoing::{Class, Outgoing};
-use release::Lines;
 use pressure::Cutting;
+use release::Lines;
 use replies::Replies;
 use timers::{Agenda, StallProofClock, Wheel};
 use windows::Windows;
@@ -111,7 +112,7 @@ pub struct Shard {
     /// Local channels whose deliveries are held back.
     windows: Windows,
     /// Connections to be closed once the slice that found them slow has ended.
-    doomed: Vec<(u32, DisconnectCode)>,
+    doomed: Vec<Doomed>,
     /// What slow consumers were not sent, until it is counted and told.
     dropped: Dropped,
     /// Closed connections whose subscriptions are still to be taken down.

@@ -7,16 +7,15 @@ use bytes::Bytes;
 use super::Shard;
 use super::backlog::{DropRule, Droppable, Dropped};
 use super::outbox::{Full, Outbox};
-use crate::access::SlowConsumerPolicy;
+use crate::access::{ChannelOptions, SlowConsumerPolicy};
 use crate::model::Given;
 use crate::room::{Delivery, Member};
-use crate::telemetry::Counter;
 
 /// What one member is given, where frames wait for it already.
 pub struct Parts<'a> {
     /// Slot of the channel.
     pub channel: u32,
-    pub policy: &'a SlowConsumerPolicy,
+    pub options: &'a ChannelOptions,
     pub member: Member,
     /// All of it in one piece.
     pub frames: &'a Bytes,
@@ -27,18 +26,20 @@ impl Parts<'_> {
     /// Hands over publication by publication where they may be dropped one by one.
     #[cold]
     pub fn push_to(&self, outbox: &mut Outbox, bytes_max: usize, dropped: &mut Dropped) -> Result<(), Full> {
-        if !self.policy.may_drop() {
+        let policy = &self.options.slow_consumer_policy;
+        if !policy.may_drop() {
             return outbox.push_dropping(self.frames.clone(), bytes_max, dropped);
         }
         for delivery in self.deliveries {
             // Where publications may be dropped there are no deltas.
             let Given::Frame(frame) = delivery.frames.given(self.member.encoding, false) else { continue };
             if delivery.is_publication() {
-                let rule = match self.policy {
+                let rule = match policy {
                     SlowConsumerPolicy::Conflate { .. } => DropRule::Conflate { tag: delivery.tag.clone() },
                     _ => DropRule::Oldest,
                 };
-                let droppable = Droppable { channel: self.channel, rule, is_positioned: self.member.is_positioned };
+                let is_positioned = self.member.is_positioned;
+                let droppable = Droppable { channel: self.channel, namespace: self.options.place, rule, is_positioned };
                 outbox.push_droppable(frame.clone(), droppable, bytes_max, dropped)?;
             } else if self.member.wants_joins {
                 outbox.push_dropping(frame.clone(), bytes_max, dropped)?;
@@ -69,10 +70,8 @@ impl Shard {
                 self.flush_replies();
             }
         }
-        if !self.dropped.is_empty() {
-            let Dropped { oldest, conflated, .. } = std::mem::take(&mut self.dropped);
-            self.metrics.add(Counter::PublicationsDropped, oldest);
-            self.metrics.add(Counter::PublicationsConflated, conflated);
+        for (namespace, remedy, count) in self.dropped.counts.drain(..) {
+            self.metrics.add_remedy(namespace, remedy, count);
         }
     }
 }

@@ -14,7 +14,7 @@ use super::Shard;
 use crate::access::{Flush, FlushWindow};
 use crate::limits;
 use crate::room::Delivery;
-use crate::telemetry::Counter;
+use crate::telemetry::{Counter, Remedy};
 
 /// The windows of a shard, by the slot of their channel.
 ///
@@ -222,7 +222,7 @@ impl Shard {
         }
         let is_pending = channel.audience.is_pending();
         if has_replaced {
-            self.metrics.add(Counter::PublicationsPaced, members as u64);
+            self.metrics.add_remedy(channel.options.place, Remedy::MaxRate, members as u64);
             if channel.positioned > 0 {
                 self.insufficient(slot);
             }

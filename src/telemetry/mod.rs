@@ -17,6 +17,7 @@ mod process;
 mod reference;
 mod scrape;
 mod shard;
+mod slow;
 mod table;
 mod workers;
 
@@ -29,4 +30,5 @@ pub use node::NodeMetrics;
 pub use process::{ProcessSample, resident_bytes};
 pub use scrape::{CONTENT_TYPE, Scrape};
 pub use shard::{Counter, Gauge, ShardMetrics};
+pub use slow::Remedy;
 pub use workers::{WorkerMetrics, WorkersMetrics};

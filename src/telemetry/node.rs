@@ -10,6 +10,8 @@ use super::{ApiMetrics, CertificateMetrics, Gauge, MemoryMetrics, ShardMetrics, 
 #[derive(Debug)]
 pub struct NodeMetrics {
     pub shards: Vec<Arc<ShardMetrics>>,
+    /// By their place, from 1 on.
+    namespaces: Vec<Box<str>>,
     pub workers: Arc<WorkersMetrics>,
     pub api: ApiMetrics,
     pub certificates: CertificateMetrics,
@@ -25,6 +27,7 @@ impl NodeMetrics {
     pub fn new(shards: u16, workers: usize, started: Instant) -> NodeMetrics {
         NodeMetrics {
             shards: std::iter::repeat_with(Arc::default).take(usize::from(shards)).collect(),
+            namespaces: Vec::new(),
             workers: Arc::new(WorkersMetrics::new(workers)),
             api: ApiMetrics::default(),
             certificates: CertificateMetrics::default(),
@@ -33,6 +36,19 @@ impl NodeMetrics {
             started_at: SystemTime::now().checked_sub(started.elapsed()).unwrap_or(UNIX_EPOCH),
             is_draining: AtomicBool::new(false),
         }
+    }
+
+    /// The same with these namespaces, beside channels without one. Before anything is counted.
+    pub fn with_namespaces(mut self, names: Vec<Box<str>>) -> NodeMetrics {
+        let shard = || Arc::new(ShardMetrics::new(1 + names.len()));
+        self.shards = std::iter::repeat_with(shard).take(self.shards.len()).collect();
+        self.namespaces = names;
+        self
+    }
+
+    /// The namespace at this place; empty for channels without one.
+    pub(super) fn namespace(&self, place: usize) -> &str {
+        place.checked_sub(1).and_then(|named| self.namespaces.get(named)).map_or("", |name| name)
     }
 
     /// Time since the process began.

@@ -154,7 +154,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
-    use crate::telemetry::{Counter, Gauge};
+    use crate::telemetry::{Counter, Gauge, Remedy};
 
     #[test]
     fn every_counter_and_gauge_of_a_shard_is_shown() {
@@ -174,6 +174,27 @@ mod tests {
             // The heartbeat is shown as its age.
             assert!(gauge == Gauge::HeartbeatMs || is_shown(9_000 + gauge as u64), "{gauge:?} has no row in the table");
         }
+    }
+
+    #[test]
+    fn what_slow_consumers_cost_is_shown_by_namespace() {
+        let metrics = NodeMetrics::new(2, 1, Instant::now()).with_namespaces(vec!["chat".into(), "prices".into()]);
+        let shard = &metrics.shards[1];
+        for (count, remedy) in (1..).zip(Remedy::ALL) {
+            shard.add_remedy(2, remedy, count);
+        }
+        shard.add_remedy(0, Remedy::Disconnect, 7);
+        let text = Scrape::new(Arc::new(metrics)).write();
+        for line in [
+            "fanfare_publications_dropped_total{shard=\"1\",namespace=\"prices\",policy=\"drop_oldest\"} 1",
+            "fanfare_publications_dropped_total{shard=\"1\",namespace=\"prices\",policy=\"conflate\"} 2",
+            "fanfare_publications_dropped_total{shard=\"1\",namespace=\"prices\",policy=\"max_rate\"} 3",
+            "fanfare_slow_consumers_closed_total{shard=\"1\",namespace=\"prices\"} 4",
+            "fanfare_slow_consumers_closed_total{shard=\"1\",namespace=\"\"} 7",
+        ] {
+            assert!(text.lines().any(|shown| shown == line), "{line} is not in\n{text}");
+        }
+        assert!(!text.contains("namespace=\"chat\""), "nothing happened there");
     }
 
     #[test]

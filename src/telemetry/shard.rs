@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::codes::{CodeCounts, NameCounts, places};
 use super::histogram::{Histogram, add_alone};
+use super::slow::{Remedy, RemedyCounts};
 
 /// An enum whose variants index an array.
 macro_rules! indices {
@@ -55,11 +56,6 @@ indices! {
         PublicationsAccepted,
         /// Deliveries that a full lane lost.
         DeliveriesLost,
-        /// Publications that subscribers were not sent: dropped to make room, for a newer one that waits, and
-        /// for a newer one within `max_rate`.
-        PublicationsDropped,
-        PublicationsConflated,
-        PublicationsPaced,
         /// Flush windows that ended with their time, and with a full batch.
         WindowsOver,
         WindowsFull,
@@ -137,12 +133,21 @@ pub struct ShardMetrics {
     pub(super) errors: CodeCounts<{ places(ERROR_CODES) }>,
     pub(super) disconnects: CodeCounts<{ places(DISCONNECT_CODES) }>,
     pub(super) unsubscribes: CodeCounts<{ places(UNSUBSCRIBE_CODES) }>,
+    pub(super) remedies: RemedyCounts,
     pub(super) turn: Histogram,
     pub(super) lag: Histogram,
 }
 
 impl Default for ShardMetrics {
+    /// Of a node that has no namespaces.
     fn default() -> ShardMetrics {
+        ShardMetrics::new(1)
+    }
+}
+
+impl ShardMetrics {
+    /// `namespaces` counts the place of channels without one.
+    pub fn new(namespaces: usize) -> ShardMetrics {
         ShardMetrics {
             counters: [const { AtomicU64::new(0) }; Counter::ALL.len()],
             gauges: [const { AtomicU64::new(0) }; Gauge::ALL.len()],
@@ -150,13 +155,12 @@ impl Default for ShardMetrics {
             errors: CodeCounts::new(ERROR_CODES),
             disconnects: CodeCounts::new(DISCONNECT_CODES),
             unsubscribes: CodeCounts::new(UNSUBSCRIBE_CODES),
+            remedies: RemedyCounts::new(namespaces),
             turn: Histogram::default(),
             lag: Histogram::default(),
         }
     }
-}
 
-impl ShardMetrics {
     pub fn add(&self, counter: Counter, count: u64) {
         add_alone(&self.counters[counter as usize], count);
     }
@@ -177,6 +181,16 @@ impl ShardMetrics {
     /// A connection that the hub or its peer closed, with the close code.
     pub fn count_disconnect(&self, code: u16) {
         add_alone(self.disconnects.cell(code), 1);
+    }
+
+    /// Something was done about slow consumers of channels of this namespace.
+    pub fn add_remedy(&self, namespace: usize, remedy: Remedy, count: u64) {
+        self.remedies.add(namespace, remedy, count);
+    }
+
+    /// Over all namespaces.
+    pub fn remedied(&self, remedy: Remedy) -> u64 {
+        self.remedies.total(remedy)
     }
 
     pub fn count_unsubscribe(&self, code: u16) {

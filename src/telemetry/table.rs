@@ -2,6 +2,7 @@
 
 use super::process::ProcessSample;
 use super::scrape::Samples;
+use super::slow::Remedy;
 use super::workers::JOBS;
 use super::{Counter, Gauge, NodeMetrics, ShardMetrics, TlsPort, WorkerMetrics};
 
@@ -104,15 +105,31 @@ pub static TABLE: &[Metric] = &[
     Metric {
         name: "fanfare_publications_dropped_total",
         kind: Kind::Counter,
-        labels: &["shard", "policy"],
-        help: "Publications that slow consumers were not sent, by `slow_consumer_policy`; \
-               `disconnect` drops none, and shows in `fanfare_disconnects_total` with code 3008. `max_rate`: those \
-               that a newer one replaced within that rate, for each subscriber.",
-        source: Source::Kinds(&[
-            ("drop_oldest", Counter::PublicationsDropped),
-            ("conflate", Counter::PublicationsConflated),
-            ("max_rate", Counter::PublicationsPaced),
-        ]),
+        labels: &["shard", "namespace", "policy"],
+        help: "Publications that slow consumers were not sent, by `slow_consumer_policy`: `drop_oldest`, \
+               `conflate`, and `max_rate` for those that a newer one replaced within that rate. Counted for each \
+               subscriber; the namespace is empty for channels without one.",
+        source: Source::Samples(|view, out| {
+            each_remedy(view, |shard, namespace, remedy, count| {
+                if remedy != Remedy::Disconnect {
+                    out.add(&[shard, namespace, remedy.name()], count as f64);
+                }
+            });
+        }),
+    },
+    Metric {
+        name: "fanfare_slow_consumers_closed_total",
+        kind: Kind::Counter,
+        labels: &["shard", "namespace"],
+        help: "Connections closed (3008) because a publication of the namespace found no room. Those closed \
+               because of a reply, or for memory, are only in `fanfare_disconnects_total`.",
+        source: Source::Samples(|view, out| {
+            each_remedy(view, |shard, namespace, remedy, count| {
+                if remedy == Remedy::Disconnect {
+                    out.add(&[shard, namespace], count as f64);
+                }
+            });
+        }),
     },
     // --- messages ---
     shard_kinds(
@@ -471,6 +488,15 @@ fn each_shard(view: &View<'_>, mut take: impl FnMut(&str, &ShardMetrics)) {
     for (index, metrics) in view.metrics.shards.iter().enumerate() {
         take(&index.to_string(), metrics);
     }
+}
+
+/// Shard, namespace, remedy and count of what was done about slow consumers.
+fn each_remedy(view: &View<'_>, mut take: impl FnMut(&str, &str, Remedy, u64)) {
+    each_shard(view, |shard, metrics| {
+        for (namespace, remedy, count) in metrics.remedies.occurred() {
+            take(shard, view.metrics.namespace(namespace), remedy, count);
+        }
+    });
 }
 
 fn each_runner(view: &View<'_>, mut take: impl FnMut(&str, &[WorkerMetrics])) {

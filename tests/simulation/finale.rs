@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use fanfare::model::ClientId;
-use fanfare::telemetry::{Counter, Gauge};
+use fanfare::telemetry::{Counter, Gauge, Remedy};
 
 use super::client::{Link, LinkPhase, User};
 use super::ledger::{Checked, Fate, Log, Promise, Publisher, violated};
@@ -202,7 +202,7 @@ impl World {
     /// Without a counted loss, nobody lost anything.
     fn check_losses(&mut self) -> Checked {
         let lost = self.count(Counter::DeliveriesLost);
-        let dropped = self.count(Counter::PublicationsDropped);
+        let dropped: u64 = self.loops.iter().map(|it| it.metrics.remedied(Remedy::DropOldest)).sum();
         self.tally.add(Mark::DeliveriesLost, lost);
         self.tally.add(Mark::Drops, dropped);
         self.tally.add(Mark::WindowsOver, self.count(Counter::WindowsOver));

@@ -77,6 +77,7 @@ impl Kind {
         let client = |who: Who| matches!(who, Who::Users | Who::Everybody);
         let anonymous = |who: Who| matches!(who, Who::Subscribers | Who::Everybody);
         ChannelOptions {
+            place: 0,
             presence: self.has_presence,
             join_leave: self.joins != Offer::Never,
             force_push_join_leave: self.joins == Offer::Always,

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::access::SlowConsumerPolicy;
-use crate::telemetry::Gauge;
+use crate::telemetry::{Gauge, Remedy};
 
 const RECOVERABLE: &str = r#","recoverable":true"#;
 
@@ -51,6 +51,20 @@ fn insufficient(channel: &str) -> String {
 }
 
 #[test]
+fn what_found_no_room_is_counted_where_it_was_published() {
+    let mut bench = bench(SlowConsumerPolicy::Disconnect);
+    let slow = bench.subscribe(0, "c", "");
+    bench.publish_each("c", 1..2);
+    bench.block(slow, 0);
+    for n in 2..40 {
+        bench.publish_tagged("c", n, "");
+    }
+    bench.walk(0);
+    assert_eq!(bench.told(slow), ["close 3008"]);
+    assert_eq!(bench.metrics[0].remedied(Remedy::Disconnect), 1);
+}
+
+#[test]
 fn the_oldest_are_dropped_for_whoever_has_no_position() {
     let mut bench = bench(SlowConsumerPolicy::DropOldest);
     let slow = bench.subscribe(0, "c", "");
@@ -70,7 +84,7 @@ fn the_oldest_are_dropped_for_whoever_has_no_position() {
     assert_eq!(numbers, (40 - numbers.len() as u32..40).collect::<Vec<_>>(), "the newest");
     assert!(numbers.len() > 5, "{numbers:?}");
     assert_eq!(ids(&rest), [3]);
-    assert_eq!(bench.count(0, Counter::PublicationsDropped), 38 - numbers.len() as u64);
+    assert_eq!(bench.metrics[0].remedied(Remedy::DropOldest), 38 - numbers.len() as u64);
     bench.publish_each("c", 40..41);
     assert_eq!(data(&bench.told(slow)), [40], "it is still subscribed");
     bench.check_nothing_waits();
@@ -109,7 +123,7 @@ fn nothing_follows_a_gap_within_one_slice() {
     bench.walk(0);
     let told = bench.told(slow);
     assert_eq!((data(&told), told.last()), (vec![1], Some(&insufficient("c"))));
-    assert_eq!(bench.count(0, Counter::PublicationsConflated), 5);
+    assert_eq!(bench.metrics[0].remedied(Remedy::Conflate), 5);
     bench.check_nothing_waits();
 }
 
@@ -127,7 +141,7 @@ fn only_the_newest_waits_for_a_socket_that_is_behind() {
     bench.walk(0);
     assert_eq!(data(&bench.told(quick)), (1..8).collect::<Vec<_>>(), "it is not behind");
     assert_eq!(data(&bench.told(slow)), [1, 7]);
-    assert_eq!(bench.count(0, Counter::PublicationsConflated), 5);
+    assert_eq!(bench.metrics[0].remedied(Remedy::Conflate), 5);
     bench.check_nothing_waits();
 }
 

@@ -53,7 +53,7 @@ impl Cluster {
             .unwrap_or_else(|error| panic!("the configuration of a transcript: {error}"));
         let options = Arc::new(Options { homes: Homes::new(shards, SEED), ..options.shard });
         let shard = |id| {
-            let metrics = Arc::new(ShardMetrics::default());
+            let metrics = Arc::new(ShardMetrics::new(1 + options.namespaces.by_name.len()));
             Shard::new(ShardId(id), Arc::clone(&options), metrics, SEED + u64::from(id))
         };
         let shards = (0..shards).map(shard).collect();
