@@ -1,5 +1,7 @@
 //! One shard's subscribers of a channel, and the walk that hands deliveries to them.
 
+mod cut;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -8,6 +10,7 @@ use bytes::Bytes;
 use super::{Delivery, DeliveryKind, Slice};
 use crate::limits;
 use crate::model::{Encoding, Given};
+use cut::Cut;
 
 /// The members of one channel on one shard, with the deliveries that they still have to be given.
 ///
@@ -37,6 +40,7 @@ pub struct Audience {
     /// Sequence of the newest publication, unless one was lost behind it.
     newest: Option<u64>,
     walk: Option<Walk>,
+    cut: Cut,
 }
 
 #[derive(Debug)]
@@ -152,18 +156,9 @@ impl Audience {
         Some(Step::Moved { slot: moved.slot, from: self.members.len() as MemberIndex, to: index })
     }
 
-    /// Whether the member is told when it would miss something.
+    /// Whether the member would be told if it missed something now.
     pub fn is_positioned(&self, index: MemberIndex) -> bool {
-        self.members.get(index as usize).is_some_and(|member| member.is_positioned)
-    }
-
-    /// Members with their indexes, tombstones left out.
-    pub fn members(&self) -> impl Iterator<Item = (MemberIndex, &Member)> {
-        self.members
-            .iter()
-            .enumerate()
-            .filter(|(_, member)| member.slot != TOMBSTONE)
-            .map(|(at, member)| (at as u32, member))
+        self.members.get(index as usize).is_some_and(|member| member.is_positioned && !self.cut.holds(member))
     }
 
     /// Takes a delivery for all members there are now, to be given as soon as they are walked.
@@ -284,7 +279,7 @@ impl Audience {
             let member = self.members[walk.cursor];
             walk.cursor += 1;
             slice.visits -= 1;
-            if member.slot == TOMBSTONE {
+            if member.slot == TOMBSTONE || self.cut.holds(&member) {
                 continue;
             }
             let Member { encoding, wants_joins, joined_at, .. } = member;

@@ -8,7 +8,7 @@ use super::Shard;
 use super::outbox;
 use super::slow::Parts;
 use crate::limits;
-use crate::model::{ChannelName, DisconnectCode, Now, Position, Push, UnsubscribeCode};
+use crate::model::{DisconnectCode, Now, Position};
 use crate::protocol;
 use crate::room::{Delivery, DeliveryKind, Full, Slice, Step};
 use crate::telemetry::{Counter, Remedy};
@@ -23,8 +23,9 @@ impl Shard {
         self.tell_behind();
         self.end_windows();
         self.walk_slice();
+        self.send_back_some();
         let is_leaving = self.leave_some();
-        !self.walking.is_empty() || is_leaving || is_cutting
+        !self.walking.is_empty() || !self.cut.is_empty() || is_leaving || is_cutting
     }
 
     /// One slice of fan-out: rooms take turns.
@@ -46,7 +47,7 @@ impl Shard {
     /// Whether `walk` has something to do, for what happens after it in a turn: a write that finds its
     /// connection lost leaves subscriptions to be taken down.
     pub fn wants_walk(&self) -> bool {
-        !self.walking.is_empty() || !self.leaving.is_empty()
+        !self.walking.is_empty() || !self.cut.is_empty() || !self.leaving.is_empty()
     }
 
     /// A publication, join or leave of a channel came to this shard.
@@ -232,33 +233,6 @@ impl Shard {
                 }
             }
         }
-    }
-
-    /// Something was lost for this channel's audience: whoever holds a position is told, and comes
-    /// back for it; the others lose it.
-    pub(super) fn insufficient(&mut self, slot: u32) {
-        let Some(channel) = self.channels.at(slot) else { return };
-        channel.position = None;
-        channel.audience.break_chain();
-        let name = channel.name.clone();
-        let positioned: Vec<u32> = channel
-            .audience
-            .members()
-            .filter(|(_, member)| member.is_positioned)
-            .map(|(_, member)| member.slot)
-            .collect();
-        for member in positioned {
-            self.send_back(member, slot, &name);
-        }
-        self.flush_replies();
-    }
-
-    /// Ends a subscription that missed something; its client subscribes again, to recover.
-    pub(super) fn send_back(&mut self, slot: u32, channel: u32, name: &ChannelName) {
-        self.unsubscribe(slot, channel);
-        self.metrics.count_unsubscribe(UnsubscribeCode::InsufficientState.code());
-        let push = Push::Unsubscribe { channel: name.as_str(), code: UnsubscribeCode::InsufficientState };
-        self.push_to(slot, &push);
     }
 
     /// Ends the subscription of the connection at `slot` to the channel at `channel`.

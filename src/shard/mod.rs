@@ -21,6 +21,7 @@ mod drain;
 mod events;
 mod fault;
 mod home;
+mod insufficient;
 mod jobs;
 mod offload;
 mod options;
@@ -111,6 +112,8 @@ pub struct Shard {
     walking: VecDeque<u32>,
     /// Local channels whose deliveries are held back.
     windows: Windows,
+    /// Local channels with members that missed something and were not told.
+    cut: VecDeque<u32>,
     /// Connections to be closed once the slice that found them slow has ended.
     doomed: Vec<Doomed>,
     /// What slow consumers were not sent, until it is counted and told.
@@ -163,6 +166,7 @@ impl Shard {
             doomed: Vec::new(),
             dropped: Dropped::default(),
             leaving: VecDeque::new(),
+            cut: VecDeque::new(),
             behind: Vec::new(),
             replies: Replies::default(),
             dirty: VecDeque::new(),

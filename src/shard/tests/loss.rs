@@ -245,7 +245,7 @@ fn an_audience_that_falls_behind_its_walk_is_told() {
     // No walk takes place in all that time.
     let most = limits::AUDIENCE_PENDING_MAX as u32;
     bench.publish(publisher, &channel, 2..most + 3);
-    assert_eq!(bench.count(0, Counter::DeliveriesLost), 2, "the publication, and word of the leave that follows");
+    assert_eq!(bench.count(0, Counter::DeliveriesLost), 1, "the publication");
     assert_eq!(bench.told(positioned), [insufficient(&channel)], "it recovers from where it stands");
     assert_eq!(data(&bench.told(casual)), (2..most + 2).collect::<Vec<_>>());
 }
@@ -303,4 +303,31 @@ fn a_lost_join_is_no_reason_to_recover() {
     bench.publish(guests[0], &channel, 3..4);
     bench.settle();
     assert_eq!(data(&bench.told(positioned)), [3]);
+}
+
+/// A whole room that has to recover is told in slices; who closes or leaves meanwhile is not told.
+#[test]
+fn a_room_that_fell_behind_is_told_in_slices() {
+    let mut bench = Bench::with(1, |options| options.slice_sends_max = 4);
+    let channel = bench.channel_at(0);
+    let clients: Vec<Client> = (0..9).map(|_| bench.subscribe(0, &channel, RECOVERABLE)).collect();
+    bench.settle();
+    clients.iter().for_each(|client| drop(bench.told(*client)));
+    let now = bench.now();
+    let behind = LaneMessage::Behind { channel: crate::model::ChannelName::parse(&channel, 255).expect("short") };
+    bench.shards[0].lane_message(now, ShardId(0), behind);
+    assert!(bench.shards[0].wants_walk());
+
+    assert!(bench.shards[0].walk(now));
+    assert_eq!(bench.count(0, Counter::OtherPushesSent), 2, "half a slice");
+    bench.cut(clients[0]);
+    bench.say(clients[1], &format!(r#"{{"id":9,"unsubscribe":{{"channel":"{channel}"}}}}"#));
+    // What is published now is behind the gap.
+    bench.publish_tagged(&channel, 1, "");
+    let told: Vec<Vec<String>> = clients[1..].iter().map(|client| bench.told(*client)).collect();
+    assert!(told[0].iter().all(|line| line == r#"{"id":9,"unsubscribe":{}}"#), "{told:?}");
+    for lines in &told[1..] {
+        assert_eq!(*lines, [insufficient(&channel)]);
+    }
+    assert!(!bench.shards[0].wants_walk());
 }

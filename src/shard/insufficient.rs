@@ -1,0 +1,55 @@
+//! Who missed something is told so, in slices: "insufficient state", come back and recover.
+
+use super::Shard;
+use crate::limits;
+use crate::model::{ChannelName, Push, UnsubscribeCode};
+use crate::room::Slice;
+
+impl Shard {
+    /// Something was lost for this channel's audience: whoever holds a position is given nothing more
+    /// from here on, is told, and comes back for it; the others lose it.
+    pub(super) fn insufficient(&mut self, slot: u32) {
+        let Some(channel) = self.channels.at(slot) else { return };
+        channel.position = None;
+        channel.audience.break_chain();
+        if std::mem::take(&mut channel.positioned) > 0 {
+            channel.audience.cut();
+            self.cut.push_back(slot);
+        }
+    }
+
+    /// Tells a turn's share of those who missed something. Half of what a slice of fan-out sends, so
+    /// that the writes of both fit a turn.
+    pub(super) fn send_back_some(&mut self) {
+        let mut slice = Slice {
+            sends: (self.options.slice_sends_max / 2).max(1),
+            bytes: self.options.slice_bytes_max,
+            visits: limits::SLICE_VISITS_MAX,
+        };
+        while let Some(&slot) = self.cut.front()
+            && !slice.is_used_up()
+            && self.outgoing.has_room_everywhere()
+        {
+            let Some(channel) = self.channels.at(slot) else {
+                self.cut.pop_front();
+                continue;
+            };
+            let next = channel.audience.next_cut(&mut slice);
+            if let Some(member) = next {
+                let name = channel.name.clone();
+                self.send_back(member, slot, &name);
+            } else if !channel.audience.has_cut() {
+                self.cut.pop_front();
+            }
+        }
+        self.flush_replies();
+    }
+
+    /// Ends a subscription that missed something; its client subscribes again, to recover.
+    pub(super) fn send_back(&mut self, slot: u32, channel: u32, name: &ChannelName) {
+        self.unsubscribe(slot, channel);
+        self.metrics.count_unsubscribe(UnsubscribeCode::InsufficientState.code());
+        let push = Push::Unsubscribe { channel: name.as_str(), code: UnsubscribeCode::InsufficientState };
+        self.push_to(slot, &push);
+    }
+}
