@@ -10,6 +10,7 @@ use super::events::{
 use super::outgoing::Class;
 use crate::access::ChannelOptions;
 use crate::engine::{RecoveryLimits, Retention};
+use crate::limits;
 use crate::model::{
     ChannelName, ClientId, ClientInfo, Epoch, ErrorCode, HistoryRequest, HistoryResult, Outcome, Position,
     PresenceStats, Publication, Push, ShardId,
@@ -44,7 +45,10 @@ impl Shard {
                 let publication = Publication { data, info: Some(info), offset: 0, tags: None };
                 HomeAnswer::Decided(self.home_publish(&channel, publication, false).map(|_| Outcome::Publish))
             }
-            Asked::Presence => HomeAnswer::Decided(self.home_presence(&channel).map(Outcome::Presence)),
+            Asked::Presence => {
+                let clients_max = self.options.outbox_bytes_max / 2 / limits::PRESENCE_ENTRY_BYTES;
+                HomeAnswer::Decided(self.home_presence(&channel, clients_max).map(Outcome::Presence))
+            }
             Asked::PresenceStats => HomeAnswer::Decided(self.home_presence_stats(&channel).map(Outcome::PresenceStats)),
             Asked::History(request) => {
                 let page = self.home_history(&channel, &request, self.options.history_publications_max);
@@ -75,7 +79,7 @@ impl Shard {
                 let publication = Publication { data, info: None, offset: 0, tags };
                 self.home_publish(&channel, publication, skip_history).map(Answered::Published)
             }
-            Question::Presence { channel } => self.home_presence(&channel).map(Answered::Presence),
+            Question::Presence { channel } => self.home_presence(&channel, usize::MAX).map(Answered::Presence),
             Question::PresenceStats { channel } => self.home_presence_stats(&channel).map(Answered::PresenceStats),
             Question::History { channel, request } => {
                 self.home_history(&channel, &request, usize::MAX).map(Answered::History)
@@ -229,10 +233,14 @@ impl Shard {
         Ok(Some(position))
     }
 
-    fn home_presence(&mut self, channel: &ChannelName) -> Result<Vec<Arc<ClientInfo>>, ErrorCode> {
+    fn home_presence(&mut self, channel: &ChannelName, clients_max: usize) -> Result<Vec<Arc<ClientInfo>>, ErrorCode> {
         self.check_presence(channel)?;
         let presence = self.memory.find_presence(self.time.now(), channel.as_str());
-        Ok(presence.map_or_else(Vec::new, |presence| presence.list()))
+        match presence {
+            None => Ok(Vec::new()),
+            Some(presence) if presence.stats().clients as usize > clients_max => Err(ErrorCode::LimitExceeded),
+            Some(presence) => Ok(presence.list()),
+        }
     }
 
     fn home_presence_stats(&mut self, channel: &ChannelName) -> Result<PresenceStats, ErrorCode> {

@@ -288,3 +288,24 @@ fn recoveries_that_do_not_fit_together_wait_for_the_reader() {
     assert_eq!(ids(&answers), (2..10).collect::<Vec<_>>());
     assert!(answers.iter().all(|answer| answer.contains(r#""recovered":true"#)));
 }
+
+/// A client could have the hub encode megabytes for a few bytes, and hold up everybody meanwhile.
+#[test]
+fn presence_that_does_not_fit_half_an_outbox_is_refused_to_clients() {
+    let mut bench = Bench::with(1, |options| options.outbox_bytes_max = 2 * 3 * limits::PRESENCE_ENTRY_BYTES);
+    let channel = bench.channel_at(0);
+    let clients: Vec<Client> = (0..3).map(|_| bench.subscribe(0, &channel, "")).collect();
+    let query = format!(r#"{{"id":7,"presence":{{"channel":"{channel}"}}}}"#);
+    bench.say(clients[0], &query);
+    assert!(bench.told(clients[0]).concat().contains(r#""presence":{"presence":{"#));
+
+    bench.subscribe(0, &channel, "");
+    bench.say(clients[0], &query);
+    let refused = r#"{"id":7,"error":{"code":106,"message":"limit exceeded"}}"#;
+    assert_eq!(bench.told(clients[0]), [refused]);
+    bench.say(clients[0], &format!(r#"{{"id":8,"presence_stats":{{"channel":"{channel}"}}}}"#));
+    assert!(bench.told(clients[0])[0].contains(r#""num_clients":4"#));
+    let name = crate::model::ChannelName::parse(&channel, 255).expect("a short name");
+    let answer = bench.shards[0].home_question(Question::Presence { channel: name });
+    assert!(matches!(answer, Ok(super::super::Answered::Presence(clients)) if clients.len() == 4));
+}
