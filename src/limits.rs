@@ -58,8 +58,8 @@ pub const MEMORY_CUT_LOOKS: u32 = 10;
 /// No outbox is cut below it: so little waits for a reader that is merely a moment late.
 pub const MEMORY_CUT_BYTES_MIN: usize = 16 * 1024;
 
-/// Connection timers looked at in one turn.
-pub const TIMERS_PER_TURN: usize = 512;
+/// Connection timers looked at in one turn: a ping is a send, so as many as a slice has.
+pub const TIMERS_PER_TURN: usize = SLICE_SENDS_MAX;
 
 /// Messages on the way between two shards.
 /// Chosen: a burst of one publication to each of a thousand rooms fits.
@@ -213,6 +213,22 @@ pub const ECHO_MESSAGE_FRAGMENTS_MAX: usize = 128 * 1024;
 /// Readiness events taken from a shard's poll set at a time. Those that do not fit come next time.
 /// Chosen: a turn's reads are bounded far below it.
 pub const POLL_EVENTS_MAX: usize = 1024;
+
+/// Sets of events taken up in one turn, while they come full: a storm of 16,000 is known of in one
+/// turn, at some 50 ns an event.
+pub const POLLS_PER_TURN: usize = 16;
+
+/// Sockets that have ended and are read to their end in one turn, and sockets that are closed. At
+/// some 15 us for both (docs/performance.md) half a millisecond; 1,500 that vanish at once are gone
+/// in 50 turns.
+pub const ENDS_PER_TURN: usize = 32;
+
+/// What a command counts for in a turn's share of work, which is told in bytes: those read, and
+/// those of replies. A byte of a reply costs about 1 ns, a small command about 1 us.
+pub const COMMAND_WORK_BYTES: usize = 1024;
+
+/// Connections that share a turn's work at least: one that asks for more yields to the others.
+pub const WORK_SHARES: usize = 8;
 
 /// Messages taken from one lane, and from the in-tray, in one turn; one costs a microsecond or few,
 /// and what it makes others wait for is sliced on its own.

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fanfare::io::Ready;
 use fanfare::limits;
 use fanfare::model::{ConnectionId, Format, Now, ShardId};
 use fanfare::shard::{LaneMessage, Opening, Options, Shard, Speaks, TrayMessage};
@@ -25,7 +26,7 @@ const READ: Duration = Duration::from_micros(2);
 /// A shard, and what has come to it and was not taken in yet.
 pub struct Hub {
     shard: Shard,
-    sockets: VecDeque<(ConnectionId, Event)>,
+    sockets: Ready<(ConnectionId, Event)>,
     lane: VecDeque<LaneMessage>,
     tray: VecDeque<TrayMessage>,
     /// Whether anything is left to do, as far as the last turn saw.
@@ -40,13 +41,15 @@ pub struct Hub {
 pub enum Event {
     Bytes(Vec<u8>),
     Lost,
+    /// Nothing, but commands that came before wait for their turn.
+    Yielded,
 }
 
 impl Hub {
     pub fn new(options: Options) -> Hub {
         Hub {
             shard: Shard::new(ShardId(0), Arc::new(options), Arc::new(ShardMetrics::default()), 0),
-            sockets: VecDeque::new(),
+            sockets: Ready::default(),
             lane: VecDeque::new(),
             tray: VecDeque::new(),
             has_more: false,
@@ -76,7 +79,10 @@ impl Hub {
     }
 
     pub fn push_event(&mut self, id: ConnectionId, event: Event) {
-        self.sockets.push_back((id, event));
+        match event {
+            Event::Lost => self.sockets.push_ended((id, event)),
+            Event::Bytes(_) | Event::Yielded => self.sockets.push((id, event)),
+        }
     }
 
     pub fn push_lane(&mut self, message: LaneMessage) {
@@ -97,26 +103,19 @@ impl Hub {
         let began = clock();
         let now = now();
         self.turns += 1;
-        let mut bytes_left = limits::SLICE_BYTES_MAX;
-        for _ in 0..self.sockets.len().min(limits::SLICE_SENDS_MAX) {
-            if bytes_left == 0 {
+        self.read(now);
+        let mut work = 0;
+        for _ in 0..limits::TURN_MESSAGES_MAX {
+            if work >= limits::SLICE_BYTES_MAX {
                 break;
             }
-            let Some((id, event)) = self.sockets.pop_front() else { break };
-            spin(READ);
-            match event {
-                Event::Bytes(mut bytes) => {
-                    bytes_left = bytes_left.saturating_sub(bytes.len());
-                    self.time("received", |shard| shard.received(now, id, &mut bytes));
-                }
-                Event::Lost => self.time("lost", |shard| shard.lost(now, id)),
+            if let Some(message) = self.lane.pop_front() {
+                self.time("lane_message", |shard| shard.lane_message(now, OTHER, message));
             }
-        }
-        for message in self.lane.drain(..self.lane.len().min(limits::TURN_MESSAGES_MAX)).collect::<Vec<_>>() {
-            self.time("lane_message", |shard| shard.lane_message(now, OTHER, message));
-        }
-        for message in self.tray.drain(..self.tray.len().min(limits::TURN_MESSAGES_MAX)).collect::<Vec<_>>() {
-            self.time("tray_message", |shard| shard.tray_message(now, message));
+            if let Some(message) = self.tray.pop_front() {
+                self.time("tray_message", |shard| shard.tray_message(now, message));
+            }
+            work += self.shard.take_work();
         }
         let mut more = false;
         if now.monotonic >= self.shard.next_timeout() {
@@ -125,9 +124,48 @@ impl Hub {
         more |= self.time("walk", |shard| shard.walk(now));
         more |= self.write(now, probe);
         more |= self.close();
-        while self.shard.next_resumed().is_some() {}
+        while let Some(id) = self.shard.next_resumed() {
+            self.sockets.push_again((id, Event::Yielded));
+        }
         self.has_more = more || self.shard.wants_walk();
         self.longest_turn = self.longest_turn.max(clock() - began);
+    }
+
+    fn read(&mut self, now: Now) {
+        self.sockets.begin_turn();
+        self.shard.take_work();
+        let mut work = 0;
+        for _ in 0..limits::SLICE_SENDS_MAX {
+            if work >= limits::SLICE_BYTES_MAX {
+                break;
+            }
+            let Some((id, event)) = self.sockets.pop() else { break };
+            work += self.take_event(now, id, event);
+        }
+        for _ in 0..limits::ENDS_PER_TURN {
+            let Some((id, event)) = self.sockets.pop_ended() else { break };
+            self.take_event(now, id, event);
+        }
+    }
+
+    /// Returns the work it was.
+    fn take_event(&mut self, now: Now, id: ConnectionId, event: Event) -> usize {
+        spin(READ);
+        let bytes = match event {
+            Event::Bytes(mut bytes) => {
+                self.time("received", |shard| shard.received(now, id, &mut bytes));
+                bytes.len()
+            }
+            Event::Lost => {
+                self.time("lost", |shard| shard.lost(now, id));
+                0
+            }
+            Event::Yielded => {
+                self.time("go_on", |shard| shard.go_on(now, id));
+                0
+            }
+        };
+        bytes + self.shard.take_work()
     }
 
     fn write(&mut self, now: Now, probe: &mut Probe) -> bool {
@@ -142,7 +180,7 @@ impl Hub {
     }
 
     fn close(&mut self) -> bool {
-        for _ in 0..limits::SLICE_SENDS_MAX {
+        for _ in 0..limits::ENDS_PER_TURN {
             if self.shard.next_finished().is_none() {
                 return false;
             }

@@ -47,7 +47,7 @@ pub(super) struct EventLoop {
     pub metrics: Arc<ShardMetrics>,
     /// Zero of monotonic time.
     pub start: Instant,
-    /// Of each kind (openings, reads, closes) at most this many in one turn, and bytes read.
+    /// Of each kind (openings, reads) at most this many in one turn, and bytes of work.
     pub sends_max: usize,
     pub bytes_max: usize,
     /// Told when the node drains; accept and door listen.
@@ -87,12 +87,10 @@ impl EventLoop {
     fn turn(&mut self) -> Next {
         let now = self.now();
 
-        self.poller.look().expect(POLL_SET_WORKS);
-        for readiness in self.poller.take_events() {
-            self.sockets.note(readiness);
-        }
+        self.take_events();
         let mut cut = self.take_arrivals(now);
         self.read_sockets(now);
+        self.read_ended(now);
         cut |= self.take_lane_messages(now);
         cut |= self.take_tray_messages(now);
         if let Some(late) = now.monotonic.checked_sub(self.shard.next_timeout()) {
@@ -108,7 +106,7 @@ impl EventLoop {
         while let Some(id) = self.shard.next_resumed() {
             self.sockets.read_later(id);
         }
-        cut |= self.sockets.waiting_to_read() > 0 || self.shard.wants_walk();
+        cut |= self.sockets.has_to_read() || self.shard.wants_walk();
         cut |= self.ration.renew();
 
         self.report(now);
@@ -156,6 +154,21 @@ impl EventLoop {
 
     // --- taking in ---
 
+    /// Takes note of what is ready. Of a storm several sets full: who comes last is to be known of.
+    fn take_events(&mut self) {
+        for _ in 0..limits::POLLS_PER_TURN {
+            self.poller.look().expect(POLL_SET_WORKS);
+            let mut count = 0;
+            for readiness in self.poller.take_events() {
+                self.sockets.note(readiness);
+                count += 1;
+            }
+            if count < limits::POLL_EVENTS_MAX / 2 {
+                return;
+            }
+        }
+    }
+
     /// Opens connections whose upgrade is done. Returns whether there are more.
     fn take_arrivals(&mut self, now: Now) -> bool {
         for _ in 0..self.sends_max {
@@ -177,13 +190,28 @@ impl EventLoop {
         !self.arriving.is_empty()
     }
 
-    /// Gives each waiting connection at most one read, within the turn's bounds.
+    /// Gives waiting connections at most one read each, within the turn's bounds: reads, and work.
     fn read_sockets(&mut self, now: Now) {
-        let mut bytes = 0;
-        for _ in 0..self.sockets.waiting_to_read().min(self.sends_max) {
+        self.sockets.begin_turn();
+        // What was done since the last reads is no part of these.
+        self.shard.take_work();
+        let mut work = 0;
+        for _ in 0..self.sends_max {
             let Some(id) = self.sockets.next_to_read() else { return };
-            bytes += self.read(now, id);
-            if bytes >= self.bytes_max {
+            work += self.read(now, id) + self.shard.take_work();
+            if work >= self.bytes_max {
+                return;
+            }
+        }
+    }
+
+    /// The same for connections whose peer sends no more: few at a time, since nobody waits for it.
+    fn read_ended(&mut self, now: Now) {
+        let mut work = 0;
+        for _ in 0..limits::ENDS_PER_TURN {
+            let Some(id) = self.sockets.next_ended() else { return };
+            work += self.read(now, id) + self.shard.take_work();
+            if work >= self.bytes_max {
                 return;
             }
         }
@@ -191,6 +219,13 @@ impl EventLoop {
 
     /// Returns how many bytes it read.
     fn read(&mut self, now: Now, id: ConnectionId) -> usize {
+        if self.shard.has_yielded(id) {
+            handle_for(&mut self.shard, now, id, |shard| shard.go_on(now, id));
+            if self.shard.has_yielded(id) {
+                // `next_resumed` brings it back.
+                return 0;
+            }
+        }
         let Some(entry) = self.sockets.find(id) else { return 0 };
         // Where the shard does not want to read, `next_resumed` brings the connection back.
         if entry.lost || !self.shard.wants_reading(id) {
@@ -234,7 +269,9 @@ impl EventLoop {
         let mut cut = false;
         for from in self.ports.others() {
             let mut room = limits::TURN_MESSAGES_MAX;
+            let mut work = 0;
             while room > 0
+                && work < self.bytes_max
                 && let Some(message) = self.ports.pop(from)
             {
                 let from = shard_id(from);
@@ -243,15 +280,20 @@ impl EventLoop {
                     None => self.shard.lane_message(now, from, message),
                 }
                 room -= 1;
+                work += self.shard.take_work();
             }
-            cut |= room == 0;
+            cut |= room == 0 || work >= self.bytes_max;
         }
         cut
     }
 
     /// Returns whether the tray holds more than one turn takes.
     fn take_tray_messages(&mut self, now: Now) -> bool {
+        let mut work = 0;
         for _ in 0..limits::TURN_MESSAGES_MAX {
+            if work >= self.bytes_max {
+                break;
+            }
             match self.tray.pop() {
                 None => return false,
                 Some(TrayMessage::Stop) => self.stopping = true,
@@ -268,6 +310,7 @@ impl EventLoop {
                     }
                 }
             }
+            work += self.shard.take_work();
         }
         true
     }
@@ -310,7 +353,7 @@ impl EventLoop {
 
     /// Returns whether more sockets wait to be closed.
     fn close_sockets(&mut self) -> bool {
-        for _ in 0..self.sends_max {
+        for _ in 0..limits::ENDS_PER_TURN {
             let Some(id) = self.shard.next_finished() else { return false };
             // Closing takes the socket out of the poll set.
             if let Some(socket) = self.sockets.remove(id) {

@@ -1,10 +1,9 @@
 //! The sockets of one shard, by connection, and which of them want to be read or written.
 
-use std::collections::VecDeque;
-
 use crate::model::ConnectionId;
 
 use super::poller::Readiness;
+use super::ready::Ready;
 use super::socket::Socket;
 
 /// One socket and what is known of it since its last event.
@@ -26,7 +25,7 @@ pub(super) struct Entry {
 pub(super) struct Sockets {
     entries: Vec<Option<Entry>>,
     /// Connections that may have bytes, each once; they take turns.
-    to_read: VecDeque<ConnectionId>,
+    to_read: Ready<ConnectionId>,
     /// Connections whose blocked socket takes bytes again.
     to_write: Vec<ConnectionId>,
 }
@@ -64,41 +63,64 @@ impl Sockets {
             entry.blocked = false;
             self.to_write.push(entry.id);
         }
-        if readiness.readable || readiness.ended {
-            let id = entry.id;
-            self.read_later(id);
-        }
-    }
-
-    /// Puts the connection at the end of those that wait to be read. Edge triggered: whoever stops
-    /// reading before the socket would block must come back here.
-    pub fn read_later(&mut self, id: ConnectionId) {
-        let Some(entry) = self.entries.get_mut(id.as_index()).and_then(Option::as_mut) else { return };
-        if entry.id == id && !entry.queued && !entry.lost {
+        if (readiness.readable || readiness.ended) && !entry.queued && !entry.lost {
             entry.queued = true;
-            self.to_read.push_back(id);
+            match entry.ended {
+                true => self.to_read.push_ended(entry.id),
+                false => self.to_read.push(entry.id),
+            }
         }
     }
 
-    /// The next connection to read, if it is still there.
+    /// Puts the connection among those that are read again in the next turn. Edge triggered: whoever
+    /// stops reading before the socket would block must come back here.
+    pub fn read_later(&mut self, id: ConnectionId) {
+        let Some(entry) = self.find(id).filter(|entry| !entry.queued && !entry.lost) else { return };
+        entry.queued = true;
+        match entry.ended {
+            true => self.to_read.push_ended(id),
+            false => self.to_read.push_again(id),
+        }
+    }
+
+    /// A turn begins.
+    pub fn begin_turn(&mut self) {
+        self.to_read.begin_turn();
+    }
+
+    /// The next connection to read, if it is still there; those that have ended left out.
     pub fn next_to_read(&mut self) -> Option<ConnectionId> {
         loop {
-            let id = self.to_read.pop_front()?;
-            if let Some(entry) = self.find(id) {
-                entry.queued = false;
+            let id = self.to_read.pop()?;
+            if self.dequeue(id) {
                 return Some(id);
             }
         }
     }
 
-    /// How many connections wait to be read.
-    pub fn waiting_to_read(&self) -> usize {
-        self.to_read.len()
+    /// The next connection to read of those whose peer sends no more.
+    pub fn next_ended(&mut self) -> Option<ConnectionId> {
+        loop {
+            let id = self.to_read.pop_ended()?;
+            if self.dequeue(id) {
+                return Some(id);
+            }
+        }
+    }
+
+    /// Whether connections wait to be read.
+    pub fn has_to_read(&self) -> bool {
+        !self.to_read.is_empty()
     }
 
     /// The next connection whose socket takes bytes again.
     pub fn next_to_write(&mut self) -> Option<ConnectionId> {
         self.to_write.pop()
+    }
+
+    /// Returns whether the connection is still there.
+    fn dequeue(&mut self, id: ConnectionId) -> bool {
+        self.find(id).is_some_and(|entry| std::mem::replace(&mut entry.queued, false))
     }
 }
 
@@ -128,14 +150,31 @@ mod tests {
     fn connections_take_turns_and_wait_once() {
         let mut sockets = sockets(&[id(0, 0), id(1, 0)]);
         sockets.note(Readiness { slot: 1, readable: true, ..EVENT });
-        sockets.note(Readiness { slot: 0, ended: true, ..EVENT });
+        sockets.note(Readiness { slot: 0, readable: true, ..EVENT });
         sockets.note(Readiness { slot: 1, readable: true, ..EVENT });
-        assert_eq!(sockets.waiting_to_read(), 2);
         assert_eq!(sockets.next_to_read(), Some(id(1, 0)));
         sockets.read_later(id(1, 0));
         assert_eq!(sockets.next_to_read(), Some(id(0, 0)));
+        assert_eq!(sockets.next_to_read(), None, "it was read in this turn");
+        sockets.begin_turn();
         assert_eq!(sockets.next_to_read(), Some(id(1, 0)));
+        assert!(!sockets.has_to_read());
+    }
+
+    #[test]
+    fn a_connection_that_ended_waits_among_its_like() {
+        let mut sockets = sockets(&[id(0, 0), id(1, 0), id(2, 0)]);
+        sockets.note(Readiness { slot: 0, ended: true, ..EVENT });
+        sockets.note(Readiness { slot: 1, readable: true, ..EVENT });
+        // It is read once for both: with what it still said comes its end.
+        sockets.note(Readiness { slot: 1, ended: true, ..EVENT });
+        assert_eq!(sockets.next_to_read(), Some(id(1, 0)));
+        sockets.read_later(id(1, 0));
+        sockets.begin_turn();
         assert_eq!(sockets.next_to_read(), None);
+        assert_eq!(sockets.next_ended(), Some(id(0, 0)));
+        assert_eq!(sockets.next_ended(), Some(id(1, 0)));
+        assert!(!sockets.has_to_read());
     }
 
     #[test]

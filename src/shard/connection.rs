@@ -116,6 +116,8 @@ pub enum On {
     Subscribe(Wanted),
     /// Its own socket takes the answers that wait: more of them would not fit.
     Outbox,
+    /// It has used up its share of the turn.
+    Turn,
     /// Publishes to one channel, which need not wait for one another.
     Publishes { name: ChannelName, count: u32 },
 }
@@ -176,6 +178,11 @@ impl Connection {
     /// Where bytes go that came behind a message which the workers read.
     pub fn rest(&mut self) -> Option<&mut Vec<u8>> {
         self.waiting.as_mut()?.rest.as_mut()
+    }
+
+    /// Whether its commands wait for the next turn.
+    pub fn has_yielded(&self) -> bool {
+        self.waiting.as_ref().is_some_and(|waiting| waiting.on == On::Turn)
     }
 
     /// Whether the workers do something for it.

@@ -323,6 +323,7 @@ impl Shard {
 
     /// Hands the delivery to each shard that listens. A shard whose lane is full is *behind*.
     pub(super) fn hand_out(&mut self, delivery: Arc<Delivery>) {
+        self.work.add(delivery.bytes());
         let (channel, kind) = (&delivery.channel, delivery.kind);
         let Some(room) = self.rooms.get_mut(channel) else { return };
         let mut is_for_here = false;

@@ -35,6 +35,7 @@ mod slow;
 mod timers;
 mod upkeep;
 mod windows;
+mod work;
 
 #[cfg(test)]
 mod tests;
@@ -80,6 +81,7 @@ use release::Lines;
 use replies::Replies;
 use timers::{Agenda, StallProofClock, Wheel};
 use windows::Windows;
+use work::Work;
 
 /// One shard: what it owns, nobody else touches.
 pub struct Shard {
@@ -110,16 +112,17 @@ pub struct Shard {
 
     /// Local channels with pending deliveries; rooms take turns.
     walking: VecDeque<u32>,
-    /// Local channels whose deliveries are held back.
-    windows: Windows,
     /// Local channels with members that missed something and were not told.
     cut: VecDeque<u32>,
+    /// Local channels whose deliveries are held back.
+    windows: Windows,
     /// Connections to be closed once the slice that found them slow has ended.
     doomed: Vec<Doomed>,
     /// What slow consumers were not sent, until it is counted and told.
     dropped: Dropped,
     /// Closed connections whose subscriptions are still to be taken down.
     leaving: VecDeque<u32>,
+    work: Work,
     /// Shards that have not been told of deliveries they lost.
     behind: Vec<(ShardId, ChannelName)>,
 
@@ -143,6 +146,7 @@ impl Shard {
         Shard {
             id,
             memory: Memory::new(options.memory_bytes_max, random.u64(..)),
+            work: Work::new(options.slice_bytes_max / limits::WORK_SHARES),
             outgoing: Outgoing::new(options.homes.shards(), options.lane_slots),
             frames: FrameBuilder::new(options.compression, limits::DEFLATE_INLINE_BYTES_MAX),
             inflater: Inflater::default(),
@@ -162,11 +166,11 @@ impl Shard {
             drain: None,
             cutting: None,
             walking: VecDeque::new(),
+            cut: VecDeque::new(),
             windows: Windows::default(),
             doomed: Vec::new(),
             dropped: Dropped::default(),
             leaving: VecDeque::new(),
-            cut: VecDeque::new(),
             behind: Vec::new(),
             replies: Replies::default(),
             dirty: VecDeque::new(),
@@ -238,7 +242,10 @@ impl Shard {
                     self.outgoing.push(from, LaneMessage::PositionIs { channel, position });
                 }
             }
-            LaneMessage::Answer(reached) => self.answered(*reached),
+            LaneMessage::Answer(reached) => {
+                self.work.begin_share();
+                self.answered(*reached);
+            }
             LaneMessage::Deliver(delivery) => self.deliver_here(delivery),
             LaneMessage::Behind { channel } => self.fell_behind(channel.as_str()),
             LaneMessage::PositionIs { channel, position } => self.position_told(channel.as_str(), position),
@@ -250,7 +257,10 @@ impl Shard {
         self.tell_time(now);
         match message {
             TrayMessage::Ask { question, answerer } => (answerer.0)(self.home_question(question)),
-            TrayMessage::Done(done) => self.job_done(done),
+            TrayMessage::Done(done) => {
+                self.work.begin_share();
+                self.job_done(done);
+            }
             TrayMessage::Drain { window } => self.begin_drain(window),
             TrayMessage::Memory(pressure) => self.feel_pressure(pressure),
             TrayMessage::Stop => {}
@@ -294,7 +304,8 @@ impl Shard {
         self.connections.find(id).is_none_or(|connection| !connection.is_unread())
     }
 
-    /// The next connection that may be read again after `wants_reading` said no.
+    /// The next connection that may be read again after `wants_reading` said no, or that has yielded:
+    /// it takes its turn among those that wait to be read.
     pub fn next_resumed(&mut self) -> Option<ConnectionId> {
         self.resumed.pop_front()
     }

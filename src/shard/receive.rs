@@ -11,6 +11,7 @@ impl Shard {
     /// Bytes came from the connection's socket; they are unmasked in place.
     pub fn received(&mut self, now: Now, id: ConnectionId, bytes: &mut [u8]) {
         self.tell_time(now);
+        self.work.begin_share();
         self.read_messages(id, bytes);
         self.flush_replies();
     }

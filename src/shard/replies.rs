@@ -75,7 +75,10 @@ impl Shard {
             self.flush_replies();
         }
         self.replies.slot = Some(slot);
-        if append(&mut self.replies.payload).is_err() {
+        let before = self.replies.payload.len();
+        let appended = append(&mut self.replies.payload);
+        self.work.add(self.replies.payload.len() - before);
+        if appended.is_err() {
             self.disconnect(slot, DisconnectCode::InappropriateProtocol);
         }
     }

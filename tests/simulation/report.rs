@@ -62,6 +62,7 @@ marks! {
     JobsCancelled "  that nobody waited for" 10,
     JobsRefused "  that found the queue full" 3_000,
     NotRead "not read, for commands wait" 100,
+    Yielded "commands that waited for their turn" 10_000,
     Pong "pong of the WebSocket kind" 3_000,
     StallShard "one shard stood still" 2_000,
     StallProcess "the process stood still" 900,

@@ -204,6 +204,10 @@ impl World {
         let it = &mut self.sockets[socket];
         let Some(id) = it.id.filter(|_| !it.is_closed && !it.is_lost) else { return };
         let shard_loop = &mut self.loops[shard];
+        if shard_loop.shard.has_yielded(id) {
+            shard_loop.shard.go_on(shard_loop.now, id);
+            self.tally.add(Mark::Yielded, 1);
+        }
         if !shard_loop.shard.wants_reading(id) {
             self.tally.add(Mark::NotRead, 1);
             return;

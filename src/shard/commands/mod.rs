@@ -33,10 +33,8 @@ impl Shard {
             // It is closed when those before are decided; this one is not accepted any more.
             Some(waiting) if waiting.then_close.is_some() => {}
             Some(waiting) if waiting.must_wait(&command) => self.command_waits(slot, command),
-            _ if has_unread_answers => {
-                self.wait_for(id, On::Outbox);
-                self.command_waits(slot, command);
-            }
+            _ if has_unread_answers => self.postpone(id, command, On::Outbox),
+            _ if self.work.is_used_up() => self.postpone(id, command, On::Turn),
             _ => self.start(id, command),
         }
     }
@@ -60,15 +58,22 @@ impl Shard {
         joined + waiting > (self.options.outbox_bytes_max / 4).max(limits::REPLY_FRAME_BYTES)
     }
 
-    /// The socket took some of the connection's frames: commands that waited for that go on.
+    /// The socket took some of the connection's frames: commands that waited for that go on when its
+    /// turn comes.
     pub(super) fn was_read(&mut self, id: ConnectionId) {
-        let waits = self.connections.find(id).is_some_and(|connection| connection.waits_for_its_reader());
-        if waits && !self.has_unread_answers(id) {
-            self.decided(id);
+        if self.has_unread_answers(id) {
+            return;
+        }
+        if let Some(waiting) = self.connections.find_mut(id).and_then(|connection| connection.waiting.as_mut())
+            && waiting.on == On::Outbox
+        {
+            waiting.on = On::Turn;
+            self.resumed.push_back(id);
         }
     }
 
     fn start(&mut self, id: ConnectionId, command: Command) {
+        self.work.add(limits::COMMAND_WORK_BYTES);
         let slot = id.slot;
         let Command { id: command, request } = command;
         if request.channel().is_some_and(str::is_empty) {
@@ -122,7 +127,7 @@ impl Shard {
     }
 
     /// What the connection's next command had to wait for is decided, or one publish of several.
-    pub(super) fn decided(&mut self, id: ConnectionId) {
+    pub(in crate::shard) fn decided(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.find_mut(id) else { return };
         let Some(waiting) = &mut connection.waiting else { return };
         match &mut waiting.on {
@@ -133,7 +138,7 @@ impl Shard {
     }
 
     /// Starts the commands that wait, as far as they may start now.
-    pub(super) fn start_waiting(&mut self, id: ConnectionId) {
+    pub(in crate::shard) fn start_waiting(&mut self, id: ConnectionId) {
         let Some(waiting) = self.connections.find_mut(id).and_then(|connection| connection.waiting.as_mut()) else {
             return;
         };
@@ -148,7 +153,11 @@ impl Shard {
             && let Some(next) = waiting.next_to_start()
         {
             if self.has_unread_answers(id) {
-                self.wait_first(id, next);
+                self.postpone(id, next, On::Outbox);
+                break;
+            }
+            if self.work.is_used_up() {
+                self.postpone(id, next, On::Turn);
                 break;
             }
             self.start(id, next);
@@ -159,17 +168,23 @@ impl Shard {
         self.read_again(id);
     }
 
-    /// Puts the next command back until the connection has read more.
-    fn wait_first(&mut self, id: ConnectionId, command: Command) {
-        let Some(waiting) = self.connections.find_mut(id).and_then(|connection| connection.waiting.as_mut()) else {
-            return;
-        };
-        waiting.on = On::Outbox;
+    /// Keeps the next command until `on` is over. Where publishes are under way, the end of one of them
+    /// is the next time to look.
+    fn postpone(&mut self, id: ConnectionId, command: Command, on: On) {
+        let Some(connection) = self.connections.find_mut(id) else { return };
+        let waiting = connection.waiting.get_or_insert_default();
         waiting.commands.push_front(command);
+        if waiting.on != On::Nothing {
+            return;
+        }
+        if on == On::Turn {
+            self.resumed.push_back(id);
+        }
+        waiting.on = on;
     }
 
     /// Gives up what is only needed while commands wait, and lets the socket be read again.
-    pub(super) fn read_again(&mut self, id: ConnectionId) {
+    pub(in crate::shard) fn read_again(&mut self, id: ConnectionId) {
         let now = self.time.now();
         let Some(connection) = self.connections.find_mut(id) else { return };
         let Some(waiting) = &mut connection.waiting else { return };

@@ -164,6 +164,14 @@ impl Bench {
         while self.shards[shard].walk(now) {}
     }
 
+    /// Turns until nothing that the client said waits for one.
+    fn go_on(&mut self, client: Client) {
+        while self.shards[client.shard].has_yielded(client.id) {
+            let now = self.now();
+            self.shards[client.shard].go_on(now, client.id);
+        }
+    }
+
     /// The client's socket breaks, and io lets go of it.
     fn cut(&mut self, client: Client) {
         let now = self.now();

@@ -109,7 +109,82 @@ fn the_stack_does_not_grow_with_the_queue() {
         (3..1203).map(|id| format!(r#"{{"id":{id},"presence_stats":{{"channel":"{here}"}}}}"#)).collect();
     bench.say(client, &lines.join("\n"));
     bench.settle();
+    bench.go_on(client);
     assert_eq!(ids(&bench.told(client)), (2..1203).collect::<Vec<_>>());
+}
+
+/// Commands of one message, and so of one read.
+fn publishes(channel: &str, ids: std::ops::Range<u32>) -> String {
+    let publish = |id| format!(r#"{{"id":{id},"publish":{{"channel":"{channel}","data":{id}}}}}"#);
+    ids.map(publish).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_message_of_many_commands_yields_and_keeps_their_order() {
+    let mut bench = Bench::new(1);
+    let channel = bench.channel_at(0);
+    let watcher = bench.subscribe(0, &channel, "");
+    let client = bench.connect(0);
+    let other = bench.connect(0);
+    bench.say(client, &publishes(&channel, 2..202));
+    let now = bench.now();
+    assert_eq!(bench.shards[0].next_resumed(), Some(client.id), "it takes its turn again");
+    assert!(!bench.wants_reading(client), "more than enough of its commands wait");
+    let share = data(&bench.told(watcher)).len() as u32;
+    assert!((10..100).contains(&share), "{share} of 200");
+
+    // Another one goes first meanwhile, and so does what the first says later wait.
+    bench.say(other, &publishes(&channel, 1000..1001));
+    bench.say(client, &publishes(&channel, 202..203));
+    assert_eq!(data(&bench.told(watcher)), [1000]);
+    let mut shares = 1;
+    let mut heard: Vec<u32> = (2..2 + share).collect();
+    while bench.shards[0].has_yielded(client.id) {
+        bench.shards[0].go_on(now, client.id);
+        heard.extend(data(&bench.told(watcher)));
+        shares += 1;
+    }
+    assert_eq!(heard, (2..203).collect::<Vec<_>>());
+    assert_eq!(ids(&bench.told(client)), (2..203).collect::<Vec<_>>());
+    assert!(shares >= 3 && bench.wants_reading(client));
+}
+
+#[test]
+fn a_connection_that_yielded_may_close() {
+    let mut bench = Bench::new(1);
+    let channel = bench.channel_at(0);
+    let watcher = bench.subscribe(0, &channel, "");
+    let client = bench.connect(0);
+    bench.say(client, &publishes(&channel, 2..202));
+    let share = data(&bench.told(watcher)).len();
+    bench.cut(client);
+    let now = bench.now();
+    assert!(!bench.shards[0].has_yielded(client.id));
+    bench.shards[0].go_on(now, client.id);
+    assert_eq!(bench.told(watcher), [""; 0], "what was not started is not done: {share} were");
+    let next = bench.connect(0);
+    assert_eq!(next.id.slot, client.id.slot, "its slot is another's");
+    bench.shards[0].go_on(now, client.id);
+}
+
+/// Answers count by their bytes: a page of history takes more of a turn than a publish.
+#[test]
+fn large_answers_use_up_the_share_of_a_turn() {
+    let mut bench = Bench::with(1, |options| options.outbox_bytes_max = 64 << 20);
+    let channel = bench.channel_at(0);
+    let publisher = bench.connect(0);
+    bench.say(publisher, &publishes(&channel, 2..52));
+    bench.go_on(publisher);
+    let client = bench.subscribe(0, &channel, r#","recoverable":true"#);
+    bench.shards[0].take_work();
+    let pages = |ids: std::ops::Range<u32>| {
+        let page = |id| format!(r#"{{"id":{id},"history":{{"channel":"{channel}","limit":50}}}}"#);
+        ids.map(page).collect::<Vec<_>>().join("\n")
+    };
+    bench.say(client, &pages(3..203));
+    let work = bench.shards[0].take_work();
+    assert!(bench.shards[0].has_yielded(client.id));
+    assert!((limits::SLICE_BYTES_MAX / limits::WORK_SHARES..limits::SLICE_BYTES_MAX / 4).contains(&work), "{work}");
 }
 
 #[test]
@@ -284,6 +359,7 @@ fn recoveries_that_do_not_fit_together_wait_for_the_reader() {
     let mut answers = Vec::new();
     for _ in &channels {
         answers.extend(bench.told(client));
+        bench.go_on(client);
     }
     assert_eq!(ids(&answers), (2..10).collect::<Vec<_>>());
     assert!(answers.iter().all(|answer| answer.contains(r#""recovered":true"#)));

@@ -115,7 +115,8 @@ impl Cluster {
             acted = true;
         }
         // The sockets that may be read again are looked at in every turn.
-        while self.shards[at].next_resumed().is_some() {
+        while let Some(id) = self.shards[at].next_resumed() {
+            self.shards[at].go_on(now, id);
             acted = true;
         }
         for to in 0..self.shards.len() {
