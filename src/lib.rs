@@ -13,6 +13,8 @@ pub mod api;
 pub mod config;
 /// The page of dev mode.
 pub mod console;
+/// The difference between two payloads.
+pub mod delta;
 /// What is remembered: streams, positions, presence.
 pub mod engine;
 /// The one door through which the control plane reaches the shards.

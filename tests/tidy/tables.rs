@@ -22,6 +22,7 @@ use Purity::{Effects, Pure};
 /// Lowest layer first, as in ARCHITECTURE.md.
 pub const ROWS: &[Row] = &[
     Row { folder: "limits", may_use: &[], crates: &[], purity: Pure },
+    Row { folder: "delta", may_use: &[], crates: &[], purity: Pure },
     Row { folder: "model", may_use: &[], crates: &["ahash", "bytes", "uuid"], purity: Pure },
     Row {
         folder: "telemetry",
