@@ -95,8 +95,16 @@ pub const DEFLATE_BYTES_MIN: usize = 128;
 pub const DEFLATE_INLINE_BYTES_MAX: usize = 128 * 1024;
 
 /// Payloads above it are not said as the difference from the one before: comparing two of 64 KiB that
-/// have little in common takes 0.4 ms (docs/performance.md), on a shard's thread.
-pub const DELTA_BYTES_MAX: usize = 64 * 1024;
+/// have little in common takes 0.4 ms (docs/performance.md), which workers do.
+pub const DELTA_BYTES_MAX: usize = 512 * 1024;
+
+/// Bytes compared for the publications of one recovery, on the shard's thread; what is left then is
+/// said whole.
+pub const DELTA_CHAIN_BYTES_MAX: usize = 256 * 1024;
+
+/// What one shard remembers of publications to say the next ones as a difference. Rooms beyond it are
+/// given whole publications. Chosen: ten thousand rooms of 6 KiB.
+pub const DELTA_BASES_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// How long a connection that was sent a close frame may take to answer it.
 /// Source: protocol page, section 2.4.
@@ -151,6 +159,9 @@ pub const DEFLATE_COSTS: [usize; 9] = [2, 4, 6, 8, 10, 14, 18, 26, 34];
 
 /// A byte that came compressed: about four are written for it, and read.
 pub const INFLATE_COST: usize = 8;
+
+/// A byte compared for a difference, of the publication and of the one before.
+pub const DELTA_COST: usize = 4;
 
 /// One client in an answer about presence.
 pub const PRESENT_COST: usize = 256;

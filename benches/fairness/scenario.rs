@@ -177,7 +177,13 @@ fn say(hub: &mut Hub, id: ConnectionId, command: &str) {
 
 fn publication() -> TrayMessage {
     let data = Bytes::from(payload());
-    ask(Question::Publish(ServerPublication { channel: crowds_channel(), data, tags: None, skip_history: false }))
+    ask(Question::Publish(ServerPublication {
+        channel: crowds_channel(),
+        data,
+        tags: None,
+        skip_history: false,
+        delta: false,
+    }))
 }
 
 fn ask(question: Question) -> TrayMessage {

@@ -36,6 +36,10 @@ pub struct ChannelOptions {
     pub allow_history_for_client: bool,
     pub allow_history_for_subscriber: bool,
     pub allow_history_for_anonymous: bool,
+    /// Subscribers may be given publications as the difference from the one before.
+    pub allows_delta: bool,
+    /// Publications are for that whoever publishes; otherwise those of which the API says so.
+    pub delta_publish: bool,
     pub slow_consumer_policy: SlowConsumerPolicy,
     pub flush: Flush,
 }

@@ -34,6 +34,8 @@ struct PublishRequest<'a> {
     idempotency_key: String,
     #[serde(default, deserialize_with = "null_as_default")]
     version: u64,
+    #[serde(default, deserialize_with = "null_as_default")]
+    delta: bool,
 }
 
 /// Where a publication stands; empty for channels without history.
@@ -79,12 +81,12 @@ struct Content {
     data: Bytes,
     tags: Option<Box<Tags>>,
     skip_history: bool,
+    delta: bool,
 }
 
 impl Content {
     /// Errors: no data, or too much of it, is a bad request. What would change the outcome and is
-    /// not there (idempotency keys, versions) is refused rather than ignored; `delta` only asks
-    /// for fewer bytes.
+    /// not there (idempotency keys, versions) is refused rather than ignored.
     fn check(api: &Api, request: &PublishRequest<'_>) -> Result<Content, ErrorCode> {
         if !request.idempotency_key.is_empty() || request.version != 0 {
             return Err(ErrorCode::NotAvailable);
@@ -97,7 +99,7 @@ impl Content {
             return Err(ErrorCode::BadRequest);
         }
         let tags = (!request.tags.is_empty()).then(|| Box::new(request.tags.clone()));
-        Ok(Content { data, tags, skip_history: request.skip_history })
+        Ok(Content { data, tags, skip_history: request.skip_history, delta: request.delta })
     }
 }
 
@@ -108,8 +110,9 @@ fn publish_to(
     content: &Content,
 ) -> impl Future<Output = Result<Option<Position>, ErrorCode>> + use<> {
     let answer = parse_channel(api, channel).map(|channel| {
+        let Content { skip_history, delta, .. } = *content;
         let (data, tags) = (content.data.clone(), content.tags.clone());
-        api.handle.publish(ServerPublication { channel, data, tags, skip_history: content.skip_history })
+        api.handle.publish(ServerPublication { channel, data, tags, skip_history, delta })
     });
     async { answer?.await }
 }
@@ -135,7 +138,7 @@ mod tests {
     use crate::model::{ErrorCode, Tags};
 
     fn publication(name: &str, data: &'static str) -> ServerPublication {
-        ServerPublication { channel: channel(name), data: data.into(), tags: None, skip_history: false }
+        ServerPublication { channel: channel(name), data: data.into(), tags: None, skip_history: false, delta: false }
     }
 
     #[tokio::test]
@@ -151,7 +154,7 @@ mod tests {
             }),
             (r#"{"channel": "a", "data": "x", "skip_history": true, "tags": {"k": "v"}, "delta": true}"#, {
                 let mut all = publication("a", "\"x\"");
-                all.skip_history = true;
+                (all.skip_history, all.delta) = (true, true);
                 all.tags = Some(Box::new(Tags::from([("k".to_owned(), "v".to_owned())])));
                 all
             }),

@@ -32,6 +32,7 @@ pub fn namespaces(root: &Scope<'_>, problems: &mut Problems<'_>) {
     history(&without, "channel.without_namespace", node_meta_ttl, problems);
     slow_consumers(&without, "channel.without_namespace", problems);
     windows(&without, "channel.without_namespace", problems);
+    deltas(&without, "channel.without_namespace", problems);
     let mut names: Vec<String> = Vec::new();
     for scope in namespace_scopes(root) {
         let Some(name) = scope.text("name") else {
@@ -50,6 +51,7 @@ pub fn namespaces(root: &Scope<'_>, problems: &mut Problems<'_>) {
         history(&scope, &owner, node_meta_ttl, problems);
         slow_consumers(&scope, &owner, problems);
         windows(&scope, &owner, problems);
+        deltas(&scope, &owner, problems);
         names.push(name);
     }
 }
@@ -92,6 +94,25 @@ fn windows(scope: &Scope<'_>, owner: &str, problems: &mut Problems<'_>) {
     needs("flush_latency_budget", "\"adaptive\"", window == "adaptive", problems);
     needs("flush_batch_max", "a window", window != "off", problems);
     needs("flush_batch_bytes_max", "a window", window != "off", problems);
+}
+
+/// A publication that is left out would be missing as the base of the next one.
+fn deltas(scope: &Scope<'_>, owner: &str, problems: &mut Problems<'_>) {
+    let policy = scope.text("slow_consumer_policy").unwrap_or_default();
+    let allows_delta = !scope.texts("allowed_delta_types").is_empty();
+    if allows_delta && policy != "disconnect" {
+        let message = format!(
+            "{owner} has allowed_delta_types, but its slow_consumer_policy is {policy:?}: a subscriber must be given \
+             every publication to read the next one as the difference from it, so it needs \"disconnect\""
+        );
+        problems.add(scope.span("allowed_delta_types"), message);
+    }
+    if !allows_delta && scope.flag("delta_publish") {
+        problems.warn(
+            scope.span("delta_publish"),
+            format!("{owner} has delta_publish but no allowed_delta_types: nobody is given deltas"),
+        );
+    }
 }
 
 fn slow_consumers(scope: &Scope<'_>, owner: &str, problems: &mut Problems<'_>) {

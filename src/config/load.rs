@@ -240,6 +240,8 @@ fn channel_options(scope: &Scope<'_>, place: usize, node_history_meta_ttl: Durat
         allow_history_for_client: scope.flag("allow_history_for_client"),
         allow_history_for_subscriber: scope.flag("allow_history_for_subscriber"),
         allow_history_for_anonymous: scope.flag("allow_history_for_anonymous"),
+        allows_delta: !scope.texts("allowed_delta_types").is_empty(),
+        delta_publish: scope.flag("delta_publish"),
         slow_consumer_policy: slow_consumer_policy(scope),
         flush: flush(scope),
     }

@@ -141,7 +141,7 @@ channel:
     proxy.sub_refresh{proxy} proxy.subscribe_stream{proxy} proxy.map_publish{proxy} proxy.map_remove{proxy}
     proxy.shared_poll_refresh{proxy}
 channel options:
-    force_recovery_mode="" auto_cache_recover=false allowed_delta_types=[] delta_publish=false
+    force_recovery_mode="" auto_cache_recover=false
     allow_tags_filter=false allow_user_limited_channels=false !channel_regex="" !publication_data_format=""
     !subscribe_proxy_enabled=false subscribe_proxy_name=default !publish_proxy_enabled=false
     publish_proxy_name=default sub_refresh_proxy_enabled=false sub_refresh_proxy_name=default

@@ -52,6 +52,9 @@ fn kind_name(kind: Kind) -> String {
         }
         Kind::Text | Kind::Secret => "text".into(),
         Kind::OneOf(names) => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+        Kind::SomeOf(names) => {
+            format!("list of {}", names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "))
+        }
         Kind::Texts => "list of texts".into(),
         Kind::Address => "IP address".into(),
         Kind::Port { .. } => "port".into(),

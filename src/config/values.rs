@@ -33,6 +33,8 @@ pub enum Kind {
     /// A text that no error quotes.
     Secret,
     OneOf(&'static [&'static str]),
+    /// A list of some of these.
+    SomeOf(&'static [&'static str]),
     Texts,
     /// Empty, an IP address, or "localhost".
     Address,
@@ -91,6 +93,12 @@ impl Kind {
             }
             Kind::Text | Kind::Secret => text().map(Setting::Text),
             Kind::OneOf(names) => text().filter(|text| names.contains(&text.as_str())).map(Setting::Text),
+            Kind::SomeOf(names) => match Kind::Texts.read(value) {
+                Some(Setting::Texts(texts)) if texts.iter().all(|text| names.contains(&text.as_str())) => {
+                    Some(Setting::Texts(texts))
+                }
+                _ => None,
+            },
             Kind::Texts => match value {
                 Value::Text(text) if text.is_empty() => Some(Setting::Texts(Vec::new())),
                 Value::Text(text) => Some(Setting::Texts(vec![text.clone()])),
@@ -134,6 +142,7 @@ impl Kind {
             }
             Kind::Text | Kind::Secret => "a text".into(),
             Kind::OneOf(names) => format!("one of {names:?}").replace(['[', ']'], ""),
+            Kind::SomeOf(names) => format!("a list of {names:?}").replace(['[', ']'], ""),
             Kind::Texts => "a list of texts".into(),
             Kind::Address => "an IP address".into(),
             Kind::Port { .. } => "a port, a whole number up to 65535".into(),

@@ -20,6 +20,9 @@ mod blocks;
 mod writer;
 
 #[cfg(test)]
+#[path = "../../tests/support/fossil.rs"]
+pub mod fossil;
+#[cfg(test)]
 mod tests;
 
 use std::ops::Range;

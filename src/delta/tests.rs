@@ -2,9 +2,6 @@ use proptest::prelude::*;
 
 use super::*;
 
-#[path = "../../tests/support/fossil.rs"]
-mod fossil;
-
 #[track_caller]
 fn check(base: &str, target: &str, expected: Option<&str>) {
     let patch = create(base.as_bytes(), target.as_bytes());

@@ -109,11 +109,16 @@ impl EncodingSet {
         self.0 == 0
     }
 
+    /// Whether somebody reads deltas.
+    pub fn has_delta(self) -> bool {
+        self.iter().any(Encoding::has_delta)
+    }
+
     pub fn len(self) -> usize {
         self.0.count_ones() as usize
     }
 
-    /// All of them; those of one format and delta stand behind one another by window.
+    /// All of them, those that are not compressed first.
     pub fn iter(self) -> impl Iterator<Item = Encoding> {
         let mut left = self.0;
         std::iter::from_fn(move || {

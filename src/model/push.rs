@@ -11,6 +11,14 @@ pub enum Push<'a> {
         publication: &'a Publication,
         epoch: Option<Epoch>,
     },
+    /// The same for those who read deltas. `patch` is the difference from the publication before;
+    /// `None`: all of it is said.
+    DeltaPublication {
+        channel: &'a str,
+        publication: &'a Publication,
+        epoch: Option<Epoch>,
+        patch: Option<&'a [u8]>,
+    },
     Join {
         channel: &'a str,
         info: &'a ClientInfo,

@@ -59,6 +59,8 @@ pub struct SubscribeResult {
     pub recovered: bool,
     pub was_recovering: bool,
     pub data: Bytes,
+    /// Publications, these here too, are said for a reader of deltas.
+    pub delta: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

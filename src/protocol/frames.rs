@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::{Inappropriate, append_push, is_text};
+use crate::delta;
 use crate::limits;
 use crate::model::{Encoding, EncodingSet, Format, Frames, Push, Variant, WindowBits};
 use crate::ws::{self, DeflateTally, Deflater, FrameKind};
@@ -22,6 +23,30 @@ pub struct FrameBuilder {
     deflater: Deflater,
     above_bytes: usize,
     bytes_max: usize,
+    patches: PatchTally,
+}
+
+/// What was made since somebody last asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FrameTally {
+    pub deflated: DeflateTally,
+    pub patched: PatchTally,
+}
+
+/// What was said as a difference.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PatchTally {
+    pub patches: u64,
+    /// Of the data, and of the patches.
+    pub bytes_before: u64,
+    pub bytes_after: u64,
+}
+
+/// A frame as it is before it is compressed.
+struct Plain {
+    full: Bytes,
+    /// For readers of deltas who have the base.
+    patch: Option<Bytes>,
 }
 
 impl FrameBuilder {
@@ -31,18 +56,29 @@ impl FrameBuilder {
             deflater: Deflater::new(compression.level),
             above_bytes: compression.above_bytes.max(limits::DEFLATE_BYTES_MIN - 1),
             bytes_max,
+            patches: PatchTally::default(),
         }
     }
 
-    /// Encodes `push` once for each format that occurs in `encodings`, and compresses that once for
-    /// each window. What is not compressed shares the plain frame.
-    pub fn build(&mut self, push: &Push<'_>, encodings: EncodingSet) -> Frames {
+    /// Encodes `push` once for each format that occurs in `encodings`, with delta and without, and
+    /// compresses that once for each window. What is not compressed shares the plain frame.
+    ///
+    /// `base` is the data of the publication before, if `push` is one that may be said as the difference
+    /// from it. The difference is made once, and used where it makes a smaller frame.
+    pub fn build(&mut self, push: &Push<'_>, encodings: EncodingSet, base: Option<&[u8]>) -> Frames {
         let mut frames = Frames::with_capacity(encodings.len());
+        let patch = base.filter(|_| encodings.has_delta()).and_then(|base| self.patch(push, base));
         for format in Format::ALL {
-            let mut plain = None;
+            // Without delta, and with it.
+            let mut plain = [None, None];
             for encoding in encodings.iter().filter(|encoding| encoding.format() == format) {
-                let variant = match plain.get_or_insert_with(|| build_plain(push, format)) {
-                    Ok(frame) => Variant::Ready(self.compress(encoding, frame)),
+                let [without, with] = &mut plain;
+                let plain = match encoding.has_delta() {
+                    false => without.get_or_insert_with(|| build_plain(push, format)),
+                    true => with.get_or_insert_with(|| build_plain_delta(push, format, patch.as_deref())),
+                };
+                let variant = match plain {
+                    Ok(plain) => self.variant(encoding, plain),
                     Err(Inappropriate) => Variant::Inappropriate,
                 };
                 frames.push(encoding, variant);
@@ -64,9 +100,27 @@ impl FrameBuilder {
         self.deflater.build_frame(kind, payload, window.as_bits())
     }
 
-    /// What was compressed since the last call.
-    pub fn take_tally(&mut self) -> DeflateTally {
-        self.deflater.take_tally()
+    /// What was made since the last call.
+    pub fn take_tally(&mut self) -> FrameTally {
+        FrameTally { deflated: self.deflater.take_tally(), patched: std::mem::take(&mut self.patches) }
+    }
+
+    fn patch(&mut self, push: &Push<'_>, base: &[u8]) -> Option<Vec<u8>> {
+        let Push::Publication { publication, .. } = push else { return None };
+        let patch = delta::create(base, &publication.data)?;
+        self.patches.patches += 1;
+        self.patches.bytes_before += publication.data.len() as u64;
+        self.patches.bytes_after += patch.len() as u64;
+        Some(patch)
+    }
+
+    fn variant(&mut self, encoding: Encoding, plain: &Plain) -> Variant {
+        let full = self.compress(encoding, &plain.full);
+        let patch = plain.patch.as_ref().map(|patch| self.compress(encoding, patch));
+        match patch.filter(|patch| patch.len() < full.len()) {
+            Some(patch) => Variant::Delta { full, patch },
+            None => Variant::Ready(full),
+        }
     }
 
     /// What readers of `encoding` are given for the plain `frame`, which may be itself.
@@ -117,7 +171,18 @@ pub fn frame_kind(format: Format) -> FrameKind {
     }
 }
 
-fn build_plain(push: &Push<'_>, format: Format) -> Result<Bytes, Inappropriate> {
+fn build_plain(push: &Push<'_>, format: Format) -> Result<Plain, Inappropriate> {
+    Ok(Plain { full: build_frame(push, format)?, patch: None })
+}
+
+/// The same for readers of deltas, who are given publications in another way.
+fn build_plain_delta(push: &Push<'_>, format: Format, patch: Option<&[u8]>) -> Result<Plain, Inappropriate> {
+    let Push::Publication { channel, publication, epoch } = *push else { return build_plain(push, format) };
+    let said = |patch| build_frame(&Push::DeltaPublication { channel, publication, epoch, patch }, format);
+    Ok(Plain { full: said(None)?, patch: patch.map(|patch| said(Some(patch))).transpose()? })
+}
+
+fn build_frame(push: &Push<'_>, format: Format) -> Result<Bytes, Inappropriate> {
     let mut outcome = Ok(());
     let frame = ws::build_frame(frame_kind(format), capacity_for(push), |payload| {
         let starts_at = payload.len();
@@ -130,6 +195,9 @@ fn build_plain(push: &Push<'_>, format: Format) -> Result<Bytes, Inappropriate> 
 fn capacity_for(push: &Push<'_>) -> usize {
     match push {
         Push::Publication { channel, publication, .. } => channel.len() + publication.data.len() + 256,
+        Push::DeltaPublication { channel, publication, patch, .. } => {
+            channel.len() + patch.map_or(publication.data.len(), <[u8]>::len) + 256
+        }
         Push::Join { channel, .. } | Push::Leave { channel, .. } => channel.len() + 256,
         Push::Unsubscribe { .. } | Push::Disconnect { .. } => 128,
     }
@@ -154,13 +222,17 @@ mod tests {
         let publication = Publication { data: Bytes::copy_from_slice(data), info: None, offset: 1, tags: None };
         let push = Push::Publication { channel: "room", publication: &publication, epoch: None };
         let all = Format::ALL.iter().flat_map(|format| windows.iter().map(|w| Encoding::new(*format, false, *w)));
-        builder.build(&push, all.fold(EncodingSet::EMPTY, EncodingSet::with))
+        builder.build(&push, all.fold(EncodingSet::EMPTY, EncodingSet::with), None)
     }
 
     fn frame(frames: &Frames, format: Format, window: Option<WindowBits>) -> Bytes {
-        match frames.find(Encoding::new(format, false, window)) {
+        frame_of(frames, Encoding::new(format, false, window))
+    }
+
+    fn frame_of(frames: &Frames, encoding: Encoding) -> Bytes {
+        match frames.find(encoding) {
             Some(Variant::Ready(frame)) => frame.clone(),
-            other => panic!("{format:?} {window:?} has {other:?}"),
+            other => panic!("{encoding:?} has {other:?}"),
         }
     }
 
@@ -191,7 +263,7 @@ mod tests {
                 assert_eq!(inflated, Ok(ws::frame_payload(&plain)), "{format:?} {window:?}");
             }
         }
-        assert_eq!(builder.take_tally().messages, 6, "once for each format and window");
+        assert_eq!(builder.take_tally().deflated.messages, 6, "once for each format and window");
     }
 
     #[test]
@@ -220,6 +292,50 @@ mod tests {
             assert!(matches!(variant, Some(Variant::Inappropriate)), "{variant:?}");
             frame(&frames, PROTOBUF, window);
         }
+    }
+
+    /// The frames of a publication of `data` behind one of `base`, for readers of deltas in both formats.
+    fn build_delta(builder: &mut FrameBuilder, base: &[u8], data: &[u8], window: Option<WindowBits>) -> Frames {
+        let publication = Publication { data: Bytes::copy_from_slice(data), info: None, offset: 2, tags: None };
+        let push = Push::Publication { channel: "room", publication: &publication, epoch: None };
+        let all = Format::ALL.iter().map(|format| Encoding::new(*format, true, window));
+        builder.build(&push, all.fold(EncodingSet::EMPTY, EncodingSet::with), Some(base))
+    }
+
+    #[test]
+    fn a_patch_is_made_once_and_given_to_those_who_have_its_base() {
+        let mut builder = builder(0, NO_CAP);
+        let mut random = fastrand::Rng::with_seed(1);
+        let base: String = std::iter::repeat_with(|| random.alphanumeric()).take(2000).collect();
+        let data = format!("\"{}\"", base.replacen('7', "8", 1));
+        let base = format!("\"{base}\"");
+        for window in [None, window(15), window(9)] {
+            let frames = build_delta(&mut builder, base.as_bytes(), data.as_bytes(), window);
+            for format in Format::ALL {
+                let Some(Variant::Delta { full, patch }) = frames.find(Encoding::new(format, true, window)) else {
+                    panic!("{frames:?} has no delta");
+                };
+                assert_eq!(patch[0] & 0x40, 0, "a patch is too short to be compressed");
+                assert!(patch.len() < full.len().min(128), "{} of {}", patch.len(), full.len());
+            }
+        }
+        let PatchTally { patches, bytes_before, bytes_after } = builder.take_tally().patched;
+        assert_eq!((patches, bytes_before), (3, 3 * 2002));
+        assert!(bytes_after < 3 * 30);
+    }
+
+    #[test]
+    fn what_a_patch_makes_no_smaller_is_said_whole() {
+        let compressible = build_delta(&mut builder(0, NO_CAP), &json(2000), &json(2010), window(15));
+        assert_eq!(frame_of(&compressible, Encoding::new(JSON, true, window(15)))[0], 0xc1);
+        let data = json(20);
+        let frames = build_delta(&mut builder(0, NO_CAP), b"\"something else\"", &data, None);
+        for format in Format::ALL {
+            let variant = frames.find(Encoding::new(format, true, None));
+            assert!(matches!(variant, Some(Variant::Ready(_))), "{variant:?}");
+        }
+        let text = frame_of(&frames, Encoding::new(JSON, true, None));
+        assert!(String::from_utf8_lossy(&text).contains(r#"{"data":"\"tick tock tick toc\"","offset":2}"#));
     }
 
     #[test]

@@ -16,7 +16,7 @@ mod frames;
 
 use crate::model::{Command, DisconnectCode, Format, Push, Reply};
 use centrifugo::{json, protobuf};
-pub use frames::{Compression, FrameBuilder, frame_kind, join_frames};
+pub use frames::{Compression, FrameBuilder, FrameTally, frame_kind, join_frames};
 
 /// One thing a client said.
 #[derive(Clone, Debug, PartialEq)]

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Delivery, DeliveryKind, Slice};
+use super::joined::{Counts, JoinFrames, Joined, Reader, joined, joined_for};
+use super::{Delivery, Slice};
 use crate::limits;
-use crate::model::{Encoding, Given};
+use crate::model::Encoding;
 use cut::Cut;
 
 /// The members of one channel on one shard, with the deliveries that they still have to be given.
@@ -23,7 +24,8 @@ use cut::Cut;
 /// is moved before or behind the cursor; the tombstones are cleared when the walk ends.
 ///
 /// A publication's **base** is the one before it, which it may be said as the difference from. A
-/// member has it when it joined before the base came; after [`Audience::break_chain`] nobody has.
+/// member has it when it joined before the base came, or was given it with the answer to its
+/// subscribe; after [`Audience::break_chain`] nobody has.
 ///
 /// Invariants: at most `AUDIENCE_PENDING_MAX` deliveries of `AUDIENCE_PENDING_BYTES_MAX` bytes
 /// wait; `len` counts the members without tombstones.
@@ -63,6 +65,8 @@ pub struct Member {
     pub wants_joins: bool,
     /// Told when it would miss something.
     pub is_positioned: bool,
+    /// It was given the base of the first publication that comes for it.
+    has_base: bool,
     /// Only deliveries from this sequence on are for it.
     joined_at: u64,
 }
@@ -84,22 +88,6 @@ struct Walk {
     tombstones: usize,
 }
 
-/// Members that are given the same bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Reader {
-    encoding: Encoding,
-    wants_joins: bool,
-    /// Of encodings with delta only.
-    has_base: bool,
-}
-
-#[derive(Clone, Debug)]
-struct Joined {
-    frames: Bytes,
-    counts: Counts,
-    is_inappropriate: bool,
-}
-
 /// What a walk asks its shard to do.
 pub enum Step<'a> {
     /// Put `frames`, which are those of `deliveries` that the member reads, into its outbox.
@@ -109,17 +97,6 @@ pub enum Step<'a> {
     /// The member of the connection at `slot` has another index.
     Moved { slot: u32, from: MemberIndex, to: MemberIndex },
 }
-
-/// What a piece of joined frames holds, for metrics.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    pub publications: u32,
-    pub joins: u32,
-    pub leaves: u32,
-}
-
-/// Makes one piece for a socket of several frames of one encoding.
-pub type JoinFrames = fn(Encoding, &[&Bytes]) -> Bytes;
 
 /// Too much is pending: the delivery was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,9 +114,17 @@ impl Audience {
     /// Adds a member for everything that comes from now on.
     pub fn join(&mut self, slot: u32, encoding: Encoding, wants_joins: bool, is_positioned: bool) -> MemberIndex {
         debug_assert_ne!(slot, TOMBSTONE, "the slab is smaller than that");
-        self.members.push(Member { slot, encoding, wants_joins, is_positioned, joined_at: self.next_sequence });
+        let joined_at = self.next_sequence;
+        self.members.push(Member { slot, encoding, wants_joins, is_positioned, has_base: false, joined_at });
         self.len += 1;
         (self.members.len() - 1) as MemberIndex
+    }
+
+    /// The member has just joined, and has the base of what comes next.
+    pub fn give_base(&mut self, index: MemberIndex) {
+        if let Some(member) = self.members.get_mut(index as usize) {
+            member.has_base = true;
+        }
     }
 
     /// Removes a member. Returns who took its place, if somebody did.
@@ -214,6 +199,7 @@ impl Audience {
     /// A publication was lost: the next one is no difference from what members have.
     pub fn break_chain(&mut self) {
         self.newest = None;
+        self.members.iter_mut().for_each(|member| member.has_base = false);
     }
 
     /// Whether members wait for something that is not held back.
@@ -284,7 +270,8 @@ impl Audience {
             }
             let Member { encoding, wants_joins, joined_at, .. } = member;
             if joined_at <= walk.first {
-                let has_base = encoding.has_delta() && walk.base.is_some_and(|base| joined_at <= base);
+                let has_base = encoding.has_delta()
+                    && walk.base.filter(|base| joined_at <= *base).map_or(member.has_base, |_| true);
                 let reader = Reader { encoding, wants_joins, has_base };
                 give(member, joined_for(reader, &mut walk.joined, &walk.batch, join), &walk.batch, slice, take);
             } else {
@@ -294,7 +281,7 @@ impl Audience {
                     false => walk.sequences.partition_point(|sequence| *sequence < joined_at),
                 };
                 let batch = &walk.batch[skipped..];
-                let reader = Reader { encoding, wants_joins, has_base: false };
+                let reader = Reader { encoding, wants_joins, has_base: member.has_base };
                 give(member, &joined(batch, reader, join), batch, slice, take);
             }
         }
@@ -318,20 +305,6 @@ impl Audience {
     }
 }
 
-fn joined_for<'a>(
-    reader: Reader,
-    known: &'a mut Vec<(Reader, Joined)>,
-    batch: &[Arc<Delivery>],
-    join: JoinFrames,
-) -> &'a Joined {
-    let found = known.iter().position(|(of, _)| *of == reader);
-    let at = found.unwrap_or_else(|| {
-        known.push((reader, joined(batch, reader, join)));
-        known.len() - 1
-    });
-    &known[at].1
-}
-
 fn give(
     member: Member,
     joined: &Joined,
@@ -345,47 +318,6 @@ fn give(
         slice.spend(joined.frames.len());
         take(Step::Give { member, frames: &joined.frames, counts: joined.counts, deliveries });
     }
-}
-
-/// The frames of `batch` for one kind of reader, as one piece; shared, not copied, when it is one frame.
-fn joined(batch: &[Arc<Delivery>], reader: Reader, join: JoinFrames) -> Joined {
-    let Reader { encoding, wants_joins, mut has_base } = reader;
-    let mut joined = Joined { frames: Bytes::new(), counts: Counts::default(), is_inappropriate: false };
-    // Empty while there is no more than one.
-    let mut several: Vec<&Bytes> = Vec::new();
-    let mut first = None;
-    for delivery in batch {
-        if !delivery.is_publication() && !wants_joins {
-            continue;
-        }
-        match delivery.frames.given(encoding, has_base) {
-            Given::Frame(frame) => match first {
-                None => first = Some(frame),
-                Some(first) => {
-                    if several.is_empty() {
-                        several.push(first);
-                    }
-                    several.push(frame);
-                }
-            },
-            Given::Inappropriate => joined.is_inappropriate = true,
-            Given::Nothing => continue,
-        }
-        match delivery.kind {
-            DeliveryKind::Publication(_) => {
-                joined.counts.publications += 1;
-                has_base = true;
-            }
-            DeliveryKind::Join => joined.counts.joins += 1,
-            DeliveryKind::Leave => joined.counts.leaves += 1,
-        }
-    }
-    joined.frames = match first {
-        Some(first) if several.is_empty() => first.clone(),
-        Some(_) => join(encoding, &several),
-        None => Bytes::new(),
-    };
-    joined
 }
 
 #[cfg(test)]

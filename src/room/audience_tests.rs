@@ -1,5 +1,6 @@
 use super::*;
 use crate::model::{ChannelName, Format, Frames, Variant};
+use crate::room::DeliveryKind;
 
 /// What each slot was given, in order, as text.
 type Given = std::collections::BTreeMap<u32, String>;
@@ -157,12 +158,7 @@ fn pending_is_bounded() {
 fn a_patch_is_given_to_those_who_have_its_base() {
     let reads = Encoding::new(Format::CentrifugoJson, true, None);
     let publish = |audience: &mut Audience, full: &'static str, patch: &'static str| {
-        let mut frames = Frames::default();
-        let [full, patch] = [full, patch].map(|text| Bytes::from_static(text.as_bytes()));
-        frames.push(reads, Variant::Delta { full, patch });
-        let channel = ChannelName::parse("c", 255).expect("a short name");
-        let kind = DeliveryKind::Publication(None);
-        audience.push(Arc::new(Delivery { channel, kind, tag: None, frames })).expect("few are pending");
+        audience.push(delta(reads, full, patch)).expect("few are pending");
     };
     let mut given = Given::new();
     let mut walk = |audience: &mut Audience| {
@@ -189,4 +185,43 @@ fn a_patch_is_given_to_those_who_have_its_base() {
     publish(&mut audience, "F", "f");
     walk(&mut audience);
     assert_eq!(given.into_values().collect::<Vec<_>>(), ["AbcdEf", "BcdEf", "CdEf", "CdEf"]);
+}
+
+#[test]
+fn a_member_may_come_with_the_base_of_what_comes_next() {
+    let reads = Encoding::new(Format::CentrifugoJson, true, None);
+    let mut audience = Audience::default();
+    let mut given = Given::new();
+    let mut step = |audience: &mut Audience, texts: &[(&'static str, &'static str)]| {
+        for (full, patch) in texts {
+            audience.push(delta(reads, full, patch)).expect("few are pending");
+        }
+        audience.walk(&mut slice(100), concat, |step| {
+            if let Step::Give { member, frames, .. } = step {
+                given.entry(member.slot).or_default().push_str(str::from_utf8(frames).expect("text"));
+            }
+        });
+    };
+    let primed = audience.join(0, reads, false, true);
+    audience.give_base(primed);
+    audience.join(1, reads, false, true);
+    step(&mut audience, &[("A", "a"), ("B", "b")]);
+    // In the middle of what is pending, and before anything came behind the break.
+    audience.push(delta(reads, "C", "c")).expect("few are pending");
+    let primed = audience.join(2, reads, false, true);
+    audience.give_base(primed);
+    step(&mut audience, &[("D", "d")]);
+    let primed = audience.join(3, reads, false, true);
+    audience.give_base(primed);
+    audience.break_chain();
+    step(&mut audience, &[("E", "e"), ("F", "f")]);
+    assert_eq!(given.into_values().collect::<Vec<_>>(), ["abcdEf", "AbcdEf", "dEf", "Ef"]);
+}
+
+fn delta(reads: Encoding, full: &'static str, patch: &'static str) -> Arc<Delivery> {
+    let mut frames = Frames::default();
+    let [full, patch] = [full, patch].map(|text| Bytes::from_static(text.as_bytes()));
+    frames.push(reads, Variant::Delta { full, patch });
+    let channel = ChannelName::parse("c", 255).expect("a short name");
+    Arc::new(Delivery { channel, kind: DeliveryKind::Publication(None), tag: None, frames })
 }

@@ -1,11 +1,23 @@
 //! The room at its home: which shards listen.
 
-use crate::model::{Encoding, EncodingSet, ShardId};
+use bytes::Bytes;
+
+use crate::model::{Encoding, EncodingSet, Position, ShardId};
 
 /// The live thing behind a channel, at its home shard. It exists while somebody listens.
 #[derive(Debug, Default)]
 pub struct Room {
     listeners: Vec<Listener>,
+    /// The last publication, where the next one may be said as the difference from it.
+    pub base: Option<Base>,
+}
+
+/// A publication that the next one may be said as the difference from.
+#[derive(Debug)]
+pub struct Base {
+    pub data: Bytes,
+    /// `None` where it is not in the history.
+    pub position: Option<Position>,
 }
 
 /// One shard that has an audience of the channel.

@@ -11,11 +11,13 @@
 mod audience;
 mod delivery;
 mod home;
+mod joined;
 mod release;
 mod slice;
 
-pub use audience::{Audience, Counts, Full, JoinFrames, Member, MemberIndex, Step};
+pub use audience::{Audience, Full, Member, MemberIndex, Step};
 pub use delivery::{Delivery, DeliveryKind};
-pub use home::{Listener, Room};
+pub use home::{Base, Listener, Room};
+pub use joined::{Counts, JoinFrames};
 pub use release::Line;
 pub use slice::Slice;

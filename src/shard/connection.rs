@@ -128,6 +128,8 @@ pub struct Wanted {
     pub is_positioned: bool,
     pub is_recoverable: bool,
     pub wants_joins: bool,
+    /// It is given deltas.
+    pub has_delta: bool,
     /// The offset it asked to recover from.
     pub since_offset: Option<u64>,
 }

@@ -136,6 +136,8 @@ pub struct Subscribed {
     pub position: Option<Position>,
     /// What was missed, when recovery succeeded.
     pub recovered: Option<Vec<Arc<Publication>>>,
+    /// The next publication may be said as the difference from the last one recovered.
+    pub has_base: bool,
 }
 
 /// What API, engines, workers and node say to a shard.
@@ -192,6 +194,8 @@ pub struct ServerPublication {
     pub data: Bytes,
     pub tags: Option<Box<Tags>>,
     pub skip_history: bool,
+    /// It may be said as the difference from the one before.
+    pub delta: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -7,7 +7,6 @@ use super::events::{
     Answer, Answered, Ask, Asked, HomeAnswer, LaneMessage, Question, Reached, ServerPublication, SubscribeAsk,
     Subscribed,
 };
-use super::outgoing::Class;
 use crate::access::ChannelOptions;
 use crate::engine::{RecoveryLimits, Retention};
 use crate::limits;
@@ -15,7 +14,7 @@ use crate::model::{
     ChannelName, ClientId, ClientInfo, Epoch, ErrorCode, HistoryRequest, HistoryResult, Outcome, Position,
     PresenceStats, Publication, Push, ShardId,
 };
-use crate::room::{Delivery, DeliveryKind, Room};
+use crate::room::DeliveryKind;
 use crate::telemetry::{Counter, Gauge};
 
 impl Shard {
@@ -43,7 +42,8 @@ impl Shard {
             }
             Asked::Publish { data, info } => {
                 let publication = Publication { data, info: Some(info), offset: 0, tags: None };
-                HomeAnswer::Decided(self.home_publish(&channel, publication, false).map(|_| Outcome::Publish))
+                let published = self.home_publish(&channel, publication, Asks::default());
+                HomeAnswer::Decided(published.map(|_| Outcome::Publish))
             }
             Asked::Presence => {
                 let clients_max = self.options.outbox_bytes_max / 2 / limits::PRESENCE_ENTRY_BYTES;
@@ -75,9 +75,9 @@ impl Shard {
     /// A question of the control plane.
     pub(super) fn home_question(&mut self, question: Question) -> Answer {
         match question {
-            Question::Publish(ServerPublication { channel, data, tags, skip_history }) => {
+            Question::Publish(ServerPublication { channel, data, tags, skip_history, delta }) => {
                 let publication = Publication { data, info: None, offset: 0, tags };
-                self.home_publish(&channel, publication, skip_history).map(Answered::Published)
+                self.home_publish(&channel, publication, Asks { skip_history, delta }).map(Answered::Published)
             }
             Question::Presence { channel } => self.home_presence(&channel, usize::MAX).map(Answered::Presence),
             Question::PresenceStats { channel } => self.home_presence_stats(&channel).map(Answered::PresenceStats),
@@ -100,6 +100,7 @@ impl Shard {
         let Some(room) = self.rooms.get_mut(channel) else { return };
         room.unlisten(from);
         if room.is_empty() {
+            self.forget_base(channel);
             self.rooms.remove(channel);
             self.memory.forget_untouched(channel.as_str());
             self.metrics.set(Gauge::Rooms, self.rooms.len() as u64);
@@ -127,29 +128,6 @@ impl Shard {
         }
     }
 
-    /// Tells shards that lost deliveries so, as far as their lanes have room for it.
-    pub(super) fn tell_behind(&mut self) {
-        if self.behind.is_empty() {
-            return;
-        }
-        let mut untold = std::mem::take(&mut self.behind);
-        untold.retain(|(shard, channel)| {
-            let Some(listener) = self.rooms.get_mut(channel).and_then(|room| room.find_listener(*shard)) else {
-                return false;
-            };
-            if !listener.is_behind {
-                return false;
-            }
-            if !self.outgoing.has_room(*shard, Class::Delivery) {
-                return true;
-            }
-            listener.is_behind = false;
-            self.outgoing.push(*shard, LaneMessage::Behind { channel: channel.clone() });
-            false
-        });
-        self.behind = untold;
-    }
-
     fn home_subscribe(
         &mut self,
         from: ShardId,
@@ -158,7 +136,7 @@ impl Shard {
     ) -> Result<Subscribed, ErrorCode> {
         let options = self.options.namespaces.find_options(channel.as_str()).map_err(|_| ErrorCode::UnknownChannel)?;
         let options = Arc::clone(options);
-        let mut subscribed = Subscribed { position: None, recovered: None };
+        let mut subscribed = Subscribed { position: None, recovered: None, has_base: false };
         if ask.is_positioned || ask.is_recoverable {
             let limits = RecoveryLimits {
                 publications_max: self.options.recovery_publications_max,
@@ -189,6 +167,7 @@ impl Shard {
                 subscribed.recovered = recovered;
             }
         }
+        let is_first = !self.rooms.contains_key(channel);
         let room = self.rooms.entry(channel.clone()).or_default();
         room.listen(from, ask.encoding);
         if let Some(listener) = room.find_listener(from)
@@ -200,6 +179,7 @@ impl Shard {
             self.outgoing.push(from, LaneMessage::Behind { channel: channel.clone() });
         }
         self.metrics.set(Gauge::Rooms, self.rooms.len() as u64);
+        subscribed.has_base = ask.encoding.has_delta() && self.gives_base(channel, &subscribed, is_first);
         if options.presence || options.join_leave {
             let until = self.time.now() + self.options.presence_ttl;
             self.memory.join(channel, Arc::clone(&ask.info), from, until);
@@ -212,7 +192,7 @@ impl Shard {
         &mut self,
         channel: &ChannelName,
         publication: Publication,
-        skip_history: bool,
+        asks: Asks,
     ) -> Result<Option<Position>, ErrorCode> {
         let options = self.options.namespaces.find_options(channel.as_str()).map_err(|_| ErrorCode::UnknownChannel)?;
         let options = Arc::clone(options);
@@ -221,15 +201,16 @@ impl Shard {
         if self.options.faults.answer_without_append.is_some_and(|rate| self.random.u32(..rate) == 0) {
             return Ok(None);
         }
-        if !options.has_history() || skip_history {
-            self.fan_out_publication(channel, &options, &publication, None);
+        let may_patch = asks.delta || options.delta_publish;
+        if !options.has_history() || asks.skip_history {
+            self.fan_out_publication(channel, &options, &publication, None, may_patch);
             return Ok(None);
         }
         let (publication, epoch, evicted) =
             self.memory.append(self.time.now(), channel, retention_of(&options), publication);
         self.metrics.add(Counter::StreamsEvicted, evicted as u64);
         let position = Position { epoch, offset: publication.offset };
-        self.fan_out_publication(channel, &options, &publication, Some(position));
+        self.fan_out_publication(channel, &options, &publication, Some(position), may_patch);
         Ok(Some(position))
     }
 
@@ -283,12 +264,18 @@ impl Shard {
         options: &ChannelOptions,
         publication: &Publication,
         position: Option<Position>,
+        may_patch: bool,
     ) {
         // The first publication of a stream says which stream it is.
         let epoch: Option<Epoch> = position.filter(|position| position.offset == 1).map(|position| position.epoch);
         let push = Push::Publication { channel: channel.as_str(), publication, epoch };
         let tag = options.slow_consumer_policy.find_tag(publication.tags.as_deref());
-        self.fan_out(channel, DeliveryKind::Publication(position), tag, &push);
+        let before = match options.allows_delta {
+            true => self.replace_base(channel, &publication.data, position),
+            false => None,
+        };
+        let base = before.filter(|_| may_patch);
+        self.fan_out(channel, DeliveryKind::Publication(position), tag, &push, base);
     }
 
     /// A subscriber came or went; said in channels that have it on.
@@ -301,68 +288,16 @@ impl Shard {
             DeliveryKind::Leave => Push::Leave { channel: channel.as_str(), info },
             _ => Push::Join { channel: channel.as_str(), info },
         };
-        self.fan_out(channel, kind, None, &push);
+        self.fan_out(channel, kind, None, &push, None);
     }
+}
 
-    /// Encodes once for each encoding that the room reads, here or with the workers, and sends it.
-    fn fan_out(&mut self, channel: &ChannelName, kind: DeliveryKind, tag: Option<Arc<str>>, push: &Push<'_>) {
-        let Some(encodings) = self.rooms.get(channel).map(Room::encodings) else { return };
-        if let Push::Publication { publication, epoch, .. } = push
-            && self.encode_cost(publication.data.len(), encodings) > self.options.encode_inline_cost_max
-        {
-            return self.encode_later(channel, kind, tag, publication, *epoch, encodings);
-        }
-        let frames = self.frames.build(push, encodings);
-        self.count_compression();
-        let delivery = Arc::new(Delivery { channel: channel.clone(), kind, tag, frames });
-        match self.lines.has(channel) {
-            true => self.line_up(delivery),
-            false => self.hand_out(delivery),
-        }
-    }
-
-    /// Hands the delivery to each shard that listens. A shard whose lane is full is *behind*.
-    pub(super) fn hand_out(&mut self, delivery: Arc<Delivery>) {
-        self.work.add(delivery.bytes());
-        let (channel, kind) = (&delivery.channel, delivery.kind);
-        let Some(room) = self.rooms.get_mut(channel) else { return };
-        let mut is_for_here = false;
-        for listener in room.listeners_mut() {
-            if listener.shard == self.id {
-                is_for_here = true;
-            } else if !listener.is_behind && self.outgoing.has_room(listener.shard, Class::Delivery) {
-                self.outgoing.push(listener.shard, LaneMessage::Deliver(Arc::clone(&delivery)));
-            } else {
-                self.metrics.add(Counter::DeliveriesLost, 1);
-                // Who comes and goes has no position: a lost word of it is no reason to recover.
-                if matches!(kind, DeliveryKind::Publication(_)) && !std::mem::replace(&mut listener.is_behind, true) {
-                    self.behind.push((listener.shard, channel.clone()));
-                }
-            }
-        }
-        if is_for_here {
-            self.deliver_here(delivery);
-        }
-    }
-
-    /// A publication of the channel is lost to everybody: whoever holds a position recovers it.
-    pub(super) fn lose_everywhere(&mut self, channel: &ChannelName) {
-        let Some(room) = self.rooms.get_mut(channel) else { return };
-        let mut is_for_here = false;
-        for listener in room.listeners_mut() {
-            self.metrics.add(Counter::DeliveriesLost, 1);
-            if listener.shard == self.id {
-                is_for_here = true;
-            } else if !listener.is_behind && self.outgoing.has_room(listener.shard, Class::Delivery) {
-                self.outgoing.push(listener.shard, LaneMessage::Behind { channel: channel.clone() });
-            } else if !std::mem::replace(&mut listener.is_behind, true) {
-                self.behind.push((listener.shard, channel.clone()));
-            }
-        }
-        if is_for_here {
-            self.fell_behind(channel.as_str());
-        }
-    }
+/// What a publisher asks besides.
+#[derive(Clone, Copy, Debug, Default)]
+struct Asks {
+    skip_history: bool,
+    /// The publication may be said as the difference from the one before.
+    delta: bool,
 }
 
 fn retention_of(options: &ChannelOptions) -> Retention {

@@ -11,6 +11,7 @@
 //! Read `events.rs` first, then `commands/subscribe.rs`, `home.rs` and `deliver.rs`.
 
 mod backlog;
+mod bases;
 mod channels;
 mod closing;
 mod commands;
@@ -19,6 +20,7 @@ mod connections;
 mod deliver;
 mod drain;
 mod events;
+mod fan_out;
 mod fault;
 mod home;
 mod insufficient;
@@ -97,6 +99,8 @@ pub struct Shard {
     channels: Channels,
     subscriptions: u64,
     outbox_bytes: usize,
+    /// What the rooms at home keep to say the next publication as a difference.
+    base_bytes: usize,
 
     /// Rooms whose home is here, and what is remembered of their channels.
     rooms: AHashMap<ChannelName, Room>,
@@ -159,6 +163,7 @@ impl Shard {
             channels: Channels::default(),
             subscriptions: 0,
             outbox_bytes: 0,
+            base_bytes: 0,
             rooms: AHashMap::new(),
             lines: Lines::default(),
             wheel: Wheel::default(),

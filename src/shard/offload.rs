@@ -112,7 +112,7 @@ impl Shard {
     fn answer_encoded(&mut self, id: ConnectionId, command: u32, outcome: WorkOutcome) {
         match outcome {
             WorkOutcome::Answered(Ok((frame, tally))) => {
-                self.count_deflated(tally);
+                self.count_made(tally);
                 self.metrics.add(Counter::RepliesSent, 1);
                 // What it was told before stands before it.
                 self.flush_replies();

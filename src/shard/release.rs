@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use ahash::AHashMap;
+use bytes::Bytes;
 
 use super::Shard;
 use super::events::Reached;
 use crate::limits;
-use crate::model::{ChannelName, EncodingSet, Epoch, ErrorCode, Format, Position, Publication, ShardId};
+use crate::model::{ChannelName, EncodingSet, ErrorCode, Format, Position, ShardId};
+use crate::protocol::FrameTally;
 use crate::room::{Delivery, DeliveryKind, Line};
 use crate::telemetry::Counter;
 use crate::workers::{Cancellation, EncodePublication, Job, Owner, Work, WorkOutcome};
-use crate::ws::DeflateTally;
 
 /// The channels at home here that have a line. All others, which is nearly all of them at nearly all
 /// times, send as they publish.
@@ -78,30 +79,25 @@ impl Shard {
     }
 
     /// What it costs to encode `bytes` for these readers, in bytes of JSON.
-    pub(super) fn encode_cost(&self, bytes: usize, encodings: EncodingSet) -> usize {
+    pub(super) fn encode_cost(&self, data: &Bytes, encodings: EncodingSet, base: Option<&Bytes>) -> usize {
         let deflate = limits::DEFLATE_COSTS[usize::from(self.options.compression.level.clamp(1, 9)) - 1];
         let compressed = encodings.iter().filter(|encoding| encoding.window().is_some()).count();
         let formats =
             Format::ALL.iter().filter(|format| encodings.iter().any(|encoding| encoding.format() == **format)).count();
-        bytes * (formats + compressed * deflate)
+        let compared = match encodings.has_delta() {
+            true => base.map_or(0, |base| base.len() + data.len()),
+            false => 0,
+        };
+        data.len() * (formats + compressed * deflate) + compared * limits::DELTA_COST
     }
 
     /// Lets the workers encode a publication; whatever the channel sends from now on waits for it.
-    pub(super) fn encode_later(
-        &mut self,
-        channel: &ChannelName,
-        kind: DeliveryKind,
-        tag: Option<Arc<str>>,
-        publication: &Publication,
-        epoch: Option<Epoch>,
-        encodings: EncodingSet,
-    ) {
-        let publication =
-            EncodePublication { channel: channel.clone(), publication: publication.clone(), epoch, encodings };
+    pub(super) fn encode_later(&mut self, kind: DeliveryKind, tag: Option<Arc<str>>, publication: EncodePublication) {
+        let channel = publication.channel.clone();
         let work = BeingEncoded { publication, kind, tag };
         self.lines.bytes += work.bytes();
         self.lines.by_channel.entry(channel.clone()).or_default().push_waiting(work);
-        self.start_encoding(channel);
+        self.start_encoding(&channel);
     }
 
     /// A delivery of a channel that has a line.
@@ -128,15 +124,15 @@ impl Shard {
     /// A worker has encoded the publication at this place of the line, or failed to.
     pub(super) fn publication_encoded(&mut self, channel: &ChannelName, ticket: u64, outcome: WorkOutcome) {
         let Some(line) = self.lines.by_channel.get_mut(channel) else { return };
-        let mut deflated = DeflateTally::default();
+        let mut made = FrameTally::default();
         line.finish(ticket, |work| {
             let bytes = work.bytes();
             let WorkOutcome::Encoded(frames, tally) = outcome else { return Leaving::Lost(bytes) };
-            deflated = tally;
+            made = tally;
             let (channel, kind, tag) = (work.publication.channel, work.kind, work.tag);
             Leaving::Deliver(Arc::new(Delivery { channel, kind, tag, frames }), bytes)
         });
-        self.count_deflated(deflated);
+        self.count_made(made);
         self.start_encoding(channel);
         self.let_leave(channel);
     }
@@ -149,7 +145,7 @@ impl Shard {
             let job = Job {
                 shard: self.id,
                 owner: Owner::Room { channel: channel.clone(), ticket },
-                cost: self.encode_cost(work.bytes(), publication.encodings),
+                cost: self.encode_cost(&publication.publication.data, publication.encodings, publication.base.as_ref()),
                 patience: None,
                 cancellation: Cancellation::NEVER,
                 work: Box::new(Work::Encode(publication)),
@@ -180,5 +176,6 @@ impl Shard {
     }
 }
 
-/// The most that encoding costs, in multiples of its bytes: two formats, each for every window.
-const ENCODINGS_COST_MAX: usize = 2 + 2 * 7 * limits::DEFLATE_COSTS[8];
+/// The most that encoding costs, in multiples of its bytes: two formats, each with delta and without and
+/// for every window, and the difference from a base of the same size.
+const ENCODINGS_COST_MAX: usize = 2 + 4 * 7 * limits::DEFLATE_COSTS[8] + 2 * limits::DELTA_COST;

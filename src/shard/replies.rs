@@ -3,9 +3,8 @@
 use super::{Shard, Speaks};
 use crate::limits;
 use crate::model::{DisconnectCode, ErrorCode, Format, Outcome, Push, Reply};
-use crate::protocol;
+use crate::protocol::{self, FrameTally};
 use crate::telemetry::Counter;
-use crate::ws::DeflateTally;
 
 /// The replies of one connection that wait for more of the same.
 ///
@@ -85,14 +84,19 @@ impl Shard {
 
     pub(super) fn count_compression(&mut self) {
         let tally = self.frames.take_tally();
-        self.count_deflated(tally);
+        self.count_made(tally);
     }
 
-    pub(super) fn count_deflated(&self, tally: DeflateTally) {
-        if tally.messages > 0 {
-            self.metrics.add(Counter::MessagesDeflated, tally.messages);
-            self.metrics.add(Counter::DeflateBytesBefore, tally.bytes_before);
-            self.metrics.add(Counter::DeflateBytesAfter, tally.bytes_after);
+    pub(super) fn count_made(&self, FrameTally { deflated, patched }: FrameTally) {
+        if deflated.messages > 0 {
+            self.metrics.add(Counter::MessagesDeflated, deflated.messages);
+            self.metrics.add(Counter::DeflateBytesBefore, deflated.bytes_before);
+            self.metrics.add(Counter::DeflateBytesAfter, deflated.bytes_after);
+        }
+        if patched.patches > 0 {
+            self.metrics.add(Counter::PatchesMade, patched.patches);
+            self.metrics.add(Counter::PatchBytesBefore, patched.bytes_before);
+            self.metrics.add(Counter::PatchBytesAfter, patched.bytes_after);
         }
     }
 

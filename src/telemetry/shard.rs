@@ -46,6 +46,10 @@ indices! {
         MessagesDeflated,
         DeflateBytesBefore,
         DeflateBytesAfter,
+        /// Publications said as the difference from the one before, and the bytes of their data.
+        PatchesMade,
+        PatchBytesBefore,
+        PatchBytesAfter,
         /// Compressed messages from clients, and their payload bytes.
         MessagesInflated,
         InflateBytesBefore,

@@ -171,6 +171,16 @@ pub static TABLE: &[Metric] = &[
         &[("before", Counter::DeflateBytesBefore), ("after", Counter::DeflateBytesAfter)],
     ),
     shard_counter(
+        "fanfare_patches_total",
+        Counter::PatchesMade,
+        "Publications said as the difference from the one before: once for a room, whatever the number of members.",
+    ),
+    shard_kinds(
+        "fanfare_patch_bytes_total",
+        "Bytes of the data of these publications, and of their patches.",
+        &[("before", Counter::PatchBytesBefore), ("after", Counter::PatchBytesAfter)],
+    ),
+    shard_counter(
         "fanfare_inflated_messages_total",
         Counter::MessagesInflated,
         "Messages that clients sent compressed.",

@@ -10,8 +10,8 @@ use crate::access::{Claims, TokenKeys, TokenProblem};
 use crate::model::{
     ChannelName, ConnectionId, EncodingSet, Epoch, Format, Frames, Publication, Push, Reply, ShardId, WindowBits,
 };
-use crate::protocol::{self, DecodeLimits, Inappropriate, Incoming, Malformed};
-use crate::ws::{DeflateTally, MessageKind, PeerViolated};
+use crate::protocol::{self, DecodeLimits, FrameTally, Inappropriate, Incoming, Malformed};
+use crate::ws::{MessageKind, PeerViolated};
 
 /// One computation, with all that it needs.
 pub struct Job {
@@ -74,6 +74,8 @@ pub struct EncodePublication {
     pub publication: Publication,
     pub epoch: Option<Epoch>,
     pub encodings: EncodingSet,
+    /// The data of the publication before, if this one may be said as the difference from it.
+    pub base: Option<Bytes>,
 }
 
 /// A job's end, on its way back to the shard that asked.
@@ -89,8 +91,8 @@ pub struct Done {
 pub enum WorkOutcome {
     TokenVerified(Result<Claims, TokenProblem>),
     Read(Result<MessageRead, PeerViolated>),
-    Encoded(Frames, DeflateTally),
-    Answered(Result<(Bytes, DeflateTally), Inappropriate>),
+    Encoded(Frames, FrameTally),
+    Answered(Result<(Bytes, FrameTally), Inappropriate>),
     /// The job panicked.
     Panicked,
     /// The job waited for longer than it might.
@@ -211,7 +213,7 @@ impl EncodePublication {
     fn encode(&self, tools: &mut Tools) -> Frames {
         let push =
             Push::Publication { channel: self.channel.as_str(), publication: &self.publication, epoch: self.epoch };
-        tools.frames.build(&push, self.encodings)
+        tools.frames.build(&push, self.encodings, self.base.as_deref())
     }
 }
 
@@ -220,7 +222,7 @@ fn answer(
     format: Format,
     window: Option<WindowBits>,
     reply: &Reply,
-) -> Result<(Bytes, DeflateTally), Inappropriate> {
+) -> Result<(Bytes, FrameTally), Inappropriate> {
     let mut payload = Vec::new();
     protocol::append_reply(format, reply, &mut payload, 0)?;
     let frame = tools.frames.build_message(format, window, &payload);

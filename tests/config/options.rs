@@ -310,7 +310,7 @@ fn a_file_of_centrifugo_is_read_as_it_is() {
          client.token.audience (line 16), client.concurrency (line 20), client.subscribe_to_user_personal_channel (line 21), client.proxy (line 24), \
          channel.without_namespace.allow_user_limited_channels (line 35), channel.proxy (line 37), \
          channel.namespaces[].subscribe_proxy_enabled (line 48), channel.namespaces[].subscribe_proxy_name (line 49), \
-         channel.namespaces[].allowed_delta_types (line 50), channel.namespaces[].force_recovery_mode (line 52), \
+         channel.namespaces[].force_recovery_mode (line 52), \
          rpc (line 55), proxies (line 56), consumers (line 59), sse (line 67), admin (line 69); \
          without client.token.audience (line 16), channel.namespaces[].subscribe_proxy_enabled (line 48) \
          this node is more open than the file says"

@@ -61,6 +61,7 @@ impl World {
             data: Bytes::from(wire::payload_of(number, padding)),
             tags: None,
             skip_history: skips_history,
+            delta: self.random.bool(),
         };
         self.note(|| format!("the API publishes {number} in {}", CHANNELS[channel].name));
         self.ask_home(channel, Question::Publish(publication), What::Publish { number });

@@ -41,7 +41,7 @@ pub const ROWS: &[Row] = &[
     Row { folder: "room", may_use: &["model"], crates: &["bytes"], purity: Pure },
     Row {
         folder: "protocol",
-        may_use: &["model", "ws"],
+        may_use: &["delta", "model", "ws"],
         crates: &["bytes", "memchr", "prost", "serde", "serde_json"],
         purity: Pure,
     },
@@ -55,7 +55,7 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         folder: "shard",
-        may_use: &["model", "ws", "protocol", "access", "room", "lane", "engine", "workers"],
+        may_use: &["delta", "model", "ws", "protocol", "access", "room", "lane", "engine", "workers"],
         crates: &["ahash", "bytes", "fastrand"],
         purity: Pure,
     },

@@ -74,6 +74,19 @@ pub const CHANNEL_OPTIONS: &[Row] = &[
     ("allow_history_for_subscriber", Kind::Flag, "false", "Users who are subscribed may ask."),
     ("allow_history_for_anonymous", Kind::Flag, "false", "Anonymous users too, where one of the two above lets users."),
     (
+        "allowed_delta_types",
+        Kind::SomeOf(&["fossil"]),
+        "[]",
+        "Subscribers that ask for it are given publications as the difference from the one before \
+         ([docs/delta.md](delta.md)).",
+    ),
+    (
+        "delta_publish",
+        Kind::Flag,
+        "false",
+        "All publications are for that; otherwise those of which the API's `delta` says so.",
+    ),
+    (
         "slow_consumer_policy",
         Kind::OneOf(&["disconnect", "drop_oldest", "conflate"]),
         "disconnect",

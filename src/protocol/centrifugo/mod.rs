@@ -6,6 +6,7 @@
 mod envelope;
 pub(super) mod json;
 pub(super) mod protobuf;
+mod said;
 
 /// The messages of the schema, for programs that speak to the hub.
 pub use protobuf::schema;

@@ -23,16 +23,18 @@ const MUST_RECOVER: i64 = 1 << 1;
 
 impl Shard {
     pub(super) fn subscribe(&mut self, id: ConnectionId, command: u32, request: &SubscribeRequest) {
-        if !(request.delta.is_empty() || *request.delta == *"fossil") {
+        let wants_delta = *request.delta == *"fossil";
+        if !(request.delta.is_empty() || wants_delta) {
             return self.disconnect(id.slot, DisconnectCode::BadRequest);
         }
         let channel = match self.check_subscribe(id.slot, request) {
             Ok(channel) => channel,
             Err(error) => return self.reply(id.slot, command, Err(error)),
         };
-        let Some(encoding) = self.encoding_of(id) else { return };
         let Ok(options) = self.options.namespaces.find_options(channel.as_str()) else { return };
         let options = Arc::clone(options);
+        let has_delta = wants_delta && options.allows_delta;
+        let Some(encoding) = self.encoding_of(id, has_delta) else { return };
         // What subscribers may have is for it already: subscribing is allowed.
         let asker = Asker { is_subscriber: true, ..self.asker(id.slot, channel.as_str()) };
         let may_read_history = access::may_read_history(&options, asker);
@@ -51,6 +53,7 @@ impl Shard {
             is_positioned,
             is_recoverable,
             wants_joins,
+            has_delta,
             // Also where nothing can be recovered: the client has to hear that it was not.
             since_offset: request.recover.then_some(request.offset),
         };
@@ -165,9 +168,12 @@ impl Shard {
 
     /// The connection becomes a member: what the lane brings from here on is for it.
     fn join(&mut self, id: ConnectionId, command: u32, local: u32, wanted: Wanted, subscribed: Subscribed) {
-        let Some(encoding) = self.encoding_of(id) else { return };
+        let Some(encoding) = self.encoding_of(id, wanted.has_delta) else { return };
         let Some(entry) = self.channels.at(local) else { return };
         let member = entry.audience.join(id.slot, encoding, wanted.wants_joins, wanted.is_positioned);
+        if subscribed.has_base {
+            entry.audience.give_base(member);
+        }
         entry.positioned += u32::from(wanted.is_positioned);
         self.make_appointments(local);
         let Some(connection) = self.connections.find_mut(id) else { return };
@@ -207,10 +213,10 @@ impl Shard {
     }
 
     /// What the connection reads in a channel.
-    fn encoding_of(&self, id: ConnectionId) -> Option<Encoding> {
+    fn encoding_of(&self, id: ConnectionId, has_delta: bool) -> Option<Encoding> {
         let connection = self.connections.find(id)?;
         match connection.speaks {
-            Speaks::Centrifugo(format) => Some(Encoding::new(format, false, connection.window)),
+            Speaks::Centrifugo(format) => Some(Encoding::new(format, has_delta, connection.window)),
             Speaks::Echo => None,
         }
     }
@@ -232,5 +238,6 @@ fn result_of(wanted: Wanted, subscribed: Subscribed) -> SubscribeResult {
         recovered,
         was_recovering,
         data: bytes::Bytes::new(),
+        delta: wanted.has_delta,
     }
 }

@@ -51,6 +51,7 @@ fn publish(bench: &mut Bench, channel: &str, data: &str) {
         data: Bytes::copy_from_slice(data.as_bytes()),
         tags: None,
         skip_history: false,
+        delta: false,
     };
     let question = Question::Publish(publication);
     let now = bench.now();

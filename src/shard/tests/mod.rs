@@ -4,6 +4,7 @@
 
 mod closing;
 mod deflate;
+mod delta;
 mod loss;
 mod offload;
 mod pressure;
@@ -140,7 +141,8 @@ impl Bench {
         let tags = (!symbol.is_empty()).then(|| Box::new([("symbol".to_owned(), symbol.to_owned())].into()));
         let home = self.homes.home_of(channel).as_index();
         let channel = crate::model::ChannelName::parse(channel, 255).expect("a short name");
-        let publication = ServerPublication { channel, data: format!("{number}").into(), tags, skip_history: false };
+        let publication =
+            ServerPublication { channel, data: format!("{number}").into(), tags, skip_history: false, delta: false };
         let answerer = Answerer(Box::new(|answer| assert!(answer.is_ok())));
         let now = self.now();
         self.shards[home].tray_message(now, TrayMessage::Ask { question: Question::Publish(publication), answerer });

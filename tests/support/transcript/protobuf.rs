@@ -185,6 +185,7 @@ fn subscribe_value(subscribe: schema::SubscribeResult) -> Fields {
     fields.truth("positioned", subscribe.positioned);
     fields.data("data", &subscribe.data);
     fields.truth("was_recovering", subscribe.was_recovering);
+    fields.truth("delta", subscribe.delta);
     fields
 }
 

@@ -1,10 +1,13 @@
 //! Replies and pushes to JSON, joined by newlines. Fields stand in the schema's order.
 
-use super::writer::Object;
+use std::sync::Arc;
+
+use super::writer::{Object, check_value};
 use crate::model::{
     ClientInfo, ConnectResult, Epoch, ErrorCode, HistoryResult, Outcome, Publication, Push, Reply, SubscribeResult,
 };
 use crate::protocol::Inappropriate;
+use crate::protocol::centrifugo::said::{Said, chain};
 
 type Written = Result<(), Inappropriate>;
 
@@ -112,9 +115,7 @@ fn write_subscribe(object: &mut Object<'_>, result: &SubscribeResult) -> Written
         object.text("epoch", position.epoch.as_str());
     }
     if !result.publications.is_empty() {
-        object.always_list("publications", &result.publications, |object, publication| {
-            write_publication(object, publication, None)
-        })?;
+        write_recovered(object, result)?;
     }
     object.truth("recovered", result.recovered);
     if let Some(position) = result.position {
@@ -123,13 +124,28 @@ fn write_subscribe(object: &mut Object<'_>, result: &SubscribeResult) -> Written
     object.truth("positioned", result.positioned);
     object.data("data", &result.data)?;
     object.truth("was_recovering", result.was_recovering);
+    object.truth("delta", result.delta);
     Ok(())
 }
 
+fn write_recovered(object: &mut Object<'_>, result: &SubscribeResult) -> Written {
+    if !result.delta {
+        return write_publications(object, &result.publications);
+    }
+    object.always_list("publications", chain(&result.publications), |object, (publication, said)| {
+        check_value(&publication.data)?;
+        write_publication(object, publication, None, said)
+    })
+}
+
+fn write_publications(object: &mut Object<'_>, publications: &[Arc<Publication>]) -> Written {
+    object.always_list("publications", publications, |object, publication| {
+        write_publication(object, publication, None, AS_IT_IS)
+    })
+}
+
 fn write_history(object: &mut Object<'_>, result: &HistoryResult) -> Written {
-    object.always_list("publications", &result.publications, |object, publication| {
-        write_publication(object, publication, None)
-    })?;
+    write_publications(object, &result.publications)?;
     object.always_text("epoch", result.epoch.as_str());
     object.always_number("offset", result.offset);
     Ok(())
@@ -139,7 +155,15 @@ fn write_push(object: &mut Object<'_>, push: &Push<'_>) -> Written {
     match push {
         Push::Publication { channel, publication, epoch } => {
             object.text("channel", channel);
-            object.object("pub", |object| write_publication(object, publication, *epoch))
+            object.object("pub", |object| write_publication(object, publication, *epoch, AS_IT_IS))
+        }
+        Push::DeltaPublication { channel, publication, epoch, patch } => {
+            object.text("channel", channel);
+            let said = patch.map_or(Said::Whole, Said::Patch);
+            if said == Said::Whole {
+                check_value(&publication.data)?;
+            }
+            object.object("pub", |object| write_publication(object, publication, *epoch, said))
         }
         Push::Join { channel, info } => {
             object.text("channel", channel);
@@ -161,8 +185,17 @@ fn write_push(object: &mut Object<'_>, push: &Push<'_>) -> Written {
     }
 }
 
-fn write_publication(object: &mut Object<'_>, publication: &Publication, epoch: Option<Epoch>) -> Written {
-    object.always_data("data", &publication.data)?;
+fn write_publication<P: AsRef<[u8]>>(
+    object: &mut Object<'_>,
+    publication: &Publication,
+    epoch: Option<Epoch>,
+    said: Said<P>,
+) -> Written {
+    match &said {
+        Said::AsItIs => object.always_data("data", &publication.data)?,
+        Said::Whole => object.always_quoted("data", &publication.data)?,
+        Said::Patch(patch) => object.always_quoted("data", patch.as_ref())?,
+    }
     if let Some(info) = &publication.info {
         object.object("info", |object| write_client(object, info))?;
     }
@@ -170,11 +203,14 @@ fn write_publication(object: &mut Object<'_>, publication: &Publication, epoch: 
     if let Some(tags) = publication.tags.as_deref().filter(|tags| !tags.is_empty()) {
         object.object("tags", |object| tags.iter().for_each(|(name, value)| object.text_at(name, value)));
     }
+    object.truth("delta", matches!(said, Said::Patch(_)));
     if let Some(epoch) = epoch {
         object.text("epoch", epoch.as_str());
     }
     Ok(())
 }
+
+const AS_IT_IS: Said<&[u8]> = Said::AsItIs;
 
 fn write_client(object: &mut Object<'_>, info: &ClientInfo) -> Written {
     object.always_text("user", &info.user);

@@ -111,6 +111,14 @@ impl Object<'_> {
         embed(self.out, data)
     }
 
+    /// A text that came as bytes, as a JSON string.
+    pub fn always_quoted(&mut self, field: &'static str, text: &[u8]) -> Result<(), Inappropriate> {
+        let text = str::from_utf8(text).map_err(|_| Inappropriate)?;
+        self.field(field);
+        quote(self.out, text);
+        Ok(())
+    }
+
     fn field(&mut self, field: &'static str) {
         self.comma();
         self.out.push(b'"');
@@ -129,9 +137,7 @@ impl Object<'_> {
 /// Appends `data` if it is one JSON value, without its line breaks: a line break would end the
 /// reply. In valid JSON they stand between tokens only (RFC 8259 §7), so none is missed.
 fn embed(out: &mut Vec<u8>, data: &[u8]) -> Result<(), Inappropriate> {
-    let text = str::from_utf8(data).map_err(|_| Inappropriate)?;
-    // Walks over the value without recursion, keeping nothing of it.
-    serde_json::from_str::<IgnoredAny>(text).map_err(|_| Inappropriate)?;
+    check_value(data)?;
     let mut rest = data;
     while let Some(at) = memchr::memchr2(b'\n', b'\r', rest) {
         let (piece, after) = rest.split_at(at);
@@ -140,6 +146,34 @@ fn embed(out: &mut Vec<u8>, data: &[u8]) -> Result<(), Inappropriate> {
     }
     out.extend_from_slice(rest);
     Ok(())
+}
+
+/// Whether `data` is one JSON value.
+pub fn check_value(data: &[u8]) -> Result<(), Inappropriate> {
+    let text = str::from_utf8(data).map_err(|_| Inappropriate)?;
+    // Walks over the value without recursion, keeping nothing of it.
+    serde_json::from_str::<IgnoredAny>(text).map(|_| ()).map_err(|_| Inappropriate)
+}
+
+/// Appends `text` as a JSON string, with the escapes that JSON asks for and no others: it is a payload,
+/// and long. Source: RFC 8259 §7.
+fn quote(out: &mut Vec<u8>, text: &str) {
+    out.reserve(text.len() + text.len() / 8);
+    out.push(b'"');
+    let mut rest = text.as_bytes();
+    while let Some(at) = rest.iter().position(|byte| matches!(byte, 0..=0x1f | b'"' | b'\\')) {
+        let (plain, special) = rest.split_at(at);
+        out.extend_from_slice(plain);
+        match special.first() {
+            Some(b'\n') => out.extend_from_slice(b"\\n"),
+            Some(byte @ (b'"' | b'\\')) => out.extend([b'\\', *byte]),
+            Some(byte) => write!(out, "\\u{byte:04x}").expect("a Vec takes every write"),
+            None => {}
+        }
+        rest = special.get(1..).unwrap_or_default();
+    }
+    out.extend_from_slice(rest);
+    out.push(b'"');
 }
 
 /// Appends `text` as a JSON string. Besides what JSON asks for, it escapes what would mean
@@ -202,6 +236,21 @@ mod tests {
         check_string("<b>&</b>", r#""\u003cb\u003e\u0026\u003c/b\u003e""#);
         check_string("\u{2028}x\u{2029}", r#""\u2028x\u2029""#);
         check_string("“quoted” – \u{2027}\u{202a}\u{2028}", "\"“quoted” – \u{2027}\u{202a}\\u2028\"");
+    }
+
+    #[test]
+    fn payloads_are_quoted_with_few_escapes() {
+        let cases = [
+            ("", r#""""#),
+            ("{\"a\":\"b\\<é>\"}\n", r#""{\"a\":\"b\\<é>\"}\n""#),
+            ("[\r\t\u{0}\u{1f}\u{7f}\u{2028}]", "\"[\\u000d\\u0009\\u0000\\u001f\u{7f}\u{2028}]\""),
+        ];
+        for (text, expected) in cases {
+            let mut out = Vec::new();
+            quote(&mut out, text);
+            assert_eq!(str::from_utf8(&out), Ok(expected));
+            assert_eq!(serde_json::from_slice::<String>(&out).expect("a JSON string"), text);
+        }
     }
 
     fn check_embed(data: &[u8], expected: Result<&str, Inappropriate>) {

@@ -6,6 +6,7 @@ use super::schema;
 use crate::model::{
     ClientInfo, ConnectResult, Epoch, ErrorCode, HistoryResult, Outcome, Publication, Push, Reply, SubscribeResult,
 };
+use crate::protocol::centrifugo::said::{Said, chain};
 
 pub fn append_reply(reply: &Reply, payload: &mut Vec<u8>) {
     let mut wire = match &reply.outcome {
@@ -83,13 +84,18 @@ fn connect(result: &ConnectResult) -> schema::ConnectResult {
 }
 
 fn subscribe(result: &SubscribeResult) -> schema::SubscribeResult {
+    let publications = match result.delta {
+        true => chain(&result.publications).map(|(published, said)| delta_publication(published, None, said)).collect(),
+        false => result.publications.iter().map(|published| publication(published, None)).collect(),
+    };
     let mut wire = schema::SubscribeResult {
         recoverable: result.recoverable,
-        publications: result.publications.iter().map(|published| publication(published, None)).collect(),
+        publications,
         recovered: result.recovered,
         positioned: result.positioned,
         data: result.data.clone(),
         was_recovering: result.was_recovering,
+        delta: result.delta,
         ..Default::default()
     };
     if let Some(position) = result.position {
@@ -111,6 +117,10 @@ fn wire_push(push: &Push<'_>) -> schema::Push {
     match *push {
         Push::Publication { channel, publication: published, epoch } => {
             schema::Push { r#pub: Some(publication(published, epoch)), ..push_in(channel) }
+        }
+        Push::DeltaPublication { channel, publication: published, epoch, patch } => {
+            let said = patch.map_or(Said::Whole, |patch| Said::Patch(patch.to_vec()));
+            schema::Push { r#pub: Some(delta_publication(published, epoch, said)), ..push_in(channel) }
         }
         Push::Join { channel, info } => {
             schema::Push { join: Some(schema::Join { info: Some(client(info)) }), ..push_in(channel) }
@@ -145,6 +155,15 @@ fn publication(published: &Publication, epoch: Option<Epoch>) -> schema::Publica
         tags: published.tags.as_deref().cloned().unwrap_or_default(),
         epoch: epoch.map(|epoch| epoch.as_str().to_owned()).unwrap_or_default(),
         ..Default::default()
+    }
+}
+
+/// Bytes need no quotes: what is said whole is as it is.
+fn delta_publication(published: &Publication, epoch: Option<Epoch>, said: Said<Vec<u8>>) -> schema::Publication {
+    let whole = publication(published, epoch);
+    match said {
+        Said::Patch(patch) => schema::Publication { data: patch.into(), delta: true, ..whole },
+        Said::AsItIs | Said::Whole => whole,
     }
 }
 

@@ -81,8 +81,31 @@ fn subscribe() {
             recovered: true,
             was_recovering: true,
             data: Bytes::from_static(b"[]"),
+            delta: false,
         },
         r#"{"id":7,"subscribe":{"recoverable":true,"epoch":"aaaaaaaa","publications":[{"data":5,"offset":5},{"data":{"n":6},"offset":6}],"recovered":true,"offset":4,"positioned":true,"data":[],"was_recovering":true}}"#,
+    );
+}
+
+#[test]
+fn readers_of_deltas_are_given_texts() {
+    let data = |bid: u32| format!("{{\"symbol\":\"EURUSD\",\"bid\":{bid},\"ask\":108347,\n\"volume\":120000}}");
+    let publications =
+        [108_342, 108_351].map(|bid| Arc::new(Publication { data: data(bid).into(), ..publication("", 0) }));
+    let result = SubscribeResult { publications: publications.to_vec(), delta: true, ..SubscribeResult::default() };
+    check(
+        7,
+        Ok(Outcome::Subscribe(Box::new(result))),
+        r#"{"id":7,"subscribe":{"publications":[{"data":"{\"symbol\":\"EURUSD\",\"bid\":108342,\"ask\":108347,\n\"volume\":120000}"},{"data":"z\nT@0,2:51V@V,1K62Sw;","delta":true}],"delta":true}}"#,
+    );
+    let push = |patch, expected| {
+        let publication = &publication("{\"a\":\"\\u00e9\"}", 2);
+        check_push(Push::DeltaPublication { channel: "x", publication, epoch: Some(epoch()), patch }, expected);
+    };
+    push(None, r#"{"push":{"channel":"x","pub":{"data":"{\"a\":\"\\u00e9\"}","offset":2,"epoch":"aaaaaaaa"}}}"#);
+    push(
+        Some(b"A\n3@0,"),
+        r#"{"push":{"channel":"x","pub":{"data":"A\n3@0,","offset":2,"delta":true,"epoch":"aaaaaaaa"}}}"#,
     );
 }
 
@@ -199,6 +222,12 @@ fn data_that_is_not_json_leaves_the_payload_as_it_was() {
     let bad = publication("{", 2);
     let push = Push::Publication { channel: "x", publication: &bad, epoch: None };
     assert_eq!(append_push(JSON, &push, &mut payload, 6), Err(Inappropriate));
+    let push = Push::DeltaPublication { channel: "x", publication: &bad, epoch: None, patch: None };
+    assert_eq!(append_push(JSON, &push, &mut payload, 6), Err(Inappropriate), "no JSON is in the text");
+    let publications = vec![Arc::new(good.clone()), Arc::new(bad.clone())];
+    let result = SubscribeResult { publications, delta: true, ..SubscribeResult::default() };
+    let reply = Reply { id: 1, outcome: Ok(Outcome::Subscribe(Box::new(result))) };
+    assert_eq!(append_reply(JSON, &reply, &mut payload, 6), Err(Inappropriate));
     let result = HistoryResult { publications: vec![Arc::new(good), Arc::new(bad)], epoch: epoch(), offset: 2 };
     let reply = Reply { id: 1, outcome: Ok(Outcome::History(result)) };
     assert_eq!(append_reply(JSON, &reply, &mut payload, 6), Err(Inappropriate));

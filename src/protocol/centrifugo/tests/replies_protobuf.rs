@@ -76,6 +76,7 @@ fn subscribe() {
         recovered: true,
         was_recovering: true,
         data: Bytes::from_static(b"d"),
+        delta: false,
     };
     let expected = schema::SubscribeResult {
         recoverable: true,
@@ -89,6 +90,29 @@ fn subscribe() {
         ..Default::default()
     };
     check(Ok(Outcome::Subscribe(Box::new(result))), schema::Reply { subscribe: Some(expected), ..Default::default() });
+}
+
+#[test]
+fn readers_of_deltas_are_given_bytes() {
+    const SAME: &str = "this much of it stays the same";
+    let publications = vec![Arc::new(publication(SAME, 5)), Arc::new(publication(SAME, 6))];
+    let result = SubscribeResult { publications, delta: true, ..SubscribeResult::default() };
+    let patch = crate::delta::create(SAME.as_bytes(), SAME.as_bytes()).expect("it is shorter");
+    let publications = vec![
+        schema::Publication { data: SAME.into(), offset: 5, ..Default::default() },
+        schema::Publication { data: patch.clone().into(), offset: 6, delta: true, ..Default::default() },
+    ];
+    let expected = schema::SubscribeResult { publications, delta: true, ..Default::default() };
+    check(Ok(Outcome::Subscribe(Box::new(result))), schema::Reply { subscribe: Some(expected), ..Default::default() });
+
+    let published = publication(SAME, 6);
+    for (patch, data, delta) in [(None, SAME.as_bytes(), false), (Some(&*patch), &*patch, true)] {
+        let publication = schema::Publication { data: data.to_vec().into(), offset: 6, delta, ..Default::default() };
+        check_push(
+            Push::DeltaPublication { channel: "x", publication: &published, epoch: None, patch },
+            schema::Push { channel: "x".into(), r#pub: Some(publication), ..Default::default() },
+        );
+    }
 }
 
 #[test]
