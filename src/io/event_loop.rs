@@ -3,6 +3,8 @@
 //! A turn is a plain function, and what drives it is the very future that the thread's `block_on`
 //! runs: a panic in it reaches the thread, while the runtime would swallow that of a task.
 
+mod reading;
+
 use std::future::poll_fn;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,11 +20,10 @@ use crate::lane::{Ports, TrayReceiver};
 use crate::limits;
 use crate::model::{ConnectionId, Now, ShardId};
 use crate::shard::{LaneMessage, Shard, TrayMessage};
-use crate::telemetry::{Gauge, ShardMetrics};
+use crate::telemetry::{Gauge, ShardMetrics, Stage};
 
 use super::door::Arrival;
 use super::poller::Poller;
-use super::socket::Read;
 use super::sockets::Sockets;
 use super::thread::JobSink;
 use super::tls::{Buffers, Ration};
@@ -57,6 +58,10 @@ pub(super) struct EventLoop {
     /// Called once, when a draining shard has no connection left, neither here nor in the door.
     pub drained: Option<Box<dyn FnOnce() + Send>>,
     pub stopping: bool,
+    /// When the stage before the current one ended.
+    pub lapped_at: Duration,
+    /// When the last turn ended, if the next one follows without a sleep.
+    pub turned_at: Option<Duration>,
 }
 
 /// What comes after a turn.
@@ -86,20 +91,26 @@ impl EventLoop {
 
     fn turn(&mut self) -> Next {
         let now = self.now();
+        self.begin_laps(now);
 
         self.take_events();
         let mut cut = self.take_arrivals(now);
         self.read_sockets(now);
         self.read_ended(now);
+        self.lap(Stage::Read);
         cut |= self.take_lane_messages(now);
         cut |= self.take_tray_messages(now);
+        self.lap(Stage::Messages);
         if let Some(late) = now.monotonic.checked_sub(self.shard.next_timeout()) {
             self.metrics.observe_lag(late);
             cut |= self.shard.timers(now);
         }
+        self.lap(Stage::Timers);
         cut |= self.shard.walk(now);
+        self.lap(Stage::FanOut);
 
         cut |= self.write_sockets(now);
+        self.lap(Stage::Write);
         cut |= self.close_sockets();
         self.send_lane_messages();
         let no_room = self.submit_jobs() | self.shard.has_outgoing();
@@ -108,8 +119,10 @@ impl EventLoop {
         }
         cut |= self.sockets.has_to_read() || self.shard.wants_walk();
         cut |= self.ration.renew();
+        self.lap(Stage::Finish);
 
         self.report(now);
+        self.turned_at = cut.then_some(self.lapped_at);
         if self.stopping {
             Next::Stop
         } else if cut {
@@ -154,21 +167,6 @@ impl EventLoop {
 
     // --- taking in ---
 
-    /// Takes note of what is ready. Of a storm several sets full: who comes last is to be known of.
-    fn take_events(&mut self) {
-        for _ in 0..limits::POLLS_PER_TURN {
-            self.poller.look().expect(POLL_SET_WORKS);
-            let mut count = 0;
-            for readiness in self.poller.take_events() {
-                self.sockets.note(readiness);
-                count += 1;
-            }
-            if count < limits::POLL_EVENTS_MAX / 2 {
-                return;
-            }
-        }
-    }
-
     /// Opens connections whose upgrade is done. Returns whether there are more.
     fn take_arrivals(&mut self, now: Now) -> bool {
         for _ in 0..self.sends_max {
@@ -188,80 +186,6 @@ impl EventLoop {
             }
         }
         !self.arriving.is_empty()
-    }
-
-    /// Gives waiting connections at most one read each, within the turn's bounds: reads, and work.
-    fn read_sockets(&mut self, now: Now) {
-        self.sockets.begin_turn();
-        // What was done since the last reads is no part of these.
-        self.shard.take_work();
-        let mut work = 0;
-        for _ in 0..self.sends_max {
-            let Some(id) = self.sockets.next_to_read() else { return };
-            work += self.read(now, id) + self.shard.take_work();
-            if work >= self.bytes_max {
-                return;
-            }
-        }
-    }
-
-    /// The same for connections whose peer sends no more: few at a time, since nobody waits for it.
-    fn read_ended(&mut self, now: Now) {
-        let mut work = 0;
-        for _ in 0..limits::ENDS_PER_TURN {
-            let Some(id) = self.sockets.next_ended() else { return };
-            work += self.read(now, id) + self.shard.take_work();
-            if work >= self.bytes_max {
-                return;
-            }
-        }
-    }
-
-    /// Returns how many bytes it read.
-    fn read(&mut self, now: Now, id: ConnectionId) -> usize {
-        if self.shard.has_yielded(id) {
-            handle_for(&mut self.shard, now, id, |shard| shard.go_on(now, id));
-            if self.shard.has_yielded(id) {
-                // `next_resumed` brings it back.
-                return 0;
-            }
-        }
-        let Some(entry) = self.sockets.find(id) else { return 0 };
-        // Where the shard does not want to read, `next_resumed` brings the connection back.
-        if entry.lost || !self.shard.wants_reading(id) {
-            return 0;
-        }
-        match entry.socket.read(&mut self.scratch, &mut self.tls_buffers) {
-            Ok(Read { bytes: 0, .. }) => self.lose(now, id),
-            Ok(Read { bytes, is_drained }) => {
-                // What comes to a drained socket later is a new event. Only the end may have come
-                // before, together with these bytes.
-                let more = !is_drained || entry.ended;
-                self.receive(now, id, bytes);
-                if more {
-                    self.sockets.read_later(id);
-                }
-                return bytes;
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.sockets.read_later(id),
-            Err(_) => self.lose(now, id),
-        }
-        0
-    }
-
-    /// Lets the shard handle the first `bytes` of the scratch.
-    fn receive(&mut self, now: Now, id: ConnectionId, bytes: usize) {
-        let bytes = &mut self.scratch[..bytes];
-        handle_for(&mut self.shard, now, id, |shard| shard.received(now, id, bytes));
-    }
-
-    fn lose(&mut self, now: Now, id: ConnectionId) {
-        if let Some(entry) = self.sockets.find(id)
-            && !std::mem::replace(&mut entry.lost, true)
-        {
-            self.shard.lost(now, id);
-        }
     }
 
     /// Returns whether a lane holds more than one turn takes.
@@ -400,8 +324,22 @@ impl EventLoop {
         Now { monotonic: self.start.elapsed(), unix_seconds: wall.as_secs().cast_signed() }
     }
 
+    fn begin_laps(&mut self, now: Now) {
+        if let Some(turned_at) = self.turned_at.take() {
+            self.metrics.observe_gap(now.monotonic.saturating_sub(turned_at));
+        }
+        self.lapped_at = now.monotonic;
+    }
+
+    /// A stage of the turn is over.
+    fn lap(&mut self, stage: Stage) {
+        let now = self.start.elapsed();
+        self.metrics.observe_stage(stage, now.saturating_sub(self.lapped_at));
+        self.lapped_at = now;
+    }
+
     fn report(&mut self, now: Now) {
-        let end = self.start.elapsed();
+        let end = self.lapped_at;
         self.metrics.observe_turn(end.saturating_sub(now.monotonic));
         self.metrics.set(Gauge::HeartbeatMs, end.as_millis() as u64);
         // The arrivals end when nobody accepts any more and the last guest has left the door, and

@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use core_affinity::CoreId;
 use tokio::sync::watch;
@@ -121,6 +121,8 @@ async fn live(setup: ShardSetup) -> io::Result<()> {
         full,
         drained: Some(setup.drained),
         stopping: false,
+        lapped_at: Duration::ZERO,
+        turned_at: None,
     };
     let mut turns = pin!(turns.run());
     // Accepting runs inside the same future, so that its panic too reaches the thread.

@@ -44,6 +44,13 @@ impl Histogram {
         self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).sum()
     }
 
+    /// How many of them were longer than one of `BOUNDS_US`.
+    pub(super) fn longer_than(&self, bound_us: u64) -> u64 {
+        debug_assert!(BOUNDS_US.contains(&bound_us));
+        let first = BOUNDS_US.partition_point(|&bound| bound <= bound_us);
+        self.buckets[first..].iter().map(|bucket| bucket.load(Ordering::Relaxed)).sum()
+    }
+
     pub(super) fn sample(&self) -> HistogramSample {
         HistogramSample {
             buckets: std::array::from_fn(|index| self.buckets[index].load(Ordering::Relaxed)),
@@ -82,6 +89,7 @@ mod tests {
         assert_eq!((sample.buckets[0], sample.buckets[1]), (2, 1), "bounds are inclusive");
         assert_eq!((sample.buckets[15], sample.buckets[16]), (1, 1), "the last bucket takes the rest");
         assert_eq!(histogram.count(), 5);
+        assert_eq!((histogram.longer_than(20), histogram.longer_than(5_000_000)), (3, 1));
         assert!((sample.sum_seconds - 10.000042).abs() < 1e-9, "{}", sample.sum_seconds);
     }
 }

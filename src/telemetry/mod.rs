@@ -29,6 +29,6 @@ pub use memory::MemoryMetrics;
 pub use node::NodeMetrics;
 pub use process::{ProcessSample, resident_bytes};
 pub use scrape::{CONTENT_TYPE, Scrape};
-pub use shard::{Counter, Gauge, ShardMetrics};
+pub use shard::{Counter, Gauge, ShardMetrics, Stage};
 pub use slow::Remedy;
 pub use workers::{WorkerMetrics, WorkersMetrics};

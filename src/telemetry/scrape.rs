@@ -154,7 +154,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
-    use crate::telemetry::{Counter, Gauge, Remedy};
+    use crate::telemetry::{Counter, Gauge, Remedy, Stage};
 
     #[test]
     fn every_counter_and_gauge_of_a_shard_is_shown() {
@@ -206,6 +206,8 @@ mod tests {
         shard.count_disconnect(4321);
         shard.observe_turn(Duration::from_micros(30));
         shard.observe_turn(Duration::from_secs(9));
+        shard.observe_gap(Duration::from_millis(11));
+        shard.observe_stage(Stage::FanOut, Duration::from_micros(60));
         (0..4).for_each(|_| metrics.workers.count_submitted());
         (0..2)
             .for_each(|worker| metrics.workers.thread(worker).observe_wait("verify_token", Duration::from_micros(700)));
@@ -221,6 +223,10 @@ mod tests {
             "fanfare_turn_duration_seconds_bucket{shard=\"0\",le=\"5\"} 1",
             "fanfare_turn_duration_seconds_bucket{shard=\"0\",le=\"+Inf\"} 2",
             "fanfare_turn_duration_seconds_count{shard=\"0\"} 2",
+            "fanfare_turn_gap_seconds_count{shard=\"0\"} 1",
+            "fanfare_turn_stage_seconds_bucket{shard=\"0\",stage=\"fan_out\",le=\"0.0001\"} 1",
+            "fanfare_stalls_total{shard=\"0\",longer_than=\"10ms\"} 2",
+            "fanfare_stalls_total{shard=\"0\",longer_than=\"100ms\"} 1",
             "fanfare_jobs_total{runner=\"rescuer\",kind=\"verify_token\"} 1",
             "fanfare_job_wait_seconds_bucket{runner=\"workers\",kind=\"verify_token\",le=\"0.001\"} 2",
             "fanfare_job_wait_seconds_bucket{runner=\"rescuer\",kind=\"verify_token\",le=\"0.1\"} 0",

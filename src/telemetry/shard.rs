@@ -105,6 +105,35 @@ indices! {
     }
 }
 
+indices! {
+    /// Parts of a turn, in their order.
+    Stage {
+        /// Events of the poll set, new connections, reads, and the commands in them.
+        Read,
+        /// What came by lanes and in-tray, and the commands that waited for it.
+        Messages,
+        Timers,
+        FanOut,
+        Write,
+        /// Closes, messages for other shards, jobs.
+        Finish,
+    }
+}
+
+impl Stage {
+    /// The stage's name in labels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Stage::Read => "read",
+            Stage::Messages => "messages",
+            Stage::Timers => "timers",
+            Stage::FanOut => "fan_out",
+            Stage::Write => "write",
+            Stage::Finish => "finish",
+        }
+    }
+}
+
 /// Clients' commands, as the protocol's schema names them.
 const COMMANDS: &[&str] = &[
     "connect",
@@ -139,6 +168,8 @@ pub struct ShardMetrics {
     pub(super) unsubscribes: CodeCounts<{ places(UNSUBSCRIBE_CODES) }>,
     pub(super) remedies: RemedyCounts,
     pub(super) turn: Histogram,
+    pub(super) stages: [Histogram; Stage::ALL.len()],
+    pub(super) gap: Histogram,
     pub(super) lag: Histogram,
 }
 
@@ -161,6 +192,8 @@ impl ShardMetrics {
             unsubscribes: CodeCounts::new(UNSUBSCRIBE_CODES),
             remedies: RemedyCounts::new(namespaces),
             turn: Histogram::default(),
+            stages: Default::default(),
+            gap: Histogram::default(),
             lag: Histogram::default(),
         }
     }
@@ -204,6 +237,16 @@ impl ShardMetrics {
     /// How long a turn took: for so long the shard was away from its poll set.
     pub fn observe_turn(&self, duration: Duration) {
         self.turn.observe(duration);
+    }
+
+    /// How long one stage of a turn took.
+    pub fn observe_stage(&self, stage: Stage, duration: Duration) {
+        self.stages[stage as usize].observe(duration);
+    }
+
+    /// Between the end of a turn and the beginning of the next, which followed without a sleep.
+    pub fn observe_gap(&self, gap: Duration) {
+        self.gap.observe(gap);
     }
 
     /// How late the shard came to something that was due: the loop's lag.

@@ -4,7 +4,7 @@ use super::process::ProcessSample;
 use super::scrape::Samples;
 use super::slow::Remedy;
 use super::workers::JOBS;
-use super::{Counter, Gauge, NodeMetrics, ShardMetrics, TlsPort, WorkerMetrics};
+use super::{Counter, Gauge, NodeMetrics, ShardMetrics, Stage, TlsPort, WorkerMetrics};
 
 /// One metric: how it is called, what it means, and where its numbers come from.
 pub struct Metric {
@@ -261,6 +261,43 @@ pub static TABLE: &[Metric] = &[
         help: "How long a turn of the event loop took.",
         source: Source::Samples(|view, out| {
             each_shard(view, |shard, metrics| out.add_histogram(&[shard], [&metrics.turn]))
+        }),
+    },
+    Metric {
+        name: "fanfare_turn_stage_seconds",
+        kind: Kind::Histogram,
+        labels: &["shard", "stage"],
+        help: "How long each stage of a turn took: read (with the commands in it), messages (of lanes and in-tray), \
+               timers, fan_out, write, finish.",
+        source: Source::Samples(|view, out| {
+            each_shard(view, |shard, metrics| {
+                for stage in Stage::ALL {
+                    out.add_histogram(&[shard, stage.as_str()], [&metrics.stages[*stage as usize]]);
+                }
+            })
+        }),
+    },
+    Metric {
+        name: "fanfare_turn_gap_seconds",
+        kind: Kind::Histogram,
+        labels: SHARD,
+        help: "Time between two turns without a sleep: accepts, handshakes, and other programs on the core.",
+        source: Source::Samples(|view, out| {
+            each_shard(view, |shard, metrics| out.add_histogram(&[shard], [&metrics.gap]))
+        }),
+    },
+    Metric {
+        name: "fanfare_stalls_total",
+        kind: Kind::Counter,
+        labels: &["shard", "longer_than"],
+        help: "Turns, and times between turns, of more than 10 ms and of more than 100 ms: nobody was served.",
+        source: Source::Samples(|view, out| {
+            each_shard(view, |shard, metrics| {
+                for (name, us) in [("10ms", 10_000), ("100ms", 100_000)] {
+                    let stalls = metrics.turn.longer_than(us) + metrics.gap.longer_than(us);
+                    out.add(&[shard, name], stalls as f64);
+                }
+            })
         }),
     },
     Metric {
