@@ -156,6 +156,7 @@ impl World {
         let publications = result.publications.iter().map(|publication| {
             Ok(Publication {
                 number: wire::number_in(&publication.data)?,
+                said: wire::Said::Value,
                 offset: publication.offset,
                 epoch: None,
                 publisher: publication.info.as_ref().map(|info| info.client),

@@ -43,6 +43,7 @@ pub struct Wish {
     pub recoverable: bool,
     pub joins: bool,
     pub must_recover: bool,
+    pub delta: bool,
 }
 
 /// One connection, seen from its client.
@@ -174,6 +175,7 @@ impl Wish {
             recoverable,
             joins: random.bool(),
             must_recover: random.u8(..8) == 0,
+            delta: random.bool(),
         }
     }
 }

@@ -128,6 +128,7 @@ impl World {
                 recoverable: false,
                 joins: false,
                 must_recover: false,
+                delta: false,
             };
             return vec![(Question::Hopeless { code }, Request::Subscribe(asked))];
         }
@@ -143,6 +144,7 @@ impl World {
                 recoverable: wish.recoverable,
                 joins: wish.joins,
                 must_recover: false,
+                delta: false,
             };
             it.ever_asked |= 1 << channel;
             return vec![(Question::Subscribe { channel, asked: asked.clone() }, Request::Subscribe(asked))];

@@ -4,9 +4,9 @@ use super::client::{Asked, LinkPhase, Question, User};
 use super::ledger::{Checked, Fate, Promise, violated};
 use super::namespaces::{CHANNELS, ChannelIndex, Offer, find_channel};
 use super::report::{Mark, Worst};
-use super::subscription::Subscription;
+use super::subscription::{Reads, Subscription};
 use super::watch::REPLY_BOUND;
-use super::wire::{self, Heard, Outcome, Position, Subscribe, Subscribed};
+use super::wire::{self, Heard, Outcome, Position, Said, Subscribe, Subscribed};
 use super::world::{Event, MS, World};
 
 impl World {
@@ -106,6 +106,7 @@ impl World {
         if recoverable.is_some_and(|expected| expected != told.recoverable)
             || positioned.is_some_and(|expected| expected != told.positioned)
             || told.was_recovering != is_recovering
+            || told.delta != (asked.delta && kind.deltas != Offer::Never)
             || (told.recovered && !(is_recovering && told.recoverable))
             || (told.positioned && told.position.epoch == wire::Epoch::default())
         {
@@ -118,11 +119,14 @@ impl World {
             Offer::WhenAsked => asked.joins && kind.presence.may(is_anonymous, true),
         };
         let mut subscription = Subscription::new(channel, self.now, position, wants_joins);
+        subscription.reads = if told.delta { Reads::Deltas { base: None } } else { Reads::Payloads };
         if let Some(since) = asked.since.filter(|_| told.recoverable) {
             self.check_recovery(channel, since, &told)?;
         }
         let now = self.patience();
         for publication in &told.publications {
+            let is_patch = matches!(publication.said, Said::Patch(_));
+            self.tally.add(Mark::PatchesRecovered, u64::from(is_patch));
             subscription.given(now, publication, &mut self.ledger)?;
         }
         self.clients[client].held[channel] = subscription.position;

@@ -98,6 +98,7 @@ impl World {
             recoverable: wish.recoverable,
             joins: wish.joins,
             must_recover: wish.must_recover,
+            delta: wish.delta,
         };
         self.clients[client].ever_asked |= 1 << channel;
         Some((Question::Subscribe { channel, asked: asked.clone() }, Request::Subscribe(asked)))

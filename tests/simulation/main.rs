@@ -27,6 +27,9 @@ mod deeds;
 mod deflate;
 /// The faults end, and everything has to come to rest.
 mod finale;
+/// Applies differences, from the client's side.
+#[path = "../support/fossil.rs"]
+mod fossil;
 /// WebSocket, from the client's side.
 mod frames;
 /// Replies, held against what was asked.

@@ -56,6 +56,8 @@ pub struct Kind {
     pub positioning: Offer,
     pub recovery: Offer,
     pub window: FlushWindow,
+    /// Whether publications come as the difference from the one before: always, or those of the API that say so.
+    pub deltas: Offer,
 }
 
 impl Kind {
@@ -93,6 +95,8 @@ impl Kind {
                 (Offer::Always, _) | (_, Offer::Always) => SlowConsumerPolicy::DropOldest,
                 _ => SlowConsumerPolicy::Disconnect,
             },
+            allows_delta: self.deltas != Offer::Never,
+            delta_publish: self.deltas == Offer::Always,
             flush: Flush { window: self.window, batch_max: 8, ..Flush::default() },
             allow_subscribe_for_client: client(self.subscribe),
             allow_subscribe_for_anonymous: anonymous(self.subscribe),
@@ -127,10 +131,11 @@ const BARE: Kind = Kind {
     positioning: Offer::Never,
     recovery: Offer::Never,
     window: FlushWindow::Off,
+    deltas: Offer::Never,
 };
 
 /// Presence may be asked for, but there is none.
-static PLAIN: Kind = Kind { name: "plain", presence: Who::Everybody, ..BARE };
+static PLAIN: Kind = Kind { name: "plain", presence: Who::Everybody, deltas: Offer::Always, ..BARE };
 /// The whole stream stays: what is confirmed must be found in it.
 static DEEP_KIND: Kind = Kind {
     name: "deep",
@@ -138,6 +143,7 @@ static DEEP_KIND: Kind = Kind {
     history_size: DEEP,
     positioning: Offer::WhenAsked,
     recovery: Offer::WhenAsked,
+    deltas: Offer::Always,
     ..BARE
 };
 /// Recovery often comes too late.
@@ -152,6 +158,7 @@ static BRIEF: Kind = Kind {
     history_meta_ttl: 3,
     positioning: Offer::WhenAsked,
     recovery: Offer::WhenAsked,
+    deltas: Offer::Always,
     ..BARE
 };
 static PLACED: Kind =
@@ -163,6 +170,7 @@ static HALL: Kind = Kind {
     joins: Offer::WhenAsked,
     history_size: 60,
     recovery: Offer::WhenAsked,
+    deltas: Offer::WhenAsked,
     ..BARE
 };
 static GATE: Kind = Kind {
@@ -185,6 +193,7 @@ static HELD: Kind = Kind {
     positioning: Offer::WhenAsked,
     recovery: Offer::WhenAsked,
     window: FlushWindow::Fixed(Duration::from_millis(15)),
+    deltas: Offer::Always,
     ..BARE
 };
 /// Held back in bursts.

@@ -7,7 +7,7 @@ use super::frames;
 use super::ledger::{Checked, Promise, violated};
 use super::namespaces::{CHANNELS, ChannelIndex};
 use super::report::Mark;
-use super::wire::{self, Push};
+use super::wire::{self, Push, Said};
 use super::world::World;
 
 impl World {
@@ -34,6 +34,7 @@ impl World {
         };
         match push {
             Push::Publication(publication) => {
+                self.tally.add(Mark::Patches, u64::from(matches!(publication.said, Said::Patch(_))));
                 subscription.given(now, &publication, &mut self.ledger)?;
                 if subscription.position.is_some() {
                     self.clients[client].held[channel] = subscription.position;

@@ -24,6 +24,8 @@ marks! {
     Confirmed "publications confirmed" 300_000,
     ApiPublishes "publications of the API" 100_000,
     Delivered "publications delivered" 2_000_000,
+    Patches "  as the difference from the one before" 500_000,
+    PatchesRecovered "  recovered" 200_000,
     Subscriptions "subscriptions" 300_000,
     JoinsAndLeaves "joins and leaves told" 300_000,
     PresenceAnswers "answers to presence" 20_000,

@@ -2,9 +2,10 @@
 
 use fanfare::model::ClientId;
 
+use super::fossil;
 use super::ledger::{Checked, Ledger, Promise, Publisher, violated};
 use super::namespaces::{CHANNELS, ChannelIndex};
-use super::wire::{Position, Publication};
+use super::wire::{Position, Publication, Said, is_payload, number_in};
 use super::world::Micros;
 
 #[derive(Debug)]
@@ -15,6 +16,7 @@ pub struct Subscription {
     /// The last position that the client holds; `None` where it is not told about gaps.
     pub position: Option<Position>,
     pub wants_joins: bool,
+    pub reads: Reads,
     /// Its client was told that it joined itself.
     pub has_joined: bool,
     /// Whoever joined and did not leave, as far as its client was told.
@@ -27,6 +29,38 @@ pub struct Subscription {
     newest: Vec<(Publisher, u32)>,
 }
 
+/// How it is given publications.
+#[derive(Debug)]
+pub enum Reads {
+    Payloads,
+    /// `base` is the payload of the last one.
+    Deltas {
+        base: Option<Vec<u8>>,
+    },
+}
+
+impl Reads {
+    /// The publication's number.
+    fn read(&mut self, publication: &Publication) -> Result<u32, String> {
+        let Reads::Deltas { base } = self else {
+            return match &publication.said {
+                Said::Value => Ok(publication.number),
+                Said::Whole(payload) if is_payload(payload) => Ok(publication.number),
+                said => Err(format!("{said:?} for one who reads no deltas")),
+            };
+        };
+        let payload = match (&publication.said, &*base) {
+            (Said::Whole(payload), _) => payload.clone(),
+            (Said::Patch(patch), Some(base)) => fossil::apply(base, patch)?,
+            (said, base) => return Err(format!("{said:?} for a reader of deltas with the base {base:?}")),
+        };
+        if !is_payload(&payload) {
+            return Err(format!("a payload that nobody published: {:?}", String::from_utf8_lossy(&payload)));
+        }
+        number_in(base.insert(payload))
+    }
+}
+
 impl Subscription {
     pub fn new(channel: ChannelIndex, began: Micros, position: Option<Position>, wants_joins: bool) -> Subscription {
         Subscription {
@@ -34,6 +68,7 @@ impl Subscription {
             began,
             position,
             wants_joins,
+            reads: Reads::Payloads,
             has_joined: false,
             joined: Vec::new(),
             joined_twice: None,
@@ -45,7 +80,10 @@ impl Subscription {
     /// The client is given one more publication, live or recovered.
     pub fn given(&mut self, now: Micros, publication: &Publication, ledger: &mut Ledger) -> Checked {
         let name = CHANNELS[self.channel].name;
-        let number = publication.number;
+        let number = match self.reads.read(publication) {
+            Ok(number) => number,
+            Err(what) => return violated(Promise::Protocol, format!("{name}: {what}")),
+        };
         let published = ledger.saw(self.channel, number, publication.publisher)?;
         // One publisher's publications have rising numbers: a lower one comes late, the same twice.
         match self.newest.iter_mut().find(|(publisher, _)| *publisher == published.publisher) {
@@ -56,7 +94,7 @@ impl Subscription {
             None => self.newest.push((published.publisher, number)),
         }
         self.log.push(number);
-        self.step(now, publication, published.skips_history, ledger)
+        self.step(now, number, publication, published.skips_history, ledger)
     }
 
     /// The client is told that somebody joined, itself perhaps.
@@ -82,10 +120,17 @@ impl Subscription {
     }
 
     /// The position moves on by one, or something is missing or repeated.
-    fn step(&mut self, now: Micros, publication: &Publication, skips_history: bool, ledger: &mut Ledger) -> Checked {
+    fn step(
+        &mut self,
+        now: Micros,
+        number: u32,
+        publication: &Publication,
+        skips_history: bool,
+        ledger: &mut Ledger,
+    ) -> Checked {
         let kind = CHANNELS[self.channel].kind;
         let name = CHANNELS[self.channel].name;
-        let Publication { number, offset, epoch, .. } = *publication;
+        let Publication { offset, epoch, .. } = *publication;
         if (offset > 0) != (kind.has_history() && !skips_history) {
             return violated(Promise::Protocol, format!("{name}: publication {number} came with offset {offset}"));
         }

@@ -41,6 +41,8 @@ pub struct Subscribe {
     pub recoverable: bool,
     pub joins: bool,
     pub must_recover: bool,
+    /// Reads publications as the difference from the one before.
+    pub delta: bool,
 }
 
 /// What a client hears.
@@ -70,6 +72,7 @@ pub struct Subscribed {
     pub was_recovering: bool,
     pub position: Position,
     pub publications: Vec<Publication>,
+    pub delta: bool,
 }
 
 #[derive(Debug)]
@@ -80,21 +83,60 @@ pub enum Push {
     Unsubscribe(u32),
 }
 
-/// A publication as it is told: the payload is a number that no other has.
-#[derive(Clone, Copy, Debug)]
+/// A publication as it is told: the payload holds a number that no other has.
+#[derive(Clone, Debug)]
 pub struct Publication {
+    /// [`UNREAD`] in a patch.
     pub number: u32,
+    pub said: Said,
     pub offset: u64,
     pub epoch: Option<Epoch>,
     pub publisher: Option<ClientId>,
 }
 
-/// The payload of publication `number`, longer by `padding`.
+/// How a payload is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// As a JSON value.
+    Value,
+    /// As bytes, or as the text of a JSON string.
+    Whole(Vec<u8>),
+    /// The same, of the difference from the one before.
+    Patch(Vec<u8>),
+}
+
+pub const UNREAD: u32 = u32::MAX;
+
+impl Said {
+    /// `bytes` are no JSON value, but bytes or a text.
+    pub fn read(bytes: Vec<u8>, is_patch: bool) -> Result<(u32, Said), String> {
+        match is_patch {
+            true => Ok((UNREAD, Said::Patch(bytes))),
+            false => Ok((number_in(&bytes)?, Said::Whole(bytes))),
+        }
+    }
+}
+
+/// The payload of publication `number`, longer by about `padding`.
 pub fn payload_of(number: u32, padding: usize) -> String {
-    let mut payload = format!("{{\"n\":{number},\"pad\":\"");
-    payload.extend(std::iter::repeat_n('x', padding));
+    let head = format!("{{\"n\":{number},\"pad\":\"");
+    let mut payload = head.clone();
+    let mut words = WORDS.iter().cycle().skip(number as usize % WORDS.len());
+    while payload.len() < head.len() + padding {
+        payload.extend(words.next().copied());
+    }
     payload.push_str("\"}");
     payload
+}
+
+/// In many scripts, so that what two payloads have in common may end within a character.
+const WORDS: [&str; 7] = ["ask ", "bid ", "é", "è ", "€", "₂ ", "🎈🎉"];
+
+/// Whether `payload_of` made all of it.
+pub fn is_payload(payload: &[u8]) -> bool {
+    let Ok(number) = number_in(payload) else { return false };
+    let padding = payload.len().checked_sub(payload_of(number, 0).len());
+    padding.is_some_and(|padding| payload == payload_of(number, padding).as_bytes())
 }
 
 /// The number in a payload that `payload_of` made.
@@ -184,6 +226,7 @@ fn command_of(id: u32, request: &Request) -> schema::Command {
                 recoverable: subscribe.recoverable,
                 join_leave: subscribe.joins,
                 flag: flag_of(subscribe.must_recover),
+                delta: if subscribe.delta { "fossil".into() } else { String::new() },
                 ..Default::default()
             });
         }
@@ -239,6 +282,7 @@ fn heard_of(reply: schema::Reply) -> Result<Heard, String> {
             was_recovering: subscribe.was_recovering,
             position: Position { epoch: epoch_of(&subscribe.epoch)?, offset: subscribe.offset },
             publications: subscribe.publications.into_iter().map(publication_of).collect::<Result<_, _>>()?,
+            delta: subscribe.delta,
         })
     } else if reply.unsubscribe.is_some() {
         Outcome::Unsubscribe
@@ -262,8 +306,10 @@ fn heard_of(reply: schema::Reply) -> Result<Heard, String> {
 }
 
 fn publication_of(publication: schema::Publication) -> Result<Publication, String> {
+    let (number, said) = Said::read(publication.data.to_vec(), publication.delta)?;
     Ok(Publication {
-        number: number_in(&publication.data)?,
+        number,
+        said,
         offset: publication.offset,
         epoch: match publication.epoch.is_empty() {
             true => None,

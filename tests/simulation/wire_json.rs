@@ -7,7 +7,7 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::wire::{
-    Heard, Outcome, Position, Publication, Push, Request, Subscribe, Subscribed, client_of, epoch_of, epoch_text,
+    Heard, Outcome, Position, Publication, Push, Request, Said, Subscribe, Subscribed, client_of, epoch_of, epoch_text,
     flag_of, number_in,
 };
 
@@ -15,7 +15,7 @@ use super::wire::{
 pub fn text_of(request: &Request) -> String {
     match request {
         Request::Connect { token } => format!("\"connect\":{{\"token\":\"{token}\",\"name\":\"simulation\"}}"),
-        Request::Subscribe(Subscribe { channel, since, positioned, recoverable, joins, must_recover }) => {
+        Request::Subscribe(Subscribe { channel, since, positioned, recoverable, joins, must_recover, delta }) => {
             let mut text = format!("\"subscribe\":{{\"channel\":\"{channel}\",\"flag\":{}", flag_of(*must_recover));
             if let Some(since) = since {
                 let epoch = epoch_text(&since.epoch);
@@ -25,6 +25,9 @@ pub fn text_of(request: &Request) -> String {
                 if *is_set {
                     text.push_str(&format!(",\"{field}\":true"));
                 }
+            }
+            if *delta {
+                text.push_str(",\"delta\":\"fossil\"");
             }
             text.push('}');
             text
@@ -65,6 +68,7 @@ pub fn heard_in(line: &str) -> Result<Heard, String> {
             was_recovering: subscribe.was_recovering,
             position: Position { epoch: epoch_of(&subscribe.epoch)?, offset: subscribe.offset },
             publications: publications_of(&subscribe.publications)?,
+            delta: subscribe.delta,
         }),
         Line { unsubscribe: Some(_), .. } => Outcome::Unsubscribe,
         Line { publish: Some(_), .. } => Outcome::Publish,
@@ -99,8 +103,17 @@ fn publications_of(publications: &[PublicationLine<'_>]) -> Result<Vec<Publicati
 }
 
 fn publication_of(publication: &PublicationLine<'_>) -> Result<Publication, String> {
+    let data = publication.data.get();
+    let (number, said) = match data.starts_with('"') {
+        true => {
+            let text: String = serde_json::from_str(data).map_err(|error| error.to_string())?;
+            Said::read(text.into_bytes(), publication.delta)?
+        }
+        false => (number_in(data.as_bytes())?, Said::Value),
+    };
     Ok(Publication {
-        number: number_in(publication.data.get().as_bytes())?,
+        number,
+        said,
         offset: publication.offset,
         epoch: publication.epoch.as_deref().map(epoch_of).transpose()?,
         publisher: publication.info.as_ref().map(|info| client_of(&info.client)).transpose()?,
@@ -159,6 +172,8 @@ struct PublicationLine<'a> {
     data: &'a RawValue,
     #[serde(default)]
     offset: u64,
+    #[serde(default)]
+    delta: bool,
     epoch: Option<String>,
     info: Option<InfoLine>,
 }
@@ -174,6 +189,7 @@ struct SubscribeLine<'a> {
     offset: u64,
     #[serde(borrow)]
     publications: Vec<PublicationLine<'a>>,
+    delta: bool,
 }
 
 #[derive(Deserialize)]
