@@ -218,12 +218,15 @@ fn bases_are_bounded_and_forgotten_with_their_rooms() {
     let large = |bytes: usize, first: char| format!("\"{first}{}\"", "x".repeat(bytes - 3));
     bench.tell("c", &large(DELTA_BYTES_MAX, 'a'), false, false);
     bench.run_all();
+    bench.told(client);
     assert_eq!(bench.shards[0].base_bytes, DELTA_BYTES_MAX);
     bench.tell("c", &large(DELTA_BYTES_MAX, 'b'), false, false);
     bench.run_all();
+    bench.told(client);
     assert_eq!((bench.shards[0].base_bytes, bench.count(0, Counter::PatchesMade)), (DELTA_BYTES_MAX, 1));
     bench.tell("c", &large(DELTA_BYTES_MAX + 1, 'c'), false, false);
     bench.run_all();
+    bench.told(client);
     assert_eq!((bench.shards[0].base_bytes, bench.count(0, Counter::PatchesMade)), (0, 1), "too large");
     bench.tell("c", &story(1), false, false);
     bench.shards[0].base_bytes += DELTA_BASES_BYTES_MAX - story(1).len();
