@@ -185,7 +185,7 @@ pub const LINES_MAX: usize = 400;
 /// (file, its own bound, the reason)
 pub const LONG_FILES: &[(&str, usize, &str)] = &[
     ("src/config/keys.rs", 500, "the one table of keys, a row for each"),
-    ("src/telemetry/table.rs", 500, "the one table of metrics, a row for each"),
+    ("src/telemetry/table.rs", 600, "the one table of metrics, a row for each"),
 ];
 
 /// Crates of which the tree may hold one version only, and why a second one hurts.
