@@ -50,8 +50,8 @@ impl Shard {
         if connection.expires <= now && connection.is_open() && !connection.has_job() {
             return self.disconnect(slot, DisconnectCode::Expired);
         }
-        if connection.is_unread() && !connection.waits_for_its_reader() {
-            // Its clocks stand still; they are set forward when it is read again.
+        if connection.is_unread() && !connection.waits_for_its_reader() && connection.clock != Clock::Ping {
+            // What it is waited for can't be seen; the time is made up for when it is read again.
             connection.tick = self.wheel.insert(slot, now + limits::UNREAD_LOOK);
             return;
         }

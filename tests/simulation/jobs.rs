@@ -47,7 +47,7 @@ impl World {
             workers.jobs[at] = Some(job);
             workers.begun += 1;
             workers.numbers[at] = workers.begun;
-            let longest = if self.random.u8(..) < 10 { 100 * MS } else { 2 * MS };
+            let longest = if self.random.u8(..) < 5 { 30 * MS } else { MS };
             let delay = self.random.u64(1..longest);
             self.after(delay, Event::JobEnds { at });
         }

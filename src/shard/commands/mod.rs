@@ -10,7 +10,7 @@ mod query;
 mod subscribe;
 
 use super::Shard;
-use super::connection::{On, Phase, TokenPurpose, Waiting};
+use super::connection::{Clock, On, Phase, TokenPurpose, Waiting};
 use super::events::{HomeAnswer, Reached};
 use crate::access::Asker;
 use crate::limits;
@@ -192,7 +192,9 @@ impl Shard {
             && let Some(since) = waiting.unread_since.take_if(|_| waiting.job.is_none())
         {
             // The time in which its pong could not be read does not count.
-            connection.deadline = connection.deadline.saturating_add(now - since);
+            if connection.clock != Clock::Ping {
+                connection.deadline = connection.deadline.saturating_add(now - since);
+            }
             self.resumed.push_back(id);
         }
         if !waiting.is_idle() {
