@@ -261,11 +261,12 @@ impl Audience {
     }
 
     fn visit(&self, walk: &mut Walk, slice: &mut Slice, join: JoinFrames, take: &mut impl FnMut(Step<'_>)) {
+        let has_cut = self.has_cut();
         while walk.cursor < self.members.len() && !slice.is_used_up() {
             let member = self.members[walk.cursor];
             walk.cursor += 1;
             slice.visits -= 1;
-            if member.slot == TOMBSTONE || self.cut.holds(&member) {
+            if member.slot == TOMBSTONE || (has_cut && self.cut.holds(&member)) {
                 continue;
             }
             let Member { encoding, wants_joins, joined_at, .. } = member;
