@@ -66,6 +66,11 @@ impl World {
                 }
                 Ok(())
             }
+            // More clients than small outboxes are told of.
+            Question::Presence { .. } if code == 106 && !self.plan.has_large_outboxes => {
+                self.tally.add(Mark::PresenceRefused, 1);
+                Ok(())
+            }
             question => violated(Promise::Protocol, format!("{question:?} got error {code}")),
         }
     }

@@ -29,6 +29,7 @@ marks! {
     Subscriptions "subscriptions" 300_000,
     JoinsAndLeaves "joins and leaves told" 300_000,
     PresenceAnswers "answers to presence" 20_000,
+    PresenceRefused "  refused for want of room (106)" 1,
     Pages "pages of history" 20_000,
     FullLane "full lane" 2_000_000,
     Behind "shard told that it is behind" 40_000,
