@@ -36,11 +36,11 @@ impl Shard {
     }
 
     /// Whether somebody who was just given what it missed can read the next publication as the
-    /// difference from the last one of those. For the first in its room that one is made the base;
-    /// others have to share the room's, for whatever is said to one of them is said to all.
-    pub(super) fn gives_base(&mut self, channel: &ChannelName, subscribed: &Subscribed, is_first: bool) -> bool {
+    /// difference from the last one of those. For the first reader of deltas that one is made the base;
+    /// where there were some before, they share theirs, for what is said to one is said to all.
+    pub(super) fn gives_base(&mut self, channel: &ChannelName, subscribed: &Subscribed, has_readers: bool) -> bool {
         let Some(last) = subscribed.recovered.as_ref().and_then(|recovered| recovered.last()) else { return false };
-        if is_first {
+        if !has_readers {
             self.replace_base(channel, &last.data, subscribed.position);
         }
         let base = self.rooms.get(channel).and_then(|room| room.base.as_ref());

@@ -167,8 +167,8 @@ impl Shard {
                 subscribed.recovered = recovered;
             }
         }
-        let is_first = !self.rooms.contains_key(channel);
         let room = self.rooms.entry(channel.clone()).or_default();
+        let has_readers = room.encodings().has_delta();
         room.listen(from, ask.encoding);
         if let Some(listener) = room.find_listener(from)
             && listener.is_behind
@@ -179,7 +179,7 @@ impl Shard {
             self.outgoing.push(from, LaneMessage::Behind { channel: channel.clone() });
         }
         self.metrics.set(Gauge::Rooms, self.rooms.len() as u64);
-        subscribed.has_base = ask.encoding.has_delta() && self.gives_base(channel, &subscribed, is_first);
+        subscribed.has_base = ask.encoding.has_delta() && self.gives_base(channel, &subscribed, has_readers);
         if options.presence || options.join_leave {
             let until = self.time.now() + self.options.presence_ttl;
             self.memory.join(channel, Arc::clone(&ask.info), from, until);

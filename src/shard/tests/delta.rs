@@ -142,12 +142,12 @@ fn a_namespace_without_it_gives_no_deltas() {
 
 #[test]
 fn a_recovered_list_is_a_chain_that_goes_on_live() {
-    for has_others in [true, false] {
+    for others in [None, Some(""), Some(DELTA)] {
         let mut bench = Bench::with(2, with_delta);
         let channel = bench.channel_at(0);
         let mut reader = Reader::default();
         let client = bench.subscribe(1, &channel, &format!(r#"{DELTA},"recoverable":true"#));
-        let other = has_others.then(|| bench.subscribe(0, &channel, DELTA));
+        let other = others.map(|fields| bench.subscribe(0, &channel, fields));
         bench.tell_story(&channel, 1);
         bench.settle();
         assert_eq!(reader.read(&bench.told(client)), [(FULL, 1)]);
@@ -167,8 +167,8 @@ fn a_recovered_list_is_a_chain_that_goes_on_live() {
         bench.settle();
         let told = bench.told(back);
         assert!(told[0].contains(r#""delta":true}}"#), "{told:?}");
-        assert_eq!(reader.read(&told), [(FULL, 2), (PATCH, 3), (PATCH, 4), (PATCH, 5)], "others: {has_others}");
-        if let Some(other) = other {
+        assert_eq!(reader.read(&told), [(FULL, 2), (PATCH, 3), (PATCH, 4), (PATCH, 5)], "others: {others:?}");
+        if let (Some(DELTA), Some(other)) = (others, other) {
             let expected = [(FULL, 1), (PATCH, 2), (PATCH, 3), (PATCH, 4), (PATCH, 5)];
             assert_eq!(Reader::default().read(&bench.told(other)), expected);
         }

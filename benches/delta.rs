@@ -1,0 +1,77 @@
+//! What a difference costs: `cargo bench --bench delta` prints microseconds and sizes for payloads of
+//! several lengths. CPU time of one thread; nothing is sent.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use fanfare::delta;
+use rustix::time::{ClockId, clock_gettime};
+
+/// A table of prices as JSON, of about that many bytes.
+fn prices(bytes: usize, random: &mut fastrand::Rng) -> Vec<String> {
+    let row = |number: usize, random: &mut fastrand::Rng| {
+        let (bid, volume) = (random.u32(10_000..99_999), random.u32(..1_000_000));
+        format!(r#"{{"symbol":"SYM{number}","bid":{bid},"ask":{},"volume":{volume}}}"#, bid + 5)
+    };
+    let mut rows = Vec::new();
+    let mut length = 0;
+    while length < bytes {
+        rows.push(row(rows.len(), random));
+        length += rows.last().map_or(0, String::len) + 1;
+    }
+    rows
+}
+
+fn json(rows: &[String]) -> Vec<u8> {
+    format!("[{}]", rows.join(",")).into_bytes()
+}
+
+/// The pairs that are compared, by what the second changes in the first.
+fn pairs(bytes: usize) -> [(&'static str, Vec<u8>, Vec<u8>); 4] {
+    let mut random = fastrand::Rng::with_seed(bytes as u64);
+    let rows = prices(bytes - bytes / 16, &mut random);
+    let others = prices(bytes - bytes / 16, &mut random);
+    let replaced = |every: usize| {
+        let row = |at: usize| if at % every == every / 2 { &others[at % others.len()] } else { &rows[at] };
+        (0..rows.len()).map(row).cloned().collect::<Vec<_>>()
+    };
+    let noise = |random: &mut fastrand::Rng| std::iter::repeat_with(|| random.u8(..)).take(bytes).collect();
+    [
+        ("one row", json(&rows), json(&replaced(rows.len()))),
+        ("one row in eight", json(&rows), json(&replaced(8))),
+        ("every row", json(&rows), json(&others)),
+        ("noise", noise(&mut random), noise(&mut random)),
+    ]
+}
+
+/// Microseconds of one call, over a tenth of a second.
+fn microseconds(mut call: impl FnMut()) -> f64 {
+    let begin = cpu_time();
+    let mut calls = 0;
+    while cpu_time() - begin < Duration::from_millis(100) {
+        (0..20).for_each(|_| call());
+        calls += 20;
+    }
+    (cpu_time() - begin).as_secs_f64() * 1e6 / f64::from(calls)
+}
+
+/// Of this process, which has one thread.
+fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+fn main() {
+    println!("{:>7} {:<18} {:>9} {:>7}", "bytes", "changed", "us", "patch");
+    for bytes in [256, 1024, 4096, 16_384, 65_536] {
+        for (changed, base, target) in pairs(bytes) {
+            let base = &base[..base.len().min(bytes)];
+            let target = &target[..target.len().min(bytes)];
+            let patch = delta::create(base, target).map_or("whole".to_owned(), |patch| patch.len().to_string());
+            let cost = microseconds(|| {
+                black_box(delta::create(black_box(base), black_box(target)));
+            });
+            println!("{bytes:>7} {changed:<18} {cost:>9.1} {patch:>7}");
+        }
+    }
+}
