@@ -27,7 +27,7 @@ fn json(rows: &[String]) -> Vec<u8> {
 }
 
 /// The pairs that are compared, by what the second changes in the first.
-fn pairs(bytes: usize) -> [(&'static str, Vec<u8>, Vec<u8>); 4] {
+fn pairs(bytes: usize) -> [(&'static str, Vec<u8>, Vec<u8>); 5] {
     let mut random = fastrand::Rng::with_seed(bytes as u64);
     let rows = prices(bytes - bytes / 16, &mut random);
     let others = prices(bytes - bytes / 16, &mut random);
@@ -36,10 +36,13 @@ fn pairs(bytes: usize) -> [(&'static str, Vec<u8>, Vec<u8>); 4] {
         (0..rows.len()).map(row).cloned().collect::<Vec<_>>()
     };
     let noise = |random: &mut fastrand::Rng| std::iter::repeat_with(|| random.u8(..)).take(bytes).collect();
+    // Each window of the second has as many candidates in the first as are looked at.
+    let repeated = |unit: &str| unit.bytes().cycle().take(bytes).collect();
     [
         ("one row", json(&rows), json(&replaced(rows.len()))),
         ("one row in eight", json(&rows), json(&replaced(8))),
         ("every row", json(&rows), json(&others)),
+        ("into repetition", repeated("aaaaaaaaaaaaaaaaaaaaaaab"), repeated("aaaaaaaaaaaaaaaac")),
         ("noise", noise(&mut random), noise(&mut random)),
     ]
 }

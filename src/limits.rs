@@ -95,7 +95,7 @@ pub const DEFLATE_BYTES_MIN: usize = 128;
 pub const DEFLATE_INLINE_BYTES_MAX: usize = 128 * 1024;
 
 /// Payloads above it are not said as the difference from the one before: comparing two of 64 KiB that
-/// have little in common takes 0.4 ms (docs/performance.md), which workers do.
+/// have little in common takes 0.7 ms (docs/performance.md), which workers do.
 pub const DELTA_BYTES_MAX: usize = 512 * 1024;
 
 /// Bytes compared for the publications of one recovery, on the shard's thread; what is left then is
@@ -161,7 +161,7 @@ pub const DEFLATE_COSTS: [usize; 9] = [2, 4, 6, 8, 10, 14, 18, 26, 34];
 pub const INFLATE_COST: usize = 8;
 
 /// A byte compared for a difference, of the publication and of the one before.
-pub const DELTA_COST: usize = 4;
+pub const DELTA_COST: usize = 6;
 
 /// One client in an answer about presence.
 pub const PRESENT_COST: usize = 256;
