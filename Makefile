@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-.PHONY: help test install lint audit build rust simulation sdk page autobahn autobahn-all instructions bench-smoke readme figures
+.PHONY: help test install lint audit build rust simulation sdk page autobahn autobahn-all instructions bench-smoke readme figures figures-all
 
 help: ## says what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -56,5 +56,10 @@ bench-smoke: ## small load runs: fails when anything is lost, duplicated or reor
 readme: build ## the README's code blocks
 	node tests/readme.mjs
 
-figures: build ## the comparison with a Node ws room server (about 6 minutes, needs a quiet machine)
-	target/release/loadtest compare --save target/figures.json
+figures: build ## five scenarios beside five peers (about 10 minutes, needs a quiet machine)
+	target/release/loadtest compare --save docs/plots/runs.json
+	target/release/loadtest render
+
+figures-all: build ## every scenario (about 40 minutes, needs a quiet machine)
+	target/release/loadtest compare --scenario all --save docs/plots/runs.json
+	target/release/loadtest render

@@ -8,6 +8,11 @@ missing=()
 for pair in chromium:chromium valgrind:valgrind node:nodejs npm:npm python3:python3 curl:curl gcc:gcc openssl:openssl; do
   command -v "${pair%%:*}" > /dev/null || missing+=("${pair#*:}")
 done
+# Servers are in sbin, which is not everybody's path.
+for pair in nats-server:nats-server nginx:nginx-light; do
+  [ -x "/usr/sbin/${pair%%:*}" ] || missing+=("${pair#*:}")
+done
+[ -e /usr/lib/nginx/modules/ngx_nchan_module.so ] || missing+=(libnginx-mod-nchan)
 python3 -c 'import venv' 2> /dev/null || missing+=(python3-venv)
 if [ ${#missing[@]} -gt 0 ]; then
   echo "installing Debian packages: ${missing[*]}"
@@ -17,7 +22,7 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 # npm packages, anew only when the lock file changed.
-for folder in tests/sdk loadtest/peers/node-ws; do
+for folder in tests/sdk loadtest/peers/node-ws loadtest/peers/socket-io loadtest/peers/uws; do
   if ! cmp -s "$folder/package-lock.json" "$folder/node_modules/.installed-lock"; then
     (cd "$folder" && npm ci --no-audit --no-fund --loglevel=error)
     cp "$folder/package-lock.json" "$folder/node_modules/.installed-lock"

@@ -4,36 +4,35 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
+use crate::dialect::{Introduction, Position, Step};
 use crate::failure::{Doing, Failure};
 use crate::websocket;
 
 /// Server ping and client pong: a reply or command without content.
 pub const EMPTY: &[u8] = b"{}";
 
-/// The frames with which a connection introduces itself, and how many replies they ask for.
-#[derive(Debug, Default)]
-pub struct Introduction {
-    pub frames: Vec<u8>,
-    pub replies: u32,
-}
-
-impl Introduction {
-    /// Connects as the user of `token` (anonymously without one) and subscribes to `channel`.
-    ///
-    /// One message for each command, as most SDKs send them.
-    pub fn new(token: Option<&str>, channel: Option<&str>) -> Introduction {
-        let mut frames = Vec::new();
-        let connect = match token {
-            Some(token) => json!({"id": 1, "connect": {"token": token, "name": "loadtest"}}),
-            None => json!({"id": 1, "connect": {"name": "loadtest"}}),
+/// Connects as the user of `token` (anonymously without one) and subscribes to a channel, from a
+/// position on if there is one.
+///
+/// One message for each command, as most SDKs send them.
+pub fn introduce(token: Option<&str>, subscription: Option<(&str, Option<&Position>)>) -> Introduction {
+    let mut frames = Vec::new();
+    let connect = match token {
+        Some(token) => json!({"id": 1, "connect": {"token": token, "name": "loadtest"}}),
+        None => json!({"id": 1, "connect": {"name": "loadtest"}}),
+    };
+    websocket::encode_text(&mut frames, connect.to_string().as_bytes());
+    if let Some((channel, from)) = subscription {
+        let subscribe = match from {
+            None => json!({"channel": channel}),
+            Some(Position { epoch, offset }) => {
+                json!({"channel": channel, "recover": true, "epoch": epoch, "offset": offset})
+            }
         };
-        websocket::encode_text(&mut frames, connect.to_string().as_bytes());
-        if let Some(channel) = channel {
-            let subscribe = json!({"id": 2, "subscribe": {"channel": channel}});
-            websocket::encode_text(&mut frames, subscribe.to_string().as_bytes());
-        }
-        Introduction { frames, replies: 1 + u32::from(channel.is_some()) }
+        websocket::encode_text(&mut frames, json!({"id": 2, "subscribe": subscribe}).to_string().as_bytes());
     }
+    let replies = 1 + u32::from(subscription.is_some());
+    Introduction { path: None, steps: [Step { frames, replies }].into() }
 }
 
 /// The publish command `id`. `data` is valid JSON; it stands in the command as it is.

@@ -1,137 +1,125 @@
-//! The figures: the hub and the Node peer in turn, server on one core, generator on the other.
+//! The figures: contenders in turn, server on one core, generator on the other.
 
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use clap::Args;
-use serde::Serialize;
 
-use crate::failure::{Doing, Failure};
-use crate::fanout::Waiting;
-use crate::figures::Figure;
+use crate::failure::Failure;
 use crate::machine::{self, Machine};
-use crate::report::{FanoutReport, IdleReport};
 use crate::runs::Generator;
-use crate::servers::{PLAIN_CHANNEL, PRESENCE_CHANNEL, Recipe};
+use crate::saved::{Measured, Run, Saved};
+use crate::scenarios::{Contender, Cores, SCENARIOS, Scenario};
+use crate::servers::{Peer, Programs};
+
+/// The scenarios of a comparison that names none: CPU time, about 10 minutes.
+const DEFAULT: &str = "fanout-1,fanout-16,paced-32,rooms,echo";
 
 #[derive(Args, Clone, Debug)]
 pub struct CompareOptions {
-    /// The hub's binary
-    #[arg(long, default_value = "target/release/fanfare")]
-    hub: PathBuf,
-    /// The directory of the Node room server
-    #[arg(long, default_value = "loadtest/peers/node-ws")]
-    node_ws: PathBuf,
-    /// Runs of each kind; the table gives their medians
+    #[command(flatten)]
+    programs: Programs,
+    /// Which scenarios, with commas between; `all` for all of them
+    #[arg(long, value_delimiter = ',', default_value = DEFAULT, value_parser = scenario_names())]
+    scenario: Vec<String>,
+    /// Only contenders of these peers, with commas between
+    #[arg(long, value_enum, value_delimiter = ',')]
+    peers: Vec<Peer>,
+    /// Runs of each contender; the tables give their medians
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
-    repeats: u32,
+    rounds: u32,
     #[arg(long, default_value_t = 0)]
     server_core: usize,
     #[arg(long, default_value_t = 1)]
     generator_core: usize,
-    /// Members of the fan-out
-    #[arg(long, default_value_t = 1_000)]
-    members: u32,
-    /// Idle connections
-    #[arg(long, default_value_t = 15_000)]
-    connections: u32,
-    /// Length of each measured fan-out, seconds
-    #[arg(long, default_value_t = 8.0)]
+    /// Length of each measured phase
+    #[arg(long, default_value_t = 2.0)]
     seconds: f64,
-    /// What the generator does when nothing has come
-    #[arg(long, value_enum, default_value_t = Waiting::Sleep)]
-    waiting: Waiting,
-    /// Also writes all runs to this file, as JSON
+    /// Also writes all runs to this file, as JSON; what it has of other scenarios stays in it
     #[arg(long)]
     save: Option<PathBuf>,
 }
 
-/// All runs of both servers, in the order in which they were made.
-#[derive(Debug, Serialize)]
-pub struct Comparison {
-    pub machine: Machine,
-    pub command_line: String,
-    pub versions: Vec<String>,
-    pub figures: Vec<Figure>,
-    pub hub: Runs,
-    pub node_ws: Runs,
-}
-
-/// The runs of one server; the places of a list are its repeats.
-#[derive(Debug, Default, Serialize)]
-pub struct Runs {
-    pub one_in_flight: Vec<FanoutReport>,
-    pub sixteen_in_flight: Vec<FanoutReport>,
-    pub idle: Vec<IdleReport>,
-    /// Only of servers that have presence.
-    pub idle_with_presence: Vec<IdleReport>,
+fn scenario_names() -> clap::builder::PossibleValuesParser {
+    let names: Vec<&str> = SCENARIOS.iter().map(|scenario| scenario.name).chain(["all"]).collect();
+    names.into()
 }
 
 /// Makes all runs; what is going on goes to standard error.
-pub fn run(options: &CompareOptions) -> Result<Comparison, Failure> {
+pub fn run(options: &CompareOptions) -> Result<Saved, Failure> {
+    let mut measured = Saved::default();
+    let is_wanted = |scenario: &&Scenario| options.scenario.iter().any(|name| name == scenario.name || name == "all");
+    for scenario in SCENARIOS.iter().filter(is_wanted) {
+        let begin = Instant::now();
+        let one = measure(options, scenario)?;
+        eprintln!("{}: {:.0} s", scenario.name, begin.elapsed().as_secs_f64());
+        if let Some(file) = &options.save {
+            // Read anew: another comparison may have written to it meanwhile.
+            let mut saved = Saved::read(file)?;
+            saved.put(one.clone());
+            saved.write(file)?;
+        }
+        measured.put(one);
+    }
+    Ok(measured)
+}
+
+fn measure(options: &CompareOptions, scenario: &Scenario) -> Result<Measured, Failure> {
+    let is_wanted = |peer| options.peers.is_empty() || options.peers.contains(&peer);
+    let mut contenders: Vec<&Contender> =
+        scenario.contenders.iter().filter(|contender| is_wanted(contender.recipe.peer)).collect();
+    let mut peers: Vec<Peer> = contenders.iter().map(|contender| contender.recipe.peer).collect();
+    peers.dedup();
+    let versions = peers.iter().map(|peer| peer.version(&options.programs)).collect::<Result<Vec<_>, _>>()?;
     let machine = Machine::look()?;
-    let hub_recipe = Recipe::Hub { binary: options.hub.clone(), shards: 1 };
-    let node_recipe = Recipe::NodeWs { directory: options.node_ws.clone() };
-    let (mut hub, mut node_ws) = (Runs::default(), Runs::default());
-    for repeat in 1..=options.repeats {
-        // In turn, so that whatever else the machine does meets both.
-        eprintln!("repeat {repeat} of {}", options.repeats);
-        run_once(options, &node_recipe, &mut node_ws)?;
-        run_once(options, &hub_recipe, &mut hub)?;
-        hub.idle_with_presence.push(idle(options, &hub_recipe, PRESENCE_CHANNEL)?);
+    let (mut runs, mut problems) = (Vec::new(), Vec::new());
+    for round in 1..=options.rounds {
+        for contender in &contenders {
+            eprint!("{} {round}/{} {}: ", scenario.name, options.rounds, contender.label);
+            match run_once(options, scenario, contender) {
+                Ok(report) => {
+                    let first = &scenario.figures[0];
+                    eprintln!("{:.3} {}", (first.value)(&report).unwrap_or(f64::NAN), first.unit);
+                    runs.push(Run { contender: contender.label.into(), round, report });
+                }
+                Err(failure) => {
+                    eprintln!("{failure}");
+                    problems.push(format!("{}, round {round}: {failure}", contender.label));
+                }
+            }
+        }
+        // Whatever comes and goes on the machine meets another one first in the next round.
+        let count = contenders.len();
+        contenders.rotate_left(1.min(count));
     }
-    let comparison = Comparison {
+    Ok(Measured {
+        scenario: scenario.name.into(),
+        date: machine::first_line_of(Path::new("date"), &["-u", "+%Y-%m-%d"])?,
         machine,
-        command_line: std::env::args().collect::<Vec<_>>().join(" "),
-        versions: versions(options)?,
-        figures: Figure::all(&hub, &node_ws),
-        hub,
-        node_ws,
+        versions,
+        command: std::env::args().collect::<Vec<_>>().join(" "),
+        seconds: scenario.seconds_flag.map(|_| options.seconds),
+        runs,
+        problems,
+    })
+}
+
+/// On a fresh process: what one run leaves behind in memory would be the next one's.
+fn run_once(
+    options: &CompareOptions,
+    scenario: &Scenario,
+    contender: &Contender,
+) -> Result<serde_json::Value, Failure> {
+    let core = match contender.cores {
+        Cores::One => Some(options.server_core),
+        Cores::All => None,
     };
-    if let Some(file) = &options.save {
-        let json = serde_json::to_string_pretty(&comparison).doing("writing the runs")?;
-        fs::write(file, json).doing(format_args!("writing {}", file.display()))?;
-    }
-    Ok(comparison)
-}
-
-fn run_once(options: &CompareOptions, recipe: &Recipe, runs: &mut Runs) -> Result<(), Failure> {
-    let server = recipe.start(Some(options.server_core))?;
-    let (members, seconds) = (options.members.to_string(), options.seconds.to_string());
-    let waiting = match options.waiting {
-        Waiting::Sleep => "sleep",
-        Waiting::Spin => "spin",
-    };
-    // The time bounds the phase, not the count.
-    let flags = ["--members", &members, "--seconds-max", &seconds, "--publications", "1000000", "--waiting", waiting];
+    let server = contender.recipe.start(&options.programs, core)?;
     let generator = Generator { core: Some(options.generator_core) };
-    for (in_flight, list) in [("1", &mut runs.one_in_flight), ("16", &mut runs.sixteen_in_flight)] {
-        let report = generator.fanout(&server, &[&flags[..], &["--in-flight", in_flight]].concat())?;
-        eprintln!("{report}");
-        list.push(report);
+    let seconds = options.seconds.to_string();
+    let mut flags = [scenario.flags, contender.flags].concat();
+    if let Some(flag) = scenario.seconds_flag {
+        flags.extend([flag, &seconds]);
     }
-    drop(server);
-    runs.idle.push(idle(options, recipe, PLAIN_CHANNEL)?);
-    Ok(())
-}
-
-/// On a fresh process: memory that fan-out left behind would hide what connections need.
-fn idle(options: &CompareOptions, recipe: &Recipe, channel: &str) -> Result<IdleReport, Failure> {
-    let server = recipe.start(Some(options.server_core))?;
-    let generator = Generator { core: Some(options.generator_core) };
-    let connections = options.connections.to_string();
-    let report = generator.idle(&server, &["--connections", &connections, "--channel", channel])?;
-    eprintln!("{report}");
-    Ok(report)
-}
-
-fn versions(options: &CompareOptions) -> Result<Vec<String>, Failure> {
-    let package = options.node_ws.join("node_modules/ws/package.json");
-    let package = fs::read_to_string(&package).doing(format_args!("reading {}", package.display()))?;
-    let package: serde_json::Value = serde_json::from_str(&package).doing("reading the version of ws")?;
-    Ok(vec![
-        format!("hub: {}, 1 shard", machine::first_line_of(&options.hub, "version")?),
-        format!("node {}", machine::first_line_of(Path::new("node"), "--version")?),
-        format!("ws {}", package["version"].as_str().unwrap_or("unknown")),
-    ])
+    generator.run(scenario.command, &server, &flags)
 }

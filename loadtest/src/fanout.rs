@@ -2,33 +2,35 @@
 
 use std::time::{Duration, Instant};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use hdrhistogram::Histogram;
 
-use crate::commands::{Introduction, Reply};
+use crate::dialect::Role;
 use crate::failure::Failure;
 use crate::fleet::Fleet;
 use crate::ledger::{Ledger, Receipt};
-use crate::process::{self, CpuReading};
+use crate::process::Meter;
 use crate::publisher::{Publisher, ServerApi};
 use crate::report::{FanoutReport, Percentiles};
-use crate::stamp::{self, PAYLOAD_BYTES_MIN, StampReader};
-use crate::target::Target;
-use crate::tokens::Tokens;
+use crate::server_options::{ServerOptions, Waiting};
+use crate::stamp::{self, Filling, PAYLOAD_BYTES_MIN, StampReader};
 use crate::window::Window;
 
 /// How long the run listens on after the last publication, for what comes twice or late.
-const AFTERMATH: Duration = Duration::from_millis(100);
+pub const AFTERMATH: Duration = Duration::from_millis(100);
 
 #[derive(Args, Clone, Debug)]
 pub struct FanoutOptions {
-    #[arg(long, default_value = "ws://127.0.0.1:8000/connection/websocket")]
-    pub url: String,
+    #[command(flatten)]
+    pub server: ServerOptions,
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     pub members: u32,
     /// Bytes of each publication's data
     #[arg(long, default_value_t = 128, value_parser = payload_bytes)]
     pub payload: usize,
+    /// What the data is filled with beside its sequence number
+    #[arg(long, value_enum, default_value_t = Filling::Plain)]
+    pub filling: Filling,
     /// Publications that not all members have received yet: the next goes out when the oldest is complete
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=32))]
     pub in_flight: u8,
@@ -46,34 +48,17 @@ pub struct FanoutOptions {
     pub stall_ms: u64,
     #[arg(long, default_value = "loadtest")]
     pub channel: String,
-    /// The server's process, whose CPU time is read
-    #[arg(long)]
-    pub server_pid: Option<u32>,
     /// Publishes through the server API (http://host:port/api) instead of a client connection
     #[arg(long, requires = "api_key")]
     pub api_url: Option<String>,
     #[arg(long)]
     pub api_key: Option<String>,
-    /// Connects as users u0, u1, … with tokens signed by this; anonymously without it
-    #[arg(long)]
-    pub hmac_secret: Option<String>,
-    /// Spreads the connections over so many addresses from 127.0.0.2 on
-    #[arg(long, default_value_t = 0)]
-    pub sources: u8,
     /// What the generator does when nothing has come
     #[arg(long, value_enum, default_value_t = Waiting::Sleep)]
     pub waiting: Waiting,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Waiting {
-    /// Sleeps; the server pays for waking it, as for any client on its own machine
-    Sleep,
-    /// Keeps polling and takes a whole core; the server pays for no wake, as with clients elsewhere
-    Spin,
-}
-
-fn payload_bytes(text: &str) -> Result<usize, String> {
+pub fn payload_bytes(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(bytes) if bytes >= PAYLOAD_BYTES_MIN => Ok(bytes),
         Ok(_) => Err(format!("at least {PAYLOAD_BYTES_MIN} bytes: the sequence number must fit")),
@@ -88,27 +73,19 @@ pub fn run(options: &FanoutOptions) -> Result<FanoutReport, Failure> {
     run.latency_us.reset();
     run.deliveries = 0;
 
-    let own_pid = std::process::id();
-    let server_before = options.server_pid.map(CpuReading::take).transpose()?;
-    let own_before = CpuReading::take(own_pid)?;
     let published_before = run.window.published();
-    let begin = Instant::now();
+    let meter = Meter::start(options.server.server_pid)?;
     run.publish_and_receive(options.publications)?;
-    let seconds = begin.elapsed().as_secs_f64();
-    let own_cpu = CpuReading::take(own_pid)?.since(&own_before);
-    let server_cpu = match (options.server_pid, server_before) {
-        (Some(pid), Some(before)) => Some(CpuReading::take(pid)?.since(&before)),
-        _ => None,
-    };
+    let spent = meter.stop()?;
     let deliveries = run.deliveries;
     let publications = run.window.published() - published_before;
 
     run.listen_on(AFTERMATH)?;
-    let us_per_delivery = |cpu: Duration| cpu.as_secs_f64() * 1e6 / deliveries.max(1) as f64;
     Ok(FanoutReport {
-        url: options.url.clone(),
+        url: options.server.url.clone(),
         members: options.members as usize,
         payload_bytes: options.payload,
+        line_bytes: run.line_bytes,
         in_flight: options.in_flight.into(),
         publisher: match run.publisher {
             Publisher::Client { .. } => "a client connection".into(),
@@ -116,10 +93,10 @@ pub fn run(options: &FanoutOptions) -> Result<FanoutReport, Failure> {
         },
         publications,
         deliveries,
-        seconds,
-        deliveries_per_second: deliveries as f64 / seconds,
-        server_cpu_us_per_delivery: server_cpu.map(us_per_delivery),
-        generator_cpu_us_per_delivery: us_per_delivery(own_cpu),
+        seconds: spent.seconds,
+        deliveries_per_second: deliveries as f64 / spent.seconds,
+        server_cpu_us_per_delivery: spent.server_us_each(deliveries),
+        generator_cpu_us_per_delivery: spent.own_us_each(deliveries),
         latency_us: Percentiles::from(&run.latency_us),
         faults: run.ledger.close(run.window.published()),
         stalls: run.stalls,
@@ -137,22 +114,20 @@ struct Run<'a> {
     latency_us: Histogram<u64>,
     /// Publications received since the last reset, repeats too.
     deliveries: u64,
+    /// Of the last delivery.
+    line_bytes: usize,
     stalls: u64,
 }
 
 impl<'a> Run<'a> {
     fn open(options: &'a FanoutOptions) -> Result<Run<'a>, Failure> {
         let members = options.members as usize;
-        process::raise_descriptor_limit(members + 1)?;
-        let target = Target::parse(&options.url, members)?.with_sources(options.sources);
-        let tokens = options.hmac_secret.as_deref().map(Tokens::new);
-        let token_of = |number| tokens.as_ref().map(|tokens| tokens.sign(number)).transpose();
-        let mut fleet = Fleet::new(target)?;
-        fleet.open(members, |number| Ok(Introduction::new(token_of(number)?.as_deref(), Some(&options.channel))))?;
+        let mut fleet = options.server.fleet(members + 1)?;
+        options.server.open(&mut fleet, members, Role::Member, |_| options.channel.clone())?;
         let publisher = match (&options.api_url, &options.api_key) {
             (Some(url), Some(key)) => Publisher::Api(ServerApi::connect(url, key)?),
             _ => {
-                fleet.open(1, |number| Ok(Introduction::new(token_of(number)?.as_deref(), None)))?;
+                options.server.open(&mut fleet, 1, Role::Publisher, |_| options.channel.clone())?;
                 Publisher::Client { link: members }
             }
         };
@@ -166,6 +141,7 @@ impl<'a> Run<'a> {
             // A minute at most, to three digits.
             latency_us: Histogram::new_with_max(60_000_000, 3).expect("constant bounds are valid"),
             deliveries: 0,
+            line_bytes: 0,
             stalls: 0,
         })
     }
@@ -187,7 +163,7 @@ impl<'a> Run<'a> {
                 && now < deadline
                 && let Some(sequence) = self.window.publish(now)
             {
-                batch.push((sequence, stamp::payload(sequence, self.options.payload)));
+                batch.push((sequence, stamp::payload(sequence, self.options.payload, self.options.filling)));
             }
             if !batch.is_empty() {
                 self.publisher.publish(&mut self.fleet, &self.options.channel, &batch)?;
@@ -217,16 +193,18 @@ impl<'a> Run<'a> {
 
     /// One turn of the poll set: enters what came into the books.
     fn turn(&mut self, wait: Duration) -> Result<(), Failure> {
-        let Run { fleet, window, ledger, stamp, latency_us, deliveries, .. } = self;
+        let Run { fleet, window, ledger, stamp, latency_us, deliveries, line_bytes, .. } = self;
         let members = self.options.members as usize;
+        let dialect = fleet.dialect();
         fleet.turn(wait, |link, at, line| {
-            let Some(sequence) = stamp.read(line) else { return Reply::accept(line).map(drop) };
+            let Some(sequence) = stamp.read(line) else { return dialect.hear(line).map(drop) };
             if link >= members || !(1..=window.published()).contains(&sequence) {
                 return Err(Failure::new(format!(
                     "the server delivered publication {sequence} to connection {link}, where it does not belong"
                 )));
             }
             *deliveries += 1;
+            *line_bytes = line.len();
             if ledger.receive(link, sequence) != Receipt::Again
                 && let Some(latency) = window.receive(sequence, at)
             {

@@ -4,68 +4,57 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use crate::commands::{Introduction, Reply};
+use crate::dialect::Role;
 use crate::failure::Failure;
-use crate::fleet::Fleet;
 use crate::process::{self, CpuReading};
 use crate::report::IdleReport;
-use crate::target::Target;
-use crate::tokens::Tokens;
+use crate::server_options::ServerOptions;
 
 #[derive(Args, Clone, Debug)]
 pub struct IdleOptions {
-    #[arg(long, default_value = "ws://127.0.0.1:8000/connection/websocket")]
-    pub url: String,
+    #[command(flatten)]
+    pub server: ServerOptions,
     #[arg(long, default_value_t = 15_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub connections: u32,
     /// How long the connections are held before memory is read
     #[arg(long, default_value_t = 5.0)]
     pub hold_seconds: f64,
-    /// The server's process, whose memory and CPU time are read
-    #[arg(long)]
-    pub server_pid: u32,
-    /// Connects as users u0, u1, … with tokens signed by this; anonymously without it
-    #[arg(long)]
-    pub hmac_secret: Option<String>,
     /// The channel that all connections subscribe to
     #[arg(long, default_value = "loadtest")]
     pub channel: String,
     /// Gives each connection a channel of its own: the name, a dash and the connection's number
     #[arg(long)]
     pub channel_per_connection: bool,
-    /// Spreads the connections over so many addresses from 127.0.0.2 on
-    #[arg(long, default_value_t = 0)]
-    pub sources: u8,
 }
 
 /// Opens the connections, holds them, and returns what they cost the server.
 pub fn run(options: &IdleOptions) -> Result<IdleReport, Failure> {
     let connections = options.connections as usize;
-    let pid = options.server_pid;
-    process::raise_descriptor_limit(connections)?;
-    let target = Target::parse(&options.url, connections)?.with_sources(options.sources);
-    let tokens = options.hmac_secret.as_deref().map(Tokens::new);
-    let mut fleet = Fleet::new(target)?;
+    let pid = options.server.server_pid.ok_or_else(|| Failure::new("idle needs --server-pid: it reads the memory"))?;
+    let mut fleet = options.server.fleet(connections)?;
+    let tokens = options.server.tokens();
+    let dialect = options.server.dialect;
 
     let pss_before = process::pss_bytes(pid)?;
     let cpu_before = CpuReading::take(pid)?;
     let opening = fleet.open(connections, |number| {
         let token = tokens.as_ref().map(|tokens| tokens.sign(number)).transpose()?;
         let own_channel = options.channel_per_connection.then(|| format!("{}-{number}", options.channel));
-        Ok(Introduction::new(token.as_deref(), Some(own_channel.as_deref().unwrap_or(&options.channel))))
+        let channel = own_channel.as_deref().unwrap_or(&options.channel);
+        Ok(dialect.introduce(Role::Member, token.as_deref(), channel))
     })?;
     let cpu_open = CpuReading::take(pid)?;
 
     let begin = Instant::now();
     while begin.elapsed().as_secs_f64() < options.hold_seconds {
-        fleet.turn(Duration::from_millis(100), |_, _, line| Reply::accept(line).map(drop))?;
+        fleet.turn(Duration::from_millis(100), |_, _, line| dialect.hear(line).map(drop))?;
     }
     let hold_seconds = begin.elapsed().as_secs_f64();
     let cpu_idle = CpuReading::take(pid)?;
     let pss_after = process::pss_bytes(pid)?;
 
     Ok(IdleReport {
-        url: options.url.clone(),
+        url: options.server.url.clone(),
         connections,
         channel: match options.channel_per_connection {
             true => "a channel each".into(),

@@ -24,6 +24,12 @@ impl Faults {
     pub fn is_none(&self) -> bool {
         *self == Faults::default()
     }
+
+    pub fn add(&mut self, other: Faults) {
+        self.lost += other.lost;
+        self.duplicated += other.duplicated;
+        self.reordered += other.reordered;
+    }
 }
 
 /// One row for each member of the channel; sequence numbers count from 1.
@@ -71,8 +77,14 @@ impl Ledger {
     }
 
     /// Closes the books: what of the first `published` publications has not come is lost.
-    pub fn close(mut self, published: u64) -> Faults {
-        for row in &mut self.rows {
+    pub fn close(self, published: u64) -> Faults {
+        self.close_each(|_| published)
+    }
+
+    /// The same where members are in several rooms; `published` is given the member.
+    pub fn close_each(mut self, published: impl Fn(usize) -> u64) -> Faults {
+        for (member, row) in self.rows.iter_mut().enumerate() {
+            let published = published(member);
             assert!(row.newest <= published, "a member received what nobody published");
             self.faults.lost += row.advance(published) + u64::from(row.seen.count_zeros());
         }

@@ -5,9 +5,14 @@ use std::time::Instant;
 
 use mio::net::TcpStream;
 
-use crate::commands::{EMPTY, Introduction, Reply};
+use crate::dialect::{Dialect, Heard, Introduction};
 use crate::failure::{Doing, Failure};
-use crate::websocket::{self, Frame};
+use crate::scratch::{Inflater, SCRATCH_BYTES, Scratch};
+use crate::websocket::{self, Compression, Frame};
+
+/// Messages of more bytes are not gathered: of them only the first [`HEAD_BYTES`] are looked at.
+const LARGE_BYTES: usize = SCRATCH_BYTES / 2;
+const HEAD_BYTES: usize = 512;
 
 /// One client connection.
 ///
@@ -15,10 +20,22 @@ use crate::websocket::{self, Frame};
 #[derive(Debug)]
 pub struct Link {
     stream: TcpStream,
+    dialect: Dialect,
+    compression: Compression,
     state: State,
     /// Bytes of a frame that is not whole yet.
     part: Vec<u8>,
+    /// Bytes of a line that is not whole yet, where lines go on in the next message.
+    line_part: Vec<u8>,
+    large: Option<Large>,
     unsent: Vec<u8>,
+}
+
+/// A large message that is passing by.
+#[derive(Debug)]
+struct Large {
+    head: Vec<u8>,
+    left: usize,
 }
 
 #[derive(Debug)]
@@ -28,6 +45,7 @@ enum State {
     /// The introduction goes out when the server has answered the head.
     Upgrading(Box<Opening>),
     Introducing {
+        introduction: Introduction,
         replies_left: u32,
     },
     Ready,
@@ -40,10 +58,27 @@ pub struct Opening {
     pub introduction: Introduction,
 }
 
+/// Whether a link has read all that there was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    Done,
+    /// Its share of the turn is used up; it wants to be read again although nothing new comes.
+    Unfinished,
+}
+
 impl Link {
     /// `stream` may still be connecting.
-    pub fn new(stream: TcpStream, opening: Opening) -> Link {
-        Link { stream, state: State::Connecting(Box::new(opening)), part: Vec::new(), unsent: Vec::new() }
+    pub fn new(stream: TcpStream, dialect: Dialect, compression: Compression, opening: Opening) -> Link {
+        Link {
+            stream,
+            dialect,
+            compression,
+            state: State::Connecting(Box::new(opening)),
+            part: Vec::new(),
+            line_part: Vec::new(),
+            large: None,
+            unsent: Vec::new(),
+        }
     }
 
     pub fn is_ready(&self) -> bool {
@@ -85,41 +120,38 @@ impl Link {
         Ok(())
     }
 
-    /// Reads all that is there into `scratch` and hands each line to `take`, with the time of its
-    /// read. Server pings are answered here.
+    /// Reads a scratch full at most and hands each line to `take`, with the time of its read.
+    /// Server pings are answered here.
     ///
     /// `is_ending` says that the end of the stream is behind what is there.
     pub fn on_readable(
         &mut self,
-        scratch: &mut [u8],
+        scratch: &mut Scratch,
         is_ending: bool,
         mut take: impl FnMut(Instant, &[u8]) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
-        loop {
-            let held = self.part.len();
-            scratch[..held].copy_from_slice(&self.part);
-            let got = match self.stream.read(&mut scratch[held..]) {
+    ) -> Result<Reading, Failure> {
+        let Scratch { bytes, inflater } = scratch;
+        let held = self.part.len();
+        bytes[..held].copy_from_slice(&self.part);
+        let got = loop {
+            match self.stream.read(&mut bytes[held..]) {
                 Ok(0) => return Err(Failure::new("the server closed a connection without a close frame")),
-                Ok(got) => got,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Ok(got) => break got,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Reading::Done),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error).doing("reading from the server"),
-            };
-            let at = Instant::now();
-            let filled = held + got;
-            let used = self.take_frames(&scratch[..filled], |line| take(at, line))?;
-            self.part.clear();
-            if used < filled {
-                self.part.extend_from_slice(&scratch[used..filled]);
             }
-            if self.part.len() == scratch.len() {
-                return Err(Failure::new(format!("the server sent a frame of more than {} bytes", scratch.len())));
-            }
-            // A short read has emptied the socket (epoll(7)), so that a member usually costs one
-            // call for each delivery.
-            if filled < scratch.len() && !is_ending {
-                return Ok(());
-            }
+        };
+        let at = Instant::now();
+        let filled = held + got;
+        let used = self.take_frames(&bytes[..filled], inflater, |line| take(at, line))?;
+        self.part.clear();
+        self.part.extend_from_slice(&bytes[used..filled]);
+        // A short read has emptied the socket (epoll(7)), so that a member usually costs one call
+        // for each delivery.
+        match filled < bytes.len() && !is_ending {
+            true => Ok(Reading::Done),
+            false => Ok(Reading::Unfinished),
         }
     }
 
@@ -127,20 +159,30 @@ impl Link {
     fn take_frames(
         &mut self,
         bytes: &[u8],
+        inflater: &mut Inflater,
         mut take: impl FnMut(&[u8]) -> Result<(), Failure>,
     ) -> Result<usize, Failure> {
         let mut used = 0;
         if let State::Upgrading(opening) = &mut self.state {
-            let Some(head) = websocket::read_upgrade(bytes)? else { return Ok(0) };
+            let Some(head) = websocket::read_upgrade(bytes, self.compression)? else { return Ok(0) };
             used = head;
-            let Introduction { frames, replies } = std::mem::take(&mut opening.introduction);
-            self.state = State::Introducing { replies_left: replies };
-            self.send(&frames)?;
+            let introduction = std::mem::take(&mut opening.introduction);
+            self.state = State::Introducing { introduction, replies_left: 0 };
+            self.go_on_introducing()?;
         }
-        while let Some((frame, length)) = websocket::read_frame(&bytes[used..])? {
+        loop {
+            used += self.pass_large(&bytes[used..], &mut take)?;
+            let Some((frame, length)) = websocket::read_frame(&bytes[used..])? else { break };
             used += length;
             match frame {
-                Frame::Text(text) => self.take_text(text, &mut take)?,
+                Frame::Message(text) => self.take_text(text, &mut take)?,
+                Frame::Compressed(text) => self.take_text(inflater.expand(text)?, &mut take)?,
+                Frame::Ping(payload) => {
+                    let mut pong = Vec::new();
+                    websocket::encode_pong(&mut pong, payload);
+                    self.send(&pong)?;
+                }
+                Frame::Pong => {}
                 Frame::Close(code, reason) => {
                     let reason = String::from_utf8_lossy(reason);
                     return Err(Failure::new(format!("the server closed a connection: {code} ({reason})")));
@@ -150,30 +192,82 @@ impl Link {
         Ok(used)
     }
 
-    /// Splits joined replies; each is a line.
+    /// Lets a large message pass by: it is a line when its last byte has come.
+    fn pass_large(
+        &mut self,
+        bytes: &[u8],
+        mut take: impl FnMut(&[u8]) -> Result<(), Failure>,
+    ) -> Result<usize, Failure> {
+        let (mut large, header) = match self.large.take() {
+            Some(large) => (large, 0),
+            None => match websocket::read_lengths(bytes)? {
+                Some((header, length)) if length > LARGE_BYTES && bytes.len() >= header + HEAD_BYTES => {
+                    (Large { head: bytes[header..header + HEAD_BYTES].to_vec(), left: length }, header)
+                }
+                _ => return Ok(0),
+            },
+        };
+        let passing = large.left.min(bytes.len() - header);
+        large.left -= passing;
+        match large.left {
+            0 => self.take_text(&large.head, &mut take)?,
+            _ => self.large = Some(large),
+        }
+        Ok(header + passing)
+    }
+
+    /// Splits a message into lines.
     fn take_text(&mut self, text: &[u8], take: &mut impl FnMut(&[u8]) -> Result<(), Failure>) -> Result<(), Failure> {
+        if !self.dialect.is_stream() || (self.line_part.is_empty() && text.ends_with(b"\n")) {
+            return self.take_lines(text, take);
+        }
+        let mut whole = std::mem::take(&mut self.line_part);
+        whole.extend_from_slice(text);
+        let end = memchr::memrchr(b'\n', &whole).map_or(0, |last| last + 1);
+        self.line_part.extend_from_slice(&whole[end..]);
+        self.take_lines(&whole[..end], take)
+    }
+
+    fn take_lines(&mut self, text: &[u8], take: &mut impl FnMut(&[u8]) -> Result<(), Failure>) -> Result<(), Failure> {
         let mut start = 0;
         for end in memchr::memchr_iter(b'\n', text).chain([text.len()]) {
             let line = &text[start..end];
             start = end + 1;
-            match line {
-                [] => {}
-                EMPTY => {
-                    let mut pong = Vec::with_capacity(8);
-                    websocket::encode_text(&mut pong, EMPTY);
-                    self.send(&pong)?;
-                }
-                line => match &mut self.state {
-                    State::Introducing { replies_left } => {
-                        *replies_left -= u32::from(Reply::accept(line)?.id > 0);
-                        if *replies_left == 0 {
-                            self.state = State::Ready;
-                        }
-                    }
-                    _ => take(line)?,
-                },
+            if line.is_empty() {
+                continue;
             }
+            if let Some(answer) = self.dialect.answer_ping(line) {
+                let mut pong = Vec::with_capacity(16);
+                websocket::encode_text(&mut pong, answer);
+                self.send(&pong)?;
+                continue;
+            }
+            if let State::Introducing { replies_left, .. } = &mut self.state
+                && self.dialect.hear(line)? == Heard::Reply
+            {
+                *replies_left = replies_left.saturating_sub(1);
+                self.go_on_introducing()?;
+            }
+            take(line)?;
         }
         Ok(())
+    }
+
+    /// Says the next step when the one before is answered; ready when there is none.
+    fn go_on_introducing(&mut self) -> Result<(), Failure> {
+        let State::Introducing { introduction, replies_left } = &mut self.state else { return Ok(()) };
+        if *replies_left > 0 {
+            return Ok(());
+        }
+        match introduction.steps.pop_front() {
+            Some(step) => {
+                *replies_left = step.replies;
+                self.send(&step.frames)
+            }
+            None => {
+                self.state = State::Ready;
+                Ok(())
+            }
+        }
     }
 }

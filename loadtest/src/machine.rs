@@ -4,11 +4,11 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::failure::{Doing, Failure};
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Machine {
     pub cpu: String,
     pub cores: usize,
@@ -37,8 +37,8 @@ impl Machine {
 }
 
 /// The first line that `program` prints.
-pub fn first_line_of(program: &Path, argument: &str) -> Result<String, Failure> {
-    let output = Command::new(program).arg(argument).output();
-    let output = output.doing(format_args!("starting {} {argument}", program.display()))?;
+pub fn first_line_of(program: &Path, arguments: &[&str]) -> Result<String, Failure> {
+    let output = Command::new(program).args(arguments).output();
+    let output = output.doing(format_args!("starting {} {}", program.display(), arguments.join(" ")))?;
     Ok(String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().to_owned())
 }

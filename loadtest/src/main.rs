@@ -1,28 +1,46 @@
 //! Load generator: how fast, how exact and how small a hub is.
 //!
-//! Reading order: `websocket` and `commands` (the wire), `link` and `fleet` (connections on one poll
-//! set), `stamp`, `window` and `ledger` (what is checked), then the scenarios `fanout` and `idle`;
-//! `servers`, `runs`, `smoke` and `compare` start servers and run scenarios against them. The README says how the numbers are made.
+//! Reading order: `dialect` and `websocket` (the wire), `link` and `fleet` (connections on one poll
+//! set), `stamp`, `window` and `ledger` (what is checked), then the scenarios: `fanout` (as fast as it
+//! goes), `rooms` and `traffic` (by the clock), `echo`, `idle`, and `beside` with its disturbances.
+//! `scenarios` is the table of what is compared, `servers` starts who is compared, `compare` measures,
+//! `saved` keeps the runs, `render` and `plot` show them. The README says how the numbers are made.
 
+mod beside;
+mod churn;
 mod commands;
 mod compare;
+mod dialect;
+mod echo;
 mod failure;
 mod fanout;
-mod figures;
+
 mod fleet;
+mod herd;
 mod idle;
 mod ledger;
 mod link;
 mod machine;
+mod plot;
 mod process;
 mod publisher;
+mod render;
 mod report;
+mod rooms;
 mod runs;
+mod saved;
+mod scenarios;
+mod scratch;
+mod server_options;
 mod servers;
+mod slow;
 mod smoke;
+mod spread;
+mod stall;
 mod stamp;
 mod target;
 mod tokens;
+mod traffic;
 mod websocket;
 mod window;
 
@@ -32,7 +50,12 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 
+use beside::{BesideOptions, Disturbance};
+use churn::Churn;
 use failure::{Doing, Failure};
+use herd::Herd;
+use slow::Slow;
+use stall::Stall;
 
 #[derive(Parser)]
 #[command(about = "Load generator for Fanfare and other servers of Centrifugo's JSON protocol", max_term_width = 100)]
@@ -53,10 +76,24 @@ enum Scenario {
     Fanout(fanout::FanoutOptions),
     /// Many connections that only answer pings: memory for each connection
     Idle(idle::IdleOptions),
+    /// Rooms that are published to by the clock: CPU for each delivery below saturation
+    Rooms(rooms::RoomsOptions),
+    /// Each connection publishes to itself: CPU of a publish, its reply and the push
+    Echo(echo::EchoOptions),
+    /// Large payloads beside a quiet room: its latency
+    Stall(stall::StallOptions),
+    /// Members that do not read beside a quiet room: its latency, and the server's memory
+    Slow(slow::SlowOptions),
+    /// Connections that come and vanish beside a quiet room: its latency, CPU of a connection
+    Churn(churn::ChurnOptions),
+    /// All members of a room are cut, come back and recover, beside a quiet room
+    Herd(herd::HerdOptions),
     /// Starts the hub and runs every scenario small: exactness, for CI
     Smoke(smoke::SmokeOptions),
-    /// Starts the hub and the Node peer in turn and compares them: the figures, about 6 minutes
+    /// Starts the hub and its peers in turn and compares them: the figures, about 10 minutes
     Compare(compare::CompareOptions),
+    /// Fills the tables of docs/performance.md and draws its plots from saved runs
+    Render(render::RenderOptions),
 }
 
 /// 0: all is well; 1: there is a result, but a delivery was not exact or a goal was missed; 2: none.
@@ -84,6 +121,20 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             print(&idle::run(&options)?, cli.json)?;
             Ok(ExitCode::SUCCESS)
         }
+        Scenario::Rooms(options) => {
+            let report = rooms::run(&options)?;
+            print(&report, cli.json)?;
+            Ok(exit_code(report.faults.is_none()))
+        }
+        Scenario::Echo(options) => {
+            let report = echo::run(&options)?;
+            print(&report, cli.json)?;
+            Ok(exit_code(report.faults.is_none()))
+        }
+        Scenario::Stall(options) => print_beside(&options.beside, Stall::new(&options), cli.json),
+        Scenario::Slow(options) => print_beside(&options.beside, Slow::new(&options), cli.json),
+        Scenario::Churn(options) => print_beside(&options.beside, Churn::new(&options), cli.json),
+        Scenario::Herd(options) => print_beside(&options.beside, Herd::new(&options), cli.json),
         Scenario::Smoke(options) => {
             let is_exact = smoke::run(&options)?;
             if !is_exact {
@@ -96,7 +147,14 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             print(&comparison, cli.json)?;
             Ok(exit_code(comparison.is_exact() && comparison.are_goals_met()))
         }
+        Scenario::Render(options) => render::run(&options).map(|()| ExitCode::SUCCESS),
     }
+}
+
+fn print_beside(options: &BesideOptions, disturbance: impl Disturbance, json: bool) -> Result<ExitCode, Failure> {
+    let report = beside::run(options, disturbance)?;
+    print(&report, json)?;
+    Ok(exit_code(report.faults.is_none()))
 }
 
 fn exit_code(is_well: bool) -> ExitCode {

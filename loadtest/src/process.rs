@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::failure::{Doing, Failure};
 
@@ -33,6 +33,52 @@ impl CpuReading {
     pub fn since(&self, earlier: &CpuReading) -> Duration {
         let run_ns = |(thread, now): (&String, &u64)| now.saturating_sub(*earlier.0.get(thread).unwrap_or(&0));
         Duration::from_nanos(self.0.iter().map(run_ns).sum())
+    }
+}
+
+/// Reads both ends of a measured phase.
+pub struct Meter {
+    server_pid: Option<u32>,
+    server: Option<CpuReading>,
+    own: CpuReading,
+    begin: Instant,
+}
+
+/// What a phase took.
+#[derive(Clone, Copy, Debug)]
+pub struct Spent {
+    pub seconds: f64,
+    /// All threads of the server; `None` when its process is not known.
+    pub server_cpu: Option<Duration>,
+    pub own_cpu: Duration,
+}
+
+impl Meter {
+    pub fn start(server_pid: Option<u32>) -> Result<Meter, Failure> {
+        let server = server_pid.map(CpuReading::take).transpose()?;
+        Ok(Meter { server_pid, server, own: CpuReading::take(std::process::id())?, begin: Instant::now() })
+    }
+
+    pub fn stop(&self) -> Result<Spent, Failure> {
+        let seconds = self.begin.elapsed().as_secs_f64();
+        let server_cpu = match (self.server_pid, &self.server) {
+            (Some(pid), Some(before)) => Some(CpuReading::take(pid)?.since(before)),
+            _ => None,
+        };
+        let own_cpu = CpuReading::take(std::process::id())?.since(&self.own);
+        Ok(Spent { seconds, server_cpu, own_cpu })
+    }
+}
+
+impl Spent {
+    /// Microseconds of the server's CPU for each of `count`.
+    pub fn server_us_each(&self, count: u64) -> Option<f64> {
+        self.server_cpu.map(|cpu| cpu.as_secs_f64() * 1e6 / count.max(1) as f64)
+    }
+
+    /// The same of the generator's.
+    pub fn own_us_each(&self, count: u64) -> f64 {
+        self.own_cpu.as_secs_f64() * 1e6 / count.max(1) as f64
     }
 }
 

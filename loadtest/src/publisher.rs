@@ -9,7 +9,9 @@ use serde_json::json;
 use crate::commands;
 use crate::failure::{Doing, Failure};
 use crate::fleet::Fleet;
-use crate::websocket;
+
+/// Ids below are those of the commands of introductions.
+pub const FIRST_PUBLISH_ID: u64 = 10;
 
 /// Sends publications to one channel, in order, without waiting for their replies.
 pub enum Publisher {
@@ -26,9 +28,7 @@ impl Publisher {
             Publisher::Client { link } => {
                 let mut frames = Vec::new();
                 for (sequence, data) in batch {
-                    // Id 1 was the connect command's.
-                    let command = commands::publish(sequence + 1, channel, data);
-                    websocket::encode_text(&mut frames, command.as_bytes());
+                    fleet.dialect().publish(&mut frames, FIRST_PUBLISH_ID + sequence, channel, data);
                 }
                 fleet.send(*link, &frames)
             }

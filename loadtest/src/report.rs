@@ -1,9 +1,11 @@
 //! What the scenarios found, for people and for programs.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::ledger::Faults;
 
@@ -13,6 +15,8 @@ pub struct FanoutReport {
     pub url: String,
     pub members: usize,
     pub payload_bytes: usize,
+    /// Of one delivery, without the WebSocket frame's header, not compressed.
+    pub line_bytes: usize,
     pub in_flight: usize,
     pub publisher: String,
     pub publications: u64,
@@ -29,6 +33,67 @@ pub struct FanoutReport {
     pub faults: Faults,
     /// Times that nothing came for so long that what was missing was given up.
     pub stalls: u64,
+}
+
+/// One run of rooms that are published to by the clock; figures as those of a fan-out.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RoomsReport {
+    pub url: String,
+    pub rooms: usize,
+    pub members_of_room: usize,
+    pub payload_bytes: usize,
+    pub line_bytes: usize,
+    pub publications: u64,
+    pub deliveries: u64,
+    pub seconds: f64,
+    pub deliveries_per_second: f64,
+    pub server_cpu_us_per_delivery: Option<f64>,
+    pub generator_cpu_us_per_delivery: f64,
+    /// From when the publication was due, not from when it went out.
+    pub latency_us: Percentiles,
+    #[serde(flatten)]
+    pub faults: Faults,
+}
+
+/// One echo run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct EchoReport {
+    pub url: String,
+    pub connections: usize,
+    pub payload_bytes: usize,
+    pub line_bytes: usize,
+    /// Whether an echo is a reply and a push, or the push alone.
+    pub is_acknowledged: bool,
+    pub echoes: u64,
+    pub seconds: f64,
+    pub echoes_per_second: f64,
+    pub server_cpu_us_per_echo: Option<f64>,
+    pub generator_cpu_us_per_echo: f64,
+    pub latency_us: Percentiles,
+    #[serde(flatten)]
+    pub faults: Faults,
+}
+
+/// What a quiet room is like alone, and beside something that disturbs it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BesideReport {
+    pub url: String,
+    pub disturbance: String,
+    /// Latency of the quiet room, from when a publication was due.
+    pub alone_us: Percentiles,
+    pub beside_us: Percentiles,
+    pub seconds_of_each: f64,
+    /// CPU time of the server as a share of one core.
+    pub server_cpu_share_alone: Option<f64>,
+    pub server_cpu_share_beside: Option<f64>,
+    /// Pss of the server at the end of the quiet phase, and the most of the other one.
+    pub server_pss_bytes_alone: Option<u64>,
+    pub server_pss_bytes_most: Option<u64>,
+    /// What the disturbance counted.
+    pub counts: BTreeMap<String, f64>,
+    /// Of the quiet room, and of those of the disturbance's members that should miss nothing.
+    #[serde(flatten)]
+    pub faults: Faults,
 }
 
 /// One idle run.
@@ -104,5 +169,42 @@ impl fmt::Display for IdleReport {
         writeln!(f, "server memory    {:.0} B for each connection", self.bytes_per_connection)?;
         writeln!(f, "                 (Pss {before} KiB before, {after} KiB after)")?;
         write!(f, "idle CPU         {:.3} of a core over {:.1} s", self.server_cpu_share_idle, self.hold_seconds)
+    }
+}
+
+/// A line for each number of a report.
+fn write_lines(f: &mut fmt::Formatter<'_>, head: &str, report: &impl Serialize) -> fmt::Result {
+    let value = serde_json::to_value(report).map_err(|_| fmt::Error)?;
+    write!(f, "{head}")?;
+    for (name, value) in value.as_object().into_iter().flatten() {
+        match value {
+            Value::Object(fields) => {
+                let fields: Vec<String> = fields.iter().map(|(name, value)| format!("{name} {value}")).collect();
+                write!(f, "\n{name:<32} {}", fields.join(", "))?;
+            }
+            Value::Number(number) if number.is_f64() => {
+                write!(f, "\n{name:<32} {:.3}", number.as_f64().unwrap_or(f64::NAN))?;
+            }
+            other => write!(f, "\n{name:<32} {other}")?,
+        }
+    }
+    Ok(())
+}
+
+impl fmt::Display for RoomsReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_lines(f, "rooms", self)
+    }
+}
+
+impl fmt::Display for EchoReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_lines(f, "echo", self)
+    }
+}
+
+impl fmt::Display for BesideReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_lines(f, &format!("a quiet room beside {}", self.disturbance), self)
     }
 }

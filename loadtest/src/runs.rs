@@ -4,11 +4,10 @@
 
 use std::process::{Command, Stdio};
 
-use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::failure::{Doing, Failure};
-use crate::report::{FanoutReport, IdleReport};
-use crate::servers::{API_KEY, HMAC_SECRET, Server};
+use crate::servers::{API_KEY, HMAC_SECRET, Peer, Server};
 
 /// Where and how the generator runs.
 #[derive(Clone, Copy, Debug, Default)]
@@ -17,25 +16,18 @@ pub struct Generator {
 }
 
 impl Generator {
-    pub fn fanout(self, server: &Server, flags: &[&str]) -> Result<FanoutReport, Failure> {
-        self.run("fanout", server, flags)
-    }
-
-    /// As `fanout`, published through the server API.
-    pub fn fanout_by_api(self, server: &Server, flags: &[&str]) -> Result<FanoutReport, Failure> {
+    /// A fan-out that is published through the server API.
+    pub fn fanout_by_api(self, server: &Server, flags: &[&str]) -> Result<Value, Failure> {
         let api_url = server.api_url();
         self.run("fanout", server, &[&["--api-url", &api_url, "--api-key", API_KEY], flags].concat())
     }
 
-    pub fn idle(self, server: &Server, flags: &[&str]) -> Result<IdleReport, Failure> {
-        self.run("idle", server, flags)
-    }
-
-    fn run<Report: DeserializeOwned>(self, scenario: &str, server: &Server, flags: &[&str]) -> Result<Report, Failure> {
+    /// Runs `scenario` with `flags` against `server`, and returns its report.
+    pub fn run(self, scenario: &str, server: &Server, flags: &[&str]) -> Result<Value, Failure> {
         let own = std::env::current_exe().doing("finding this program")?;
         let mut command = Command::new(own);
         command.args([scenario, "--json", "--url", &server.url(), "--server-pid", &server.pid().to_string()]);
-        command.args(["--hmac-secret", HMAC_SECRET]).args(flags);
+        command.args(["--dialect", dialect_flag(server.peer()), "--hmac-secret", HMAC_SECRET]).args(flags);
         if let Some(core) = self.core {
             command.args(["--core", &core.to_string()]);
         }
@@ -46,4 +38,18 @@ impl Generator {
             _ => Err(Failure::new(format!("{scenario} {} ended without a result", flags.join(" ")))),
         }
     }
+}
+
+fn dialect_flag(peer: Peer) -> &'static str {
+    match peer {
+        Peer::Hub | Peer::NodeWs | Peer::Uws => "centrifugo",
+        Peer::SocketIo => "socket-io",
+        Peer::Nats => "nats",
+        Peer::Nchan => "nchan",
+    }
+}
+
+/// Whether a report counts nothing lost, duplicated or reordered, and no stall.
+pub fn is_exact(report: &Value) -> bool {
+    ["lost", "duplicated", "reordered", "stalls"].iter().all(|fault| report[*fault].as_u64().unwrap_or(0) == 0)
 }

@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use clap::{Args, ValueEnum};
 use serde_json::json;
 use tempfile::TempDir;
 
 use crate::failure::{Doing, Failure};
+use crate::{machine, process};
 
 /// Signs the tokens of all runs that start their own servers.
 pub const HMAC_SECRET: &str = "loadtest-hmac-secret-of-no-worth";
@@ -21,13 +23,194 @@ pub const PRESENCE_CHANNEL: &str = "present:loadtest";
 
 const START_PATIENCE: Duration = Duration::from_secs(10);
 
+/// Connections that a server must be able to hold.
+const CONNECTIONS_MAX: usize = 20_000;
+
+/// Who can stand at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Peer {
+    Hub,
+    NodeWs,
+    SocketIo,
+    Uws,
+    Nats,
+    Nchan,
+}
+
+/// Where the programs are.
+#[derive(Args, Clone, Debug)]
+pub struct Programs {
+    /// The hub's binary
+    #[arg(long, default_value = "target/release/fanfare")]
+    pub hub: PathBuf,
+    /// The directory of the peers
+    #[arg(long, default_value = "loadtest/peers")]
+    pub peers: PathBuf,
+}
+
 /// How to start a server.
-#[derive(Clone, Debug)]
-pub enum Recipe {
-    /// The hub's binary, with so many shards.
-    Hub { binary: PathBuf, shards: u16 },
-    /// The directory of the Node room server, with its packages installed.
-    NodeWs { directory: PathBuf },
+#[derive(Clone, Copy, Debug)]
+pub struct Recipe {
+    pub peer: Peer,
+    /// Only the hub has more than one.
+    pub shards: u16,
+    pub deflate: bool,
+    /// Bytes that may wait for a slow member of the hub; `None`: its default.
+    pub outbox_bytes_max: Option<u32>,
+}
+
+impl Recipe {
+    pub const fn plain(peer: Peer) -> Recipe {
+        Recipe { peer, shards: 1, deflate: false, outbox_bytes_max: None }
+    }
+
+    /// Starts the server, on `core` alone if one is given, and waits until it listens.
+    pub fn start(&self, programs: &Programs, core: Option<usize>) -> Result<Server, Failure> {
+        process::raise_descriptor_limit(CONNECTIONS_MAX - 100)?;
+        let directory = TempDir::with_prefix("loadtest-").doing("making a directory")?;
+        let port = free_port()?;
+        let mut command = self.command(programs, core, directory.path(), port)?;
+        let log = directory.path().join("output");
+        let output = File::create(&log).doing("making a log file")?;
+        let errors = output.try_clone().doing("making a log file")?;
+        let child = command.stdin(Stdio::null()).stdout(output).stderr(errors).spawn();
+        let child = child.doing(format_args!("starting {command:?}"))?;
+        let mut server = Server { child, port, peer: self.peer, _directory: directory };
+        server.wait_until_it_listens(&log)?;
+        Ok(server)
+    }
+
+    fn command(
+        &self,
+        programs: &Programs,
+        core: Option<usize>,
+        directory: &Path,
+        port: u16,
+    ) -> Result<Command, Failure> {
+        let place = programs.peers.join(self.peer.name());
+        Ok(match self.peer {
+            Peer::Hub => {
+                let file = directory.join("config.json");
+                fs::write(&file, self.hub_config(port).to_string()).doing("writing the hub's configuration")?;
+                let mut command = on_core(core, &programs.hub);
+                command.arg("-c").arg(file).arg("--shards").arg(self.shards.to_string());
+                command
+            }
+            Peer::NodeWs | Peer::SocketIo | Peer::Uws => {
+                check_packages(&place)?;
+                let mut command = on_core(core, Path::new("node"));
+                command.arg(place.join("server.js")).env("PORT", port.to_string()).env("SECRET", HMAC_SECRET);
+                if self.deflate {
+                    command.env("DEFLATE", "1");
+                }
+                command
+            }
+            Peer::Nats => {
+                let file = fill_in(&place.join("nats.conf"), directory, port)?;
+                let mut command = on_core(core, Path::new("/usr/sbin/nats-server"));
+                command.arg("-c").arg(file);
+                command
+            }
+            Peer::Nchan => {
+                let file = fill_in(&place.join("nginx.conf"), directory, port)?;
+                let mut command = on_core(core, Path::new("/usr/sbin/nginx"));
+                command.arg("-p").arg(directory).arg("-c").arg(file);
+                command
+            }
+        })
+    }
+
+    /// Centrifugo's keys: tokens needed, everything allowed to users; what a scenario measures beyond
+    /// plain delivery has a namespace of its own.
+    fn hub_config(&self, port: u16) -> serde_json::Value {
+        let namespace = |name: &str, options: serde_json::Value| {
+            let mut all = json!({ "name": name, "allow_subscribe_for_client": true, "allow_publish_for_client": true });
+            all.as_object_mut().expect("an object").extend(options.as_object().expect("an object").clone());
+            all
+        };
+        let mut config = json!({
+            "http_server": { "address": "127.0.0.1", "port": port },
+            "client": {
+                "allowed_origins": [],
+                "token": { "hmac_secret_key": HMAC_SECRET },
+            },
+            "websocket": { "message_size_limit": 4 << 20, "compression": self.deflate },
+            "channel": {
+                "without_namespace": { "allow_subscribe_for_client": true, "allow_publish_for_client": true },
+                "namespaces": [
+                    namespace("present", json!({ "presence": true })),
+                    namespace("window1", json!({ "flush_window": "1ms" })),
+                    namespace("window5", json!({ "flush_window": "5ms" })),
+                    namespace("adaptive", json!({ "flush_window": "adaptive" })),
+                    namespace("drop", json!({ "slow_consumer_policy": "drop_oldest" })),
+                    namespace("conflate", json!({ "slow_consumer_policy": "conflate" })),
+                    namespace("recover", json!({
+                        "history_size": 100, "history_ttl": "60s", "force_recovery": true
+                    })),
+                ],
+            },
+            "http_api": { "key": API_KEY },
+        });
+        if let Some(bytes) = self.outbox_bytes_max {
+            config["client"]["queue_max_size"] = bytes.into();
+        }
+        config
+    }
+}
+
+impl Peer {
+    /// Its directory too.
+    pub fn name(self) -> &'static str {
+        match self {
+            Peer::Hub => "hub",
+            Peer::NodeWs => "node-ws",
+            Peer::SocketIo => "socket-io",
+            Peer::Uws => "uws",
+            Peer::Nats => "nats",
+            Peer::Nchan => "nchan",
+        }
+    }
+
+    /// The versions of what it is made of.
+    pub fn version(self, programs: &Programs) -> Result<String, Failure> {
+        let package = |name: &str| {
+            let file = programs.peers.join(self.name()).join("node_modules").join(name).join("package.json");
+            let text = fs::read_to_string(&file).doing(format_args!("reading {}", file.display()))?;
+            let package: serde_json::Value = serde_json::from_str(&text).doing("reading a package's version")?;
+            Ok(format!("{name} {}", package["version"].as_str().unwrap_or("unknown")))
+        };
+        let node = || machine::first_line_of(Path::new("node"), &["--version"]);
+        Ok(match self {
+            Peer::Hub => format!("hub: {}", machine::first_line_of(&programs.hub, &["version"])?),
+            Peer::NodeWs => format!(
+                "node-ws: node {}, {}, {}, {}",
+                node()?,
+                package("ws")?,
+                package("bufferutil")?,
+                package("utf-8-validate")?
+            ),
+            Peer::SocketIo => {
+                format!("socket-io: {}, {}, {}", package("socket.io")?, package("ws")?, package("bufferutil")?)
+            }
+            Peer::Uws => format!("uws: {}", package("@trufflesuite/uws-js-unofficial")?),
+            Peer::Nats => machine::first_line_of(Path::new("/usr/sbin/nats-server"), &["--version"])?,
+            Peer::Nchan => {
+                let versions = ["nginx-light", "libnginx-mod-nchan"];
+                let query = [&["--show", "--showformat", "${Package} ${Version}, "], &versions[..]].concat();
+                let line = machine::first_line_of(Path::new("dpkg-query"), &query)?;
+                format!("nchan: {}", line.trim_end_matches(", "))
+            }
+        })
+    }
+
+    /// Where it takes connections; nchan's path depends on the channel.
+    fn path(self) -> &'static str {
+        match self {
+            Peer::Hub | Peer::NodeWs | Peer::Uws => "/connection/websocket",
+            Peer::SocketIo => "/socket.io/?EIO=4&transport=websocket",
+            Peer::Nats | Peer::Nchan => "/",
+        }
+    }
 }
 
 /// A running server; dropping it kills the process.
@@ -35,39 +218,9 @@ pub enum Recipe {
 pub struct Server {
     child: Child,
     port: u16,
+    peer: Peer,
     /// Its configuration and its output.
     _directory: TempDir,
-}
-
-impl Recipe {
-    /// Starts the server, on `core` alone if one is given, and waits until it listens.
-    pub fn start(&self, core: Option<usize>) -> Result<Server, Failure> {
-        let directory = TempDir::with_prefix("loadtest-").doing("making a directory")?;
-        let port = free_port()?;
-        let mut command = match self {
-            Recipe::Hub { binary, shards } => {
-                let file = directory.path().join("config.json");
-                fs::write(&file, hub_config(port).to_string()).doing("writing the hub's configuration")?;
-                let mut command = on_core(core, binary);
-                command.arg("-c").arg(file).arg("--shards").arg(shards.to_string());
-                command
-            }
-            Recipe::NodeWs { directory } => {
-                check_packages(directory)?;
-                let mut command = on_core(core, Path::new("node"));
-                command.arg(directory.join("server.js")).env("PORT", port.to_string()).env("SECRET", HMAC_SECRET);
-                command
-            }
-        };
-        let log = directory.path().join("output");
-        let output = File::create(&log).doing("making a log file")?;
-        let errors = output.try_clone().doing("making a log file")?;
-        let child = command.stdin(Stdio::null()).stdout(output).stderr(errors).spawn();
-        let child = child.doing(format_args!("starting {command:?}"))?;
-        let mut server = Server { child, port, _directory: directory };
-        server.wait_until_it_listens(&log)?;
-        Ok(server)
-    }
 }
 
 impl Server {
@@ -76,8 +229,12 @@ impl Server {
         self.child.id()
     }
 
+    pub fn peer(&self) -> Peer {
+        self.peer
+    }
+
     pub fn url(&self) -> String {
-        format!("ws://127.0.0.1:{}/connection/websocket", self.port)
+        format!("ws://127.0.0.1:{}{}", self.port, self.peer.path())
     }
 
     pub fn api_url(&self) -> String {
@@ -110,26 +267,16 @@ impl Drop for Server {
     }
 }
 
-/// Centrifugo's keys: tokens needed, everything allowed to users, no history; presence only in the
-/// namespace that is measured with it.
-fn hub_config(port: u16) -> serde_json::Value {
-    json!({
-        "http_server": { "address": "127.0.0.1", "port": port },
-        "client": {
-            "allowed_origins": [],
-            "token": { "hmac_secret_key": HMAC_SECRET },
-        },
-        "channel": {
-            "without_namespace": { "allow_subscribe_for_client": true, "allow_publish_for_client": true },
-            "namespaces": [{
-                "name": "present",
-                "presence": true,
-                "allow_subscribe_for_client": true,
-                "allow_publish_for_client": true,
-            }],
-        },
-        "http_api": { "key": API_KEY },
-    })
+/// A copy of a peer's configuration with port, directory and connections filled in.
+fn fill_in(template: &Path, directory: &Path, port: u16) -> Result<PathBuf, Failure> {
+    let text = fs::read_to_string(template).doing(format_args!("reading {}", template.display()))?;
+    let text = text
+        .replace("DIRECTORY", &directory.to_string_lossy())
+        .replace("CONNECTIONS", &CONNECTIONS_MAX.to_string())
+        .replace("PORT", &port.to_string());
+    let file = directory.join("server.conf");
+    fs::write(&file, text).doing("writing a peer's configuration")?;
+    Ok(file)
 }
 
 fn on_core(core: Option<usize>, program: &Path) -> Command {
@@ -144,9 +291,9 @@ fn on_core(core: Option<usize>, program: &Path) -> Command {
 }
 
 fn check_packages(directory: &Path) -> Result<(), Failure> {
-    match directory.join("node_modules/ws/package.json").exists() {
+    match directory.join("node_modules").is_dir() {
         true => Ok(()),
-        false => Err(Failure::new(format!("{0}: `ws` is missing; run `npm ci` in {0}", directory.display()))),
+        false => Err(Failure::new(format!("{0}: packages are missing; run `npm ci` in {0}", directory.display()))),
     }
 }
 

@@ -2,24 +2,29 @@
 //
 // It speaks as much of Centrifugo's JSON protocol as the load scenarios use: connect, subscribe,
 // publish. No history, no presence, no limits. A publication's message is built once; each member
-// gets it by one `send`. Compression is off, as in the hub under test.
+// gets it by one `send`. `bufferutil` and `utf-8-validate` are installed, as its README recommends.
 //
 // PORT     where it listens on 127.0.0.1; 0: a free port
 // SECRET   when set, a connect command needs an HS256 token signed with it
+// DEFLATE  when set, messages are compressed (level 1, no context taken over, as in the hub)
 // FAULT    drop:N, duplicate:N or reorder:N does that to every Nth delivery; the checker of the load
 //          generator is tested with it
 
-import { createHmac, randomUUID, timingSafeEqual } from "node:crypto";
+import { randomUUID } from "node:crypto";
 import { WebSocketServer } from "ws";
+import { userOf } from "../tokens.js";
 
-const { PORT = "8001", SECRET, FAULT } = process.env;
+const { PORT = "8001", SECRET, DEFLATE, FAULT } = process.env;
 
 /** Members of each channel. @type {Map<string, Set<import("ws").WebSocket>>} */
 const rooms = new Map();
 
 const deliver = FAULT ? faultyDelivery(FAULT) : (socket, message) => socket.send(message);
 
-const server = new WebSocketServer({ host: "127.0.0.1", port: Number(PORT), perMessageDeflate: false });
+const perMessageDeflate = DEFLATE
+  ? { serverNoContextTakeover: true, clientNoContextTakeover: true, threshold: 0, zlibDeflateOptions: { level: 1 } }
+  : false;
+const server = new WebSocketServer({ host: "127.0.0.1", port: Number(PORT), perMessageDeflate });
 server.on("listening", () => console.log(`listening on 127.0.0.1:${server.address().port}`));
 server.on("connection", (socket) => {
   socket.channels = new Set();
@@ -36,7 +41,7 @@ server.on("connection", (socket) => {
 function handle(socket, command) {
   const reply = (fields) => socket.send(JSON.stringify({ id: command.id, ...fields }));
   if (command.connect) {
-    socket.user = SECRET ? userOf(command.connect.token) : "";
+    socket.user = SECRET ? userOf(command.connect.token, SECRET) : "";
     if (socket.user === undefined) return socket.close(3500, "invalid token");
     reply({ connect: { client: randomUUID(), version: "node-ws" } });
   } else if (socket.user === undefined) {
@@ -55,16 +60,6 @@ function handle(socket, command) {
   } else if (command.id) {
     reply({ error: { code: 104, message: "method not found" } });
   }
-}
-
-/** The user of a valid HS256 token, `undefined` for any other. */
-function userOf(token = "") {
-  const [header, claims, signature] = token.split(".");
-  const expected = createHmac("sha256", SECRET).update(`${header}.${claims}`).digest();
-  const given = Buffer.from(signature ?? "", "base64url");
-  if (given.length !== expected.length || !timingSafeEqual(given, expected)) return undefined;
-  const { sub, exp } = JSON.parse(Buffer.from(claims, "base64url").toString());
-  return exp > Date.now() / 1000 ? sub : undefined;
 }
 
 /** `send` with a fault at every Nth delivery. */
