@@ -17,13 +17,17 @@ use crate::tokens::Tokens;
 pub struct ChurnOptions {
     #[command(flatten)]
     pub beside: crate::beside::BesideOptions,
-    /// Connections a second
+    /// Connections a second; 0: as many as the server takes
     #[arg(long, default_value_t = 500.0)]
     pub rate: f64,
+    /// Connections that are being opened at a time, at most
+    #[arg(long, default_value_t = OPENING_MAX as u32, value_parser = clap::value_parser!(u32).range(1..))]
+    pub at_once: u32,
 }
 
 pub struct Churn {
     rate: f64,
+    at_once: usize,
     dialect: Dialect,
     tokens: Option<Tokens>,
     /// Numbers of links that nobody uses.
@@ -38,11 +42,12 @@ pub struct Churn {
 }
 
 impl Churn {
-    pub fn new(options: &ChurnOptions) -> Churn {
-        Churn {
+    pub fn new(options: &ChurnOptions) -> Result<Churn, Failure> {
+        Ok(Churn {
             rate: options.rate,
+            at_once: options.at_once as usize,
             dialect: options.beside.server.dialect,
-            tokens: options.beside.server.tokens(),
+            tokens: options.beside.server.tokens()?,
             free: Vec::new(),
             opening: VecDeque::new(),
             next_due: None,
@@ -50,7 +55,15 @@ impl Churn {
             opened: 0,
             failed: 0,
             held_up: 0,
-        }
+        })
+    }
+
+    fn begin(&mut self, fleet: &mut Fleet, number: usize) -> Result<(), Failure> {
+        let token = self.tokens.as_ref().map(|tokens| tokens.sign(self.begun as usize)).transpose()?;
+        fleet.begin(number, self.dialect.introduce(Role::Member, token.as_deref(), "churn"))?;
+        self.opening.push_back((number, Instant::now()));
+        self.begun += 1;
+        Ok(())
     }
 
     /// Cuts those that are open, and gives up those that waited too long.
@@ -78,17 +91,23 @@ impl Disturbance for Churn {
     }
 
     fn connections(&self) -> usize {
-        OPENING_MAX
+        self.at_once
     }
 
     fn open(&mut self, server: &ServerOptions, fleet: &mut Fleet) -> Result<(), Failure> {
-        let links = server.open(fleet, OPENING_MAX, Role::Member, |_| "churn".into())?;
+        let links = server.open(fleet, self.at_once, Role::Member, |_| "churn".into())?;
         self.free = links.inspect(|number| fleet.cut(*number)).collect();
         Ok(())
     }
 
     fn act(&mut self, _: &ServerOptions, fleet: &mut Fleet) -> Result<(), Failure> {
         self.cut_opened(fleet);
+        if self.rate == 0.0 {
+            for number in std::mem::take(&mut self.free) {
+                self.begin(fleet, number)?;
+            }
+            return Ok(());
+        }
         let now = Instant::now();
         let mut due = *self.next_due.get_or_insert(now);
         while due <= now {
@@ -97,10 +116,7 @@ impl Disturbance for Churn {
                 self.held_up += 1;
                 continue;
             };
-            let token = self.tokens.as_ref().map(|tokens| tokens.sign(self.begun as usize)).transpose()?;
-            fleet.begin(number, self.dialect.introduce(Role::Member, token.as_deref(), "churn"))?;
-            self.opening.push_back((number, now));
-            self.begun += 1;
+            self.begin(fleet, number)?;
         }
         self.next_due = Some(due);
         Ok(())

@@ -7,6 +7,7 @@ use clap::Args;
 
 use crate::failure::Failure;
 use crate::machine::{self, Machine};
+use crate::many;
 use crate::runs::Generator;
 use crate::saved::{Measured, Run, Saved};
 use crate::scenarios::{Contender, Cores, SCENARIOS, Scenario};
@@ -110,6 +111,10 @@ fn run_once(
     scenario: &Scenario,
     contender: &Contender,
 ) -> Result<serde_json::Value, Failure> {
+    if contender.processes > 0 {
+        let flags = [scenario.flags, contender.flags].concat();
+        return many::run(&contender.recipe, &options.programs, contender.processes, &flags);
+    }
     let core = match contender.cores {
         Cores::One => Some(options.server_core),
         Cores::All => None,

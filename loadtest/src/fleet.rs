@@ -72,6 +72,7 @@ impl Fleet {
     pub fn open(
         &mut self,
         count: usize,
+        at_a_time: usize,
         mut introduce: impl FnMut(usize) -> Result<Introduction, Failure>,
     ) -> Result<Duration, Failure> {
         let begin = Instant::now();
@@ -80,7 +81,7 @@ impl Fleet {
         let mut opening: Vec<usize> = Vec::new();
         let dialect = self.dialect;
         loop {
-            while opening.len() < OPENING_MAX && self.links.len() < end {
+            while opening.len() < at_a_time && self.links.len() < end {
                 let number = self.links.len();
                 opening.push(number);
                 self.begin(number, introduce(number)?)?;

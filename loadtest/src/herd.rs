@@ -75,11 +75,11 @@ enum Stage {
 }
 
 impl Herd {
-    pub fn new(options: &HerdOptions) -> Herd {
-        Herd {
+    pub fn new(options: &HerdOptions) -> Result<Herd, Failure> {
+        Ok(Herd {
             options: options.clone(),
             dialect: options.beside.server.dialect,
-            tokens: options.beside.server.tokens(),
+            tokens: options.beside.server.tokens()?,
             members: 0..0,
             publisher: 0,
             published: 0,
@@ -92,7 +92,7 @@ impl Herd {
             all_back_after: 0.0,
             all_told_after: 0.0,
             failed: 0,
-        }
+        })
     }
 
     fn publish(&mut self, fleet: &mut Fleet, count: u64) -> Result<(), Failure> {

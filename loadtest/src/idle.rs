@@ -6,6 +6,7 @@ use clap::Args;
 
 use crate::dialect::Role;
 use crate::failure::Failure;
+use crate::fleet::OPENING_MAX;
 use crate::process::{self, CpuReading};
 use crate::report::IdleReport;
 use crate::server_options::ServerOptions;
@@ -16,6 +17,9 @@ pub struct IdleOptions {
     pub server: ServerOptions,
     #[arg(long, default_value_t = 15_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub connections: u32,
+    /// Connections that are being opened at a time
+    #[arg(long, default_value_t = OPENING_MAX as u32, value_parser = clap::value_parser!(u32).range(1..))]
+    pub opening: u32,
     /// How long the connections are held before memory is read
     #[arg(long, default_value_t = 5.0)]
     pub hold_seconds: f64,
@@ -32,12 +36,12 @@ pub fn run(options: &IdleOptions) -> Result<IdleReport, Failure> {
     let connections = options.connections as usize;
     let pid = options.server.server_pid.ok_or_else(|| Failure::new("idle needs --server-pid: it reads the memory"))?;
     let mut fleet = options.server.fleet(connections)?;
-    let tokens = options.server.tokens();
+    let tokens = options.server.tokens()?;
     let dialect = options.server.dialect;
 
     let pss_before = process::pss_bytes(pid)?;
     let cpu_before = CpuReading::take(pid)?;
-    let opening = fleet.open(connections, |number| {
+    let opening = fleet.open(connections, options.opening as usize, |number| {
         let token = tokens.as_ref().map(|tokens| tokens.sign(number)).transpose()?;
         let own_channel = options.channel_per_connection.then(|| format!("{}-{number}", options.channel));
         let channel = own_channel.as_deref().unwrap_or(&options.channel);

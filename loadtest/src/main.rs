@@ -21,6 +21,7 @@ mod idle;
 mod ledger;
 mod link;
 mod machine;
+mod many;
 mod plot;
 mod process;
 mod publisher;
@@ -133,8 +134,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         }
         Scenario::Stall(options) => print_beside(&options.beside, Stall::new(&options), cli.json),
         Scenario::Slow(options) => print_beside(&options.beside, Slow::new(&options), cli.json),
-        Scenario::Churn(options) => print_beside(&options.beside, Churn::new(&options), cli.json),
-        Scenario::Herd(options) => print_beside(&options.beside, Herd::new(&options), cli.json),
+        Scenario::Churn(options) => print_beside(&options.beside, Churn::new(&options)?, cli.json),
+        Scenario::Herd(options) => print_beside(&options.beside, Herd::new(&options)?, cli.json),
         Scenario::Smoke(options) => {
             let is_exact = smoke::run(&options)?;
             if !is_exact {

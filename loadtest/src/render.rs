@@ -13,7 +13,7 @@ use crate::machine::Machine;
 use crate::plot::{self, Fit};
 use crate::runs;
 use crate::saved::{Measured, Saved};
-use crate::scenarios::Scenario;
+use crate::scenarios::{SCENARIOS, Scenario};
 use crate::spread;
 
 #[derive(Args, Clone, Debug)]
@@ -161,7 +161,10 @@ fn faults(contender: &str, round: u32, report: &serde_json::Value) -> String {
 fn circumstances(saved: &Saved) -> String {
     let mut text = String::from("| scenario | date | rounds | seconds | load | command |\n|---|---|---|---|---|---|\n");
     let (mut machines, mut versions) = (BTreeSet::new(), BTreeSet::new());
-    for measured in &saved.scenarios {
+    // In the order of the document, whatever order they were measured in.
+    let in_order =
+        SCENARIOS.iter().filter_map(|scenario| saved.scenarios.iter().find(|one| one.scenario == scenario.name));
+    for measured in in_order {
         let Measured { scenario, date, machine, command, seconds, runs, .. } = measured;
         let rounds = runs.iter().map(|run| run.round).max().unwrap_or(0);
         let seconds = seconds.map_or("–".into(), spread::number);

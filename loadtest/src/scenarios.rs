@@ -4,6 +4,7 @@
 
 use crate::servers::{Peer, Recipe};
 
+mod figures;
 mod table;
 
 pub use table::SCENARIOS;
@@ -32,6 +33,9 @@ pub struct Contender {
     pub recipe: Recipe,
     pub flags: &'static [&'static str],
     pub cores: Cores,
+    /// Servers that run at the same time, each with a generator of its own and on all cores; 0: one
+    /// server, on `cores`.
+    pub processes: u16,
     /// Where it stands on the plot's axis, when the scenario is about a count.
     pub count: Option<u32>,
 }
@@ -78,7 +82,7 @@ impl Scenario {
 
 impl Contender {
     const fn new(label: &'static str, recipe: Recipe) -> Contender {
-        Contender { label, recipe, flags: &[], cores: Cores::One, count: None }
+        Contender { label, recipe, flags: &[], cores: Cores::One, processes: 0, count: None }
     }
 
     const fn plain(peer: Peer, label: &'static str) -> Contender {
@@ -91,6 +95,10 @@ impl Contender {
 
     const fn on_all_cores(self) -> Contender {
         Contender { cores: Cores::All, ..self }
+    }
+
+    const fn in_processes(self, processes: u16) -> Contender {
+        Contender { processes, ..self }
     }
 
     const fn at(self, count: u32) -> Contender {

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use crate::dialect::{Dialect, Role};
 use crate::failure::Failure;
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, OPENING_MAX};
 use crate::process;
 use crate::target::Target;
 use crate::tokens::Tokens;
@@ -25,6 +25,9 @@ pub struct ServerOptions {
     /// Connects as users u0, u1, … with tokens signed by this; anonymously without it
     #[arg(long)]
     pub hmac_secret: Option<String>,
+    /// Connects with RS256 tokens signed by the key of the tests instead
+    #[arg(long)]
+    pub rsa_tokens: bool,
     /// Spreads the connections over so many addresses from 127.0.0.2 on
     #[arg(long, default_value_t = 0)]
     pub sources: u8,
@@ -51,8 +54,11 @@ impl ServerOptions {
         Fleet::new(target, self.dialect, compression)
     }
 
-    pub fn tokens(&self) -> Option<Tokens> {
-        self.hmac_secret.as_deref().map(Tokens::new)
+    pub fn tokens(&self) -> Result<Option<Tokens>, Failure> {
+        match self.rsa_tokens {
+            true => Tokens::rsa().map(Some),
+            false => Ok(self.hmac_secret.as_deref().map(Tokens::hmac)),
+        }
     }
 
     /// Opens `count` links of the next users in `role` and waits for them. Returns their numbers.
@@ -63,9 +69,9 @@ impl ServerOptions {
         role: Role,
         channel: impl Fn(usize) -> String,
     ) -> Result<Range<usize>, Failure> {
-        let tokens = self.tokens();
+        let tokens = self.tokens()?;
         let first = fleet.len();
-        fleet.open(count, |number| {
+        fleet.open(count, OPENING_MAX, |number| {
             let token = tokens.as_ref().map(|tokens| tokens.sign(number)).transpose()?;
             Ok(self.dialect.introduce(role, token.as_deref(), &channel(number - first)))
         })?;

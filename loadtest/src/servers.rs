@@ -11,6 +11,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::failure::{Doing, Failure};
+use crate::tokens::RSA_PUBLIC_KEY;
 use crate::{machine, process};
 
 /// Signs the tokens of all runs that start their own servers.
@@ -132,7 +133,7 @@ impl Recipe {
             "http_server": { "address": "127.0.0.1", "port": port },
             "client": {
                 "allowed_origins": [],
-                "token": { "hmac_secret_key": HMAC_SECRET },
+                "token": { "hmac_secret_key": HMAC_SECRET, "rsa_public_key": RSA_PUBLIC_KEY },
             },
             "websocket": { "message_size_limit": 4 << 20, "compression": self.deflate },
             "channel": {

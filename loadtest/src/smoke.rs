@@ -25,6 +25,7 @@ const RUNS: &[(&str, &str, &[&str])] = &[
     ("slow, drop_oldest", "slow", &["--rate", "300", "--payload", "32768", "--channel", "drop:slow"]),
     ("slow, conflate", "slow", &["--rate", "300", "--payload", "32768", "--channel", "conflate:slow"]),
     ("churn", "churn", &["--rate", "200"]),
+    ("verify", "churn", &["--rate", "0", "--at-once", "16", "--rsa-tokens"]),
     ("herd", "herd", &["--connections", "500"]),
 ];
 

@@ -1,7 +1,9 @@
 //! The table of scenarios.
 
-use serde_json::Value;
-
+use super::figures::{
+    CONNECTIONS, CPU_OF_CONNECTION, CPU_OF_DELIVERY, DELIVERY, MEMORY_OF_CONNECTION, MEMORY_OF_MACHINE,
+    MEMORY_OF_PROCESS, P50, P99, P99_ALONE, P99_BESIDE, TWO_SHARDS_FIGURES, count, grown_kib,
+};
 use super::{Contender, Figure, Goal, Scenario};
 use crate::servers::{Peer, Recipe};
 
@@ -19,37 +21,6 @@ const ROOMY: Recipe = Recipe { outbox_bytes_max: Some(16 << 20), ..Recipe::plain
 
 const fn deflating(peer: Peer) -> Recipe {
     Recipe { deflate: true, ..Recipe::plain(peer) }
-}
-
-const DELIVERY: &[Figure] = &[CPU_OF_DELIVERY, P50, P99, RATE, LINE];
-
-const CPU_OF_DELIVERY: Figure = Figure {
-    title: "server CPU for a delivery",
-    unit: "us",
-    value: |report| report["server_cpu_us_per_delivery"].as_f64(),
-};
-const P50: Figure = Figure { title: "latency p50", unit: "us", value: |report| report["latency_us"]["p50"].as_f64() };
-const P99: Figure = Figure { title: "latency p99", unit: "us", value: |report| report["latency_us"]["p99"].as_f64() };
-const RATE: Figure =
-    Figure { title: "deliveries", unit: "1/s", value: |report| report["deliveries_per_second"].as_f64() };
-const LINE: Figure = Figure { title: "message", unit: "B", value: |report| report["line_bytes"].as_f64() };
-
-const P99_ALONE: Figure = Figure { title: "p99 alone", unit: "us", value: |report| report["alone_us"]["p99"].as_f64() };
-const P99_BESIDE: Figure =
-    Figure { title: "p99 beside", unit: "us", value: |report| report["beside_us"]["p99"].as_f64() };
-const CPU_OF_CONNECTION: Figure = Figure {
-    title: "server CPU for a connection",
-    unit: "us",
-    value: |report| count(report, "server_cpu_us_per_connection"),
-};
-
-fn count(report: &Value, name: &str) -> Option<f64> {
-    report["counts"][name].as_f64()
-}
-
-fn grown_kib(report: &Value) -> Option<f64> {
-    let most = report["server_pss_bytes_most"].as_f64()?;
-    Some((most - report["server_pss_bytes_alone"].as_f64()?) / 1024.0)
 }
 
 /// Each scenario, in the order of the document.
@@ -208,6 +179,16 @@ pub const SCENARIOS: &[Scenario] = &[
         goals: &[Goal::Beside { of: "hub", ratio: 1.5, more_us: 2_000.0 }],
     },
     Scenario {
+        name: "verify",
+        summary: "the quiet room beside 64 connections that come with RS256 tokens, subscribe and vanish, as fast as they can",
+        command: "churn",
+        flags: &["--rate", "0", "--at-once", "64", "--rsa-tokens"],
+        seconds_flag: Some("--seconds"),
+        contenders: &[HUB],
+        figures: &[P99_BESIDE, P99_ALONE, CPU_OF_CONNECTION, CONNECTIONS],
+        goals: &[Goal::Beside { of: "hub", ratio: 1.5, more_us: 2_000.0 }],
+    },
+    Scenario {
         name: "slow",
         summary: "10 of 20 members of a room stop reading while 100 publications a second of 64 KiB go to it; a quiet room beside it",
         command: "slow",
@@ -242,12 +223,7 @@ pub const SCENARIOS: &[Scenario] = &[
         flags: &[],
         seconds_flag: Some("--seconds"),
         contenders: ALL,
-        figures: &[
-            CPU_OF_CONNECTION,
-            P99_BESIDE,
-            P99_ALONE,
-            Figure { title: "connections", unit: "1/s", value: |report| count(report, "connections_per_second") },
-        ],
+        figures: &[CPU_OF_CONNECTION, P99_BESIDE, P99_ALONE, CONNECTIONS],
         goals: &[],
     },
     Scenario {
@@ -315,14 +291,23 @@ pub const SCENARIOS: &[Scenario] = &[
             at("16,000", 16_000, &["--connections", "16000"]),
             at("19,000", 19_000, &["--connections", "19000"]),
         ],
-        figures: &[
-            Figure {
-                title: "memory of the process",
-                unit: "KiB",
-                value: |report| Some(report["server_pss_bytes_after"].as_f64()? / 1024.0),
-            },
-            Figure { title: "for each connection", unit: "B", value: |report| report["bytes_per_connection"].as_f64() },
+        figures: &[MEMORY_OF_PROCESS, MEMORY_OF_CONNECTION],
+        goals: &[Goal::Value { of: "10,000", at_most: 16_384.0 }],
+    },
+    Scenario {
+        name: "scale-processes",
+        summary: "idle connections in 1 to 5 processes of 18,000 each, all at once: memory against their count",
+        command: "idle",
+        flags: &["--connections", "18000"],
+        seconds_flag: None,
+        contenders: &[
+            at("18,000", 18_000, &[]).in_processes(1),
+            at("36,000", 36_000, &[]).in_processes(2),
+            at("54,000", 54_000, &[]).in_processes(3),
+            at("72,000", 72_000, &[]).in_processes(4),
+            at("90,000", 90_000, &[]).in_processes(5),
         ],
+        figures: &[MEMORY_OF_PROCESS, MEMORY_OF_CONNECTION, MEMORY_OF_MACHINE],
         goals: &[],
     },
     Scenario {
@@ -359,17 +344,6 @@ pub const SCENARIOS: &[Scenario] = &[
 const TWO_SHARDS: &[Contender] = &[
     Contender::plain(Peer::Hub, "hub, 1 shard").on_all_cores(),
     Contender::new("hub, 2 shards", Recipe { shards: 2, ..Recipe::plain(Peer::Hub) }).on_all_cores(),
-];
-
-const TWO_SHARDS_FIGURES: &[Figure] = &[
-    CPU_OF_DELIVERY,
-    RATE,
-    Figure {
-        title: "generator CPU for a delivery",
-        unit: "us",
-        value: |report| report["generator_cpu_us_per_delivery"].as_f64(),
-    },
-    P99,
 ];
 
 const fn at(label: &'static str, count: u32, flags: &'static [&'static str]) -> Contender {
