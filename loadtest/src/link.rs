@@ -271,3 +271,67 @@ impl Link {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// A link that is past its introduction. Its socket is connected to nobody who speaks.
+    fn ready_link(dialect: Dialect) -> (Link, TcpListener) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let stream = TcpStream::connect(listener.local_addr().expect("bound")).expect("a listener");
+        let opening = Opening { head: Vec::new(), introduction: Introduction::default() };
+        let mut link = Link::new(stream, dialect, Compression::Off, opening);
+        link.state = State::Ready;
+        (link, listener)
+    }
+
+    /// The lines that come out when `bytes` are read in pieces of `piece` bytes.
+    fn lines(dialect: Dialect, bytes: &[u8], piece: usize) -> Vec<Vec<u8>> {
+        let (mut link, _listener) = ready_link(dialect);
+        let (mut inflater, mut lines, mut held) = (Inflater::default(), Vec::new(), Vec::new());
+        for piece in bytes.chunks(piece) {
+            held.extend_from_slice(piece);
+            let take = |line: &[u8]| {
+                lines.push(line.to_vec());
+                Ok(())
+            };
+            let used = link.take_frames(&held, &mut inflater, take).expect("good frames");
+            held.drain(..used);
+        }
+        assert!(held.is_empty() && link.large.is_none() && link.line_part.is_empty(), "all was taken");
+        lines
+    }
+
+    fn frame(payload: &[u8]) -> Vec<u8> {
+        let mut frame = vec![0x82, 127];
+        frame.extend_from_slice(&(payload.len() as u64).to_be_bytes());
+        [&frame, payload].concat()
+    }
+
+    #[test]
+    fn large_messages_are_one_line_when_their_last_byte_has_come() {
+        let large: Vec<u8> = [b"{\"seq\":1}".as_slice(), &vec![b'x'; 3 * LARGE_BYTES]].concat();
+        let bytes = [frame(b"before"), frame(&large), frame(b"after")].concat();
+        for piece in [1_000, SCRATCH_BYTES, bytes.len()] {
+            let lines = lines(Dialect::Centrifugo, &bytes, piece);
+            assert_eq!(lines.len(), 3, "in pieces of {piece}");
+            assert_eq!(lines[1], large[..HEAD_BYTES], "in pieces of {piece}");
+            assert_eq!(lines[2], b"after");
+        }
+    }
+
+    #[test]
+    fn lines_go_on_in_the_next_message_where_messages_are_a_stream() {
+        let bytes = [frame(b"MSG a 1 5\r\nhel"), frame(b"lo\r\nMSG a 1 2\r"), frame(b"\nhi\r\n")].concat();
+        let texts = lines(Dialect::Nats, &bytes, 7);
+        assert_eq!(texts, [&b"MSG a 1 5\r"[..], b"hello\r", b"MSG a 1 2\r", b"hi\r"]);
+    }
+
+    #[test]
+    fn messages_of_several_lines_are_split() {
+        assert_eq!(lines(Dialect::Centrifugo, &frame(b"{\"a\":1}\n{\"b\":2}"), 5).len(), 2);
+    }
+}

@@ -52,7 +52,7 @@ fn draw_bars(scenario: &Scenario, measured: &Measured) -> String {
     let axis = Axis::up_to(rows.iter().map(|(_, spread)| spread.most).fold(0.0, f64::max));
     let x = |value: f64| LEFT + axis.share(value) * (RIGHT - LEFT);
 
-    let mut svg = open(bottom + 52.0, &format!("{}: {}", scenario.name, figure.title));
+    let mut svg = open(bottom + 52.0, &format!("{}: {} ({})", scenario.name, figure.title, figure.unit));
     for tick in axis.ticks() {
         line(&mut svg, "grid", [x(tick), TOP - 6.0, x(tick), bottom]);
         text(&mut svg, "axis", "middle", x(tick), bottom + 18.0, &spread::number(tick));
@@ -70,7 +70,7 @@ fn draw_bars(scenario: &Scenario, measured: &Measured) -> String {
         text(&mut svg, "", "start", x(spread.most) + 8.0, y + 15.0, &spread::number(spread.median));
     }
     let rounds = measured.runs.iter().map(|run| run.round).max().unwrap_or(0);
-    let caption = format!("{} ({}); bar: median of {rounds}, line: least to most", figure.title, figure.unit);
+    let caption = format!("{}; bar: median of {rounds}, line: least to most", figure.unit);
     text(&mut svg, "axis", "middle", (LEFT + RIGHT) / 2.0, bottom + 40.0, &caption);
     svg + "</svg>\n"
 }
@@ -86,7 +86,7 @@ fn draw_line(scenario: &Scenario, measured: &Measured) -> String {
     let x = |value: f64| LEFT + across.share(value) * (RIGHT - LEFT);
     let y = |value: f64| bottom - up.share(value) * HEIGHT;
 
-    let mut svg = open(bottom + 52.0, &format!("{}: {}", scenario.name, figure.title));
+    let mut svg = open(bottom + 52.0, &format!("{}: {} ({})", scenario.name, figure.title, figure.unit));
     for tick in across.ticks() {
         text(&mut svg, "axis", "middle", x(tick), bottom + 18.0, &spread::number(tick));
     }
@@ -102,7 +102,6 @@ fn draw_line(scenario: &Scenario, measured: &Measured) -> String {
         let _ = writeln!(svg, "<circle class=\"hub\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"4\"/>", x(*count), y(*value));
     }
     text(&mut svg, "axis", "middle", (LEFT + RIGHT) / 2.0, bottom + 40.0, "connections; each point is a run");
-    text(&mut svg, "axis", "end", LEFT - 8.0, TOP - 12.0, figure.unit);
     svg + "</svg>\n"
 }
 

@@ -85,7 +85,7 @@ impl Goal {
                 });
                 let by_round = Spread::of(by_round)?;
                 let range = format!("{:.2} to {:.2} by round", by_round.least, by_round.most);
-                (format!("{of} to {against}: {ratio:.2} [{range}], goal at most {at_most}"), ratio <= *at_most)
+                (format!("{of} to {against}: {ratio:.3} [{range}], goal at most {at_most}"), ratio <= *at_most)
             }
             Goal::Value { of, at_most } => {
                 let value = measured.spread(of, figure)?;
@@ -150,7 +150,7 @@ mod tests {
         };
         let judge = |at_most| Goal::Ratio { of: "hub", against: "uws", at_most }.judge(scenario, &measured);
         let verdict = judge(0.9).expect("both are measured");
-        assert!(verdict.is_met && verdict.text.contains("0.89 [0.80 to 1.00 by round]"), "{}", verdict.text);
+        assert!(verdict.is_met && verdict.text.contains("0.895 [0.80 to 1.00 by round]"), "{}", verdict.text);
         assert!(!judge(0.8).expect("both are measured").is_met);
         assert!(Goal::Ratio { of: "hub", against: "nats", at_most: 1.0 }.judge(scenario, &measured).is_none());
     }
