@@ -90,7 +90,7 @@ fn encode(data: &[u8]) {
     ] {
         let mut builder = FrameBuilder::new(Compression { level, above_bytes: 0 }, usize::MAX);
         let us = microseconds(|| {
-            black_box(builder.build(black_box(&push), encodings));
+            black_box(builder.build(black_box(&push), encodings, None));
         });
         row(name, data.len(), us);
     }
