@@ -175,7 +175,7 @@ impl Wish {
             recoverable,
             joins: random.bool(),
             must_recover: random.u8(..8) == 0,
-            delta: random.bool(),
+            delta: random.u8(..3) == 0,
         }
     }
 }
