@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Shard;
-use super::connection::Phase;
+use super::connection::{On, Phase};
 use crate::model::DisconnectCode;
 
 /// Progress of a drain: slots before `next_slot` were told.
@@ -48,7 +48,8 @@ impl Shard {
         }
     }
 
-    /// Closes the connections whose turn has come. Commands that were accepted are answered first.
+    /// Closes the connections whose turn has come. Commands that were accepted are answered first, but
+    /// not those of a client that does not read its answers.
     pub(super) fn drain_some(&mut self) {
         let Some(drain) = &mut self.drain else { return };
         let due = drain.due_slots(self.time.now());
@@ -61,8 +62,8 @@ impl Shard {
                 continue;
             }
             match &mut connection.waiting {
-                Some(waiting) => waiting.then_close = Some(DisconnectCode::Shutdown),
-                None => self.disconnect(slot, DisconnectCode::Shutdown),
+                Some(waiting) if waiting.on != On::Outbox => waiting.then_close = Some(DisconnectCode::Shutdown),
+                _ => self.disconnect(slot, DisconnectCode::Shutdown),
             }
         }
     }

@@ -309,6 +309,11 @@ impl Shard {
         self.connections.find(id).is_none_or(|connection| !connection.is_unread())
     }
 
+    /// Whether it is the peer that has to read before the connection is read again.
+    pub fn waits_for_its_reader(&self, id: ConnectionId) -> bool {
+        self.connections.find(id).is_some_and(|connection| connection.waits_for_its_reader())
+    }
+
     /// The next connection that may be read again after `wants_reading` said no, or that has yielded:
     /// it takes its turn among those that wait to be read.
     pub fn next_resumed(&mut self) -> Option<ConnectionId> {

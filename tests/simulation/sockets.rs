@@ -210,6 +210,9 @@ impl World {
         }
         if !shard_loop.shard.wants_reading(id) {
             self.tally.add(Mark::NotRead, 1);
+            if it.end != End::Open && shard_loop.shard.waits_for_its_reader(id) {
+                self.lose(shard, socket);
+            }
             return;
         }
         if it.to_hub.is_empty() {

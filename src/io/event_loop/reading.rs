@@ -62,8 +62,14 @@ impl EventLoop {
             }
         }
         let Some(entry) = self.sockets.find(id) else { return 0 };
-        // Where the shard does not want to read, `next_resumed` brings the connection back.
-        if entry.lost || !self.shard.wants_reading(id) {
+        if entry.lost {
+            return 0;
+        }
+        if !self.shard.wants_reading(id) {
+            // `next_resumed` brings the connection back; but never one that waits for a peer which has gone.
+            if entry.ended && self.shard.waits_for_its_reader(id) {
+                self.lose(now, id);
+            }
             return 0;
         }
         match entry.socket.read(&mut self.scratch, &mut self.tls_buffers) {

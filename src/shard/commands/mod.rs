@@ -177,10 +177,13 @@ impl Shard {
         if waiting.on != On::Nothing {
             return;
         }
-        if on == On::Turn {
-            self.resumed.push_back(id);
+        if let (On::Outbox, Some(code)) = (&on, waiting.then_close) {
+            // Its answers are not read: what it has not begun came to nothing.
+            return self.disconnect(id.slot, code);
         }
         waiting.on = on;
+        // For its next turn; or to see whether the peer that it waits for is gone already.
+        self.resumed.push_back(id);
     }
 
     /// Gives up what is only needed while commands wait, and lets the socket be read again.
