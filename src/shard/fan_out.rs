@@ -25,7 +25,7 @@ impl Shard {
     ) {
         let Some(encodings) = self.rooms.get(channel).map(Room::encodings) else { return };
         if let Push::Publication { publication, epoch, .. } = *push
-            && self.encode_cost(&publication.data, encodings, base.as_ref()) > self.options.encode_inline_cost_max
+            && self.is_heavy_for(&publication.data, encodings, base.as_ref())
         {
             let (channel, publication) = (channel.clone(), publication.clone());
             return self.encode_later(kind, tag, EncodePublication { channel, publication, epoch, encodings, base });

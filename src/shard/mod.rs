@@ -76,7 +76,7 @@ use connection::{Clock, Connection, NO_TICK, Phase};
 use connections::Connections;
 use deliver::Doomed;
 use drain::Drain;
-use jobs::{Jobs, Next};
+use jobs::Jobs;
 use outgoing::{Class, Outgoing};
 use pressure::Cutting;
 use release::Lines;
@@ -332,25 +332,6 @@ impl Shard {
     /// Whether something waits for room in a lane: messages, or the word that a shard is behind.
     pub fn has_outgoing(&self) -> bool {
         self.outgoing.len() > 0 || !self.behind.is_empty()
-    }
-
-    /// The next job for the workers. Take it only when their queue has room: the shard keeps it
-    /// otherwise, and does not read its connection meanwhile.
-    pub fn next_job(&mut self) -> Option<Job> {
-        if let Some(job) = self.returned.take() {
-            return Some(job);
-        }
-        loop {
-            match self.jobs.pop(self.time.now())? {
-                Next::Run(job) => return Some(job),
-                Next::TooLate(job) => self.job_done(job.end(WorkOutcome::TooLate)),
-            }
-        }
-    }
-
-    /// Puts a job back that the workers' queue refused; `next_job` gives it again.
-    pub fn return_job(&mut self, job: Job) {
-        self.returned = Some(job);
     }
 
     /// When `timers` or `walk` has something to do, in monotonic time; at the latest for the next heartbeat, so

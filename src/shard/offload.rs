@@ -1,6 +1,7 @@
 //! Work for one connection that its shard leaves to the workers, and what becomes of it.
 
 use super::connection::On;
+use super::jobs::Next;
 use super::{Shard, Speaks};
 use crate::limits;
 use crate::model::{ConnectionId, DisconnectCode, ErrorCode, Outcome, Reply};
@@ -9,6 +10,25 @@ use crate::workers::{CancelOnDrop, Done, Job, MessageRead, Owner, ReadMessage, W
 use crate::ws::MessageKind;
 
 impl Shard {
+    /// The next job for the workers. Take it only when their queue has room: the shard keeps it
+    /// otherwise, and does not read its connection meanwhile.
+    pub fn next_job(&mut self) -> Option<Job> {
+        if let Some(job) = self.returned.take() {
+            return Some(job);
+        }
+        loop {
+            match self.jobs.pop(self.time.now())? {
+                Next::Run(job) => return Some(job),
+                Next::TooLate(job) => self.job_done(job.end(WorkOutcome::TooLate)),
+            }
+        }
+    }
+
+    /// Puts a job back that the workers' queue refused; `next_job` gives it again.
+    pub fn return_job(&mut self, job: Job) {
+        self.returned = Some(job);
+    }
+
     /// Lets the workers do something for the connection, which is not read until it is done: what it
     /// sends meanwhile waits in the kernel.
     pub(super) fn start_job(&mut self, id: ConnectionId, cost: usize, work: Work) {

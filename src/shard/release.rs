@@ -62,7 +62,7 @@ impl Shard {
     /// Refuses a publication of `bytes` that would have to wait in a line where there is no room.
     pub(super) fn check_line(&mut self, channel: &ChannelName, bytes: usize) -> Result<(), ErrorCode> {
         let has_line = self.lines.has(channel);
-        if !has_line && bytes <= self.options.encode_inline_cost_max / ENCODINGS_COST_MAX {
+        if !has_line && !self.may_be_heavy(bytes) {
             return Ok(());
         }
         let is_over = self.lines.bytes > 0 && self.lines.bytes + bytes > limits::LINE_BYTES_MAX;
@@ -78,8 +78,17 @@ impl Shard {
         (!self.lines.has(channel)).then(|| self.memory.find_position(channel.as_str()))
     }
 
-    /// What it costs to encode `bytes` for these readers, in bytes of JSON.
-    pub(super) fn encode_cost(&self, data: &Bytes, encodings: EncodingSet, base: Option<&Bytes>) -> usize {
+    /// Whether `data` is better encoded for these readers by the workers.
+    pub(super) fn is_heavy_for(&self, data: &Bytes, encodings: EncodingSet, base: Option<&Bytes>) -> bool {
+        self.may_be_heavy(data.len()) && self.encode_cost(data, encodings, base) > self.options.encode_inline_cost_max
+    }
+
+    fn may_be_heavy(&self, bytes: usize) -> bool {
+        bytes > self.options.encode_inline_cost_max / ENCODINGS_COST_MAX
+    }
+
+    /// What it costs to encode `data` for these readers, in bytes of JSON.
+    fn encode_cost(&self, data: &Bytes, encodings: EncodingSet, base: Option<&Bytes>) -> usize {
         let deflate = limits::DEFLATE_COSTS[usize::from(self.options.compression.level.clamp(1, 9)) - 1];
         let compressed = encodings.iter().filter(|encoding| encoding.window().is_some()).count();
         let formats =

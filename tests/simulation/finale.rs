@@ -127,9 +127,13 @@ impl World {
         links.filter(|link| link.subscriptions[channel].is_some()).filter_map(|link| link.id).collect()
     }
 
-    /// Presence is who is subscribed.
+    /// Presence is who is subscribed. Whose stream is gone may be told so at any time until positions are
+    /// checked, and subscribes anew.
     fn check_presence(&self) -> Checked {
         for (channel, present) in &self.api.present {
+            if CHANNELS[*channel].kind.has_history() && self.evicted() > 0 {
+                continue;
+            }
             let present: BTreeSet<ClientId> = present.iter().copied().collect();
             let members = self.members(*channel);
             let name = CHANNELS[*channel].name;
