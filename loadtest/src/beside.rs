@@ -113,7 +113,7 @@ pub fn run<D: Disturbance>(options: &BesideOptions, disturbance: D) -> Result<Be
     let end = Instant::now() + AFTERMATH;
     let is_over = |traffic: &Traffic, disturbance: &D| traffic.is_complete() && disturbance.is_settled();
     while Instant::now() < end || (!is_over(&traffic, &disturbance) && end.elapsed() < SETTLE_PATIENCE) {
-        turn(&mut fleet, &mut traffic, &mut disturbance, SLEEP_MAX)?;
+        turn(&mut fleet, &mut traffic, &mut disturbance, Instant::now() + SLEEP_MAX)?;
     }
     let (mut counts, mut faults) = disturbance.close(&mut fleet, beside.seconds)?;
     counts.insert("seconds_beside".into(), beside.seconds);
@@ -174,8 +174,8 @@ impl<D: Disturbance> Run<'_, D> {
                     pss_at = now + PSS_INTERVAL;
                 }
             }
-            let wait = self.traffic.wait().min(SLEEP_MAX);
-            turn(&mut self.fleet, &mut self.traffic, &mut self.disturbance, wait)?;
+            let until = self.traffic.next_due().min(now + SLEEP_MAX);
+            turn(&mut self.fleet, &mut self.traffic, &mut self.disturbance, until)?;
         }
     }
 
@@ -188,9 +188,9 @@ fn turn<D: Disturbance>(
     fleet: &mut Fleet,
     traffic: &mut Traffic,
     disturbance: &mut D,
-    wait: Duration,
+    until: Instant,
 ) -> Result<(), Failure> {
-    fleet.turn(wait, |number, at, line| match traffic.owns(number) {
+    fleet.turn_until(until, |number, at, line| match traffic.owns(number) {
         true => traffic.receive(number, at, line),
         false => disturbance.receive(number, at, line),
     })?;

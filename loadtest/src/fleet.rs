@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token};
 
+use crate::alarm::Alarm;
 use crate::dialect::{Dialect, Introduction};
 use crate::failure::{Doing, Failure};
 use crate::link::{Link, Opening, Reading};
@@ -19,9 +20,16 @@ pub const OPENING_MAX: usize = 256;
 /// How long a server may take to answer any of the connections that are being opened.
 pub const OPENING_PATIENCE: Duration = Duration::from_secs(10);
 
+/// Longer than any alarm is set for.
+const ALARM_PATIENCE: Duration = Duration::from_secs(1);
+
+/// No link has so high a number.
+const ALARM: Token = Token(usize::MAX);
+
 /// Links in the order in which they were opened; their index is their name.
 pub struct Fleet {
     poll: Poll,
+    alarm: Alarm,
     events: Events,
     target: Target,
     dialect: Dialect,
@@ -44,8 +52,10 @@ struct Slot {
 
 impl Fleet {
     pub fn new(target: Target, dialect: Dialect, compression: Compression) -> Result<Fleet, Failure> {
+        let poll = Poll::new().doing("making a poll set")?;
         Ok(Fleet {
-            poll: Poll::new().doing("making a poll set")?,
+            alarm: Alarm::new(poll.registry(), ALARM)?,
+            poll,
             events: Events::with_capacity(1024),
             target,
             dialect,
@@ -148,6 +158,16 @@ impl Fleet {
         std::mem::take(&mut self.endings)
     }
 
+    /// As [`Fleet::turn`], waiting until `moment` at most.
+    pub fn turn_until(
+        &mut self,
+        moment: Instant,
+        take: impl FnMut(usize, Instant, &[u8]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        self.alarm.set(moment)?;
+        self.turn(ALARM_PATIENCE, take)
+    }
+
     /// Waits at most `wait` for something to happen and handles all of it: `take` gets the lines,
     /// with the number of their link and the time of their read.
     pub fn turn(
@@ -189,6 +209,9 @@ impl Fleet {
         }
         for event in &*events {
             let Token(number) = event.token();
+            if event.token() == ALARM {
+                continue;
+            }
             again.extend(visit(number, event.is_writable(), event.is_readable(), event.is_read_closed())?);
         }
         again.sort_unstable();

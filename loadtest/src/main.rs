@@ -6,6 +6,7 @@
 //! `scenarios` is the table of what is compared, `servers` starts who is compared, `compare` measures,
 //! `saved` keeps the runs, `render` and `plot` show them. The README says how the numbers are made.
 
+mod alarm;
 mod beside;
 mod churn;
 mod commands;

@@ -9,7 +9,7 @@ use crate::fanout::{self, AFTERMATH};
 use crate::fleet::Fleet;
 use crate::process::Meter;
 use crate::report::RoomsReport;
-use crate::server_options::ServerOptions;
+use crate::server_options::{ServerOptions, Waiting};
 use crate::traffic::{Plan, Traffic};
 
 /// How long the last publications may take.
@@ -39,6 +39,9 @@ pub struct RoomsOptions {
     /// The room's name, or what the rooms' names begin with
     #[arg(long, default_value = "loadtest")]
     pub channel: String,
+    /// What the generator does when nothing has come
+    #[arg(long, value_enum, default_value_t = Waiting::Sleep)]
+    pub waiting: Waiting,
 }
 
 pub fn run(options: &RoomsOptions) -> Result<RoomsReport, Failure> {
@@ -53,17 +56,17 @@ pub fn run(options: &RoomsOptions) -> Result<RoomsReport, Failure> {
         burst: options.burst,
     };
     let mut traffic = Traffic::open(plan, &options.server, &mut fleet)?;
-    go_on(&mut traffic, &mut fleet, options.seconds / 4.0)?;
+    go_on(&mut traffic, &mut fleet, options.seconds / 4.0, options.waiting)?;
 
     let meter = Meter::start(options.server.server_pid)?;
-    go_on(&mut traffic, &mut fleet, options.seconds)?;
+    go_on(&mut traffic, &mut fleet, options.seconds, options.waiting)?;
     let spent = meter.stop()?;
     let (publications, deliveries, latency_us) = (traffic.publications(), traffic.deliveries(), traffic.latency_us());
 
     // What comes twice or late.
     let end = Instant::now() + AFTERMATH;
     while Instant::now() < end {
-        turn(&mut traffic, &mut fleet, Duration::from_millis(10))?;
+        turn(&mut traffic, &mut fleet, end)?;
     }
     Ok(RoomsReport {
         url: options.server.url.clone(),
@@ -83,21 +86,23 @@ pub fn run(options: &RoomsOptions) -> Result<RoomsReport, Failure> {
 }
 
 /// Publishes for so long and waits until all have everything.
-fn go_on(traffic: &mut Traffic, fleet: &mut Fleet, seconds: f64) -> Result<(), Failure> {
+fn go_on(traffic: &mut Traffic, fleet: &mut Fleet, seconds: f64, waiting: Waiting) -> Result<(), Failure> {
     traffic.begin_phase();
     let end = Instant::now() + Duration::from_secs_f64(seconds);
     while Instant::now() < end {
         traffic.publish_due(fleet)?;
-        let wait = traffic.wait();
-        turn(traffic, fleet, wait)?;
+        match waiting {
+            Waiting::Sleep => turn(traffic, fleet, traffic.next_due().min(end))?,
+            Waiting::Spin => fleet.turn(Duration::ZERO, |link, at, line| traffic.receive(link, at, line))?,
+        }
     }
     let patience = Instant::now() + DRAIN_PATIENCE;
     while !traffic.is_complete() && Instant::now() < patience {
-        turn(traffic, fleet, Duration::from_millis(10))?;
+        turn(traffic, fleet, patience)?;
     }
     Ok(())
 }
 
-fn turn(traffic: &mut Traffic, fleet: &mut Fleet, wait: Duration) -> Result<(), Failure> {
-    fleet.turn(wait, |link, at, line| traffic.receive(link, at, line))
+fn turn(traffic: &mut Traffic, fleet: &mut Fleet, until: Instant) -> Result<(), Failure> {
+    fleet.turn_until(until, |link, at, line| traffic.receive(link, at, line))
 }

@@ -20,9 +20,6 @@ use crate::stamp::{self, Filling, StampReader};
 /// Publications of a room whose time is remembered. Chosen: seconds of any rate that is measured.
 const REMEMBERED_MAX: usize = 16_384;
 
-/// Less than this is waited for without sleeping: a poll set knows whole milliseconds only.
-const SLEEP_MIN: Duration = Duration::from_millis(2);
-
 /// What is published, where and when.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -144,10 +141,12 @@ impl Traffic {
         fleet.send(room.publisher, &frames)
     }
 
-    /// How long the poll set may sleep.
-    pub fn wait(&self) -> Duration {
-        let wait = self.next_due.saturating_duration_since(Instant::now());
-        if wait < SLEEP_MIN { Duration::ZERO } else { (wait - SLEEP_MIN).max(Duration::from_millis(1)) }
+    /// When the next publication is due; a while from now when a burst waits for its receipts.
+    pub fn next_due(&self) -> Instant {
+        match self.plan.burst == Some(self.published_of_burst) {
+            true => Instant::now() + BURST_PAUSE,
+            false => self.next_due,
+        }
     }
 
     /// Whether link `number` is a member or a publisher of these rooms.
