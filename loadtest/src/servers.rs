@@ -129,13 +129,15 @@ impl Recipe {
             all.as_object_mut().expect("an object").extend(options.as_object().expect("an object").clone());
             all
         };
+        // A shard's read buffer is as large: room for a mebibyte only where such messages come.
+        let message_bytes_max = if self.outbox_bytes_max.is_some() { 4 << 20 } else { 128 << 10 };
         let mut config = json!({
             "http_server": { "address": "127.0.0.1", "port": port },
             "client": {
                 "allowed_origins": [],
                 "token": { "hmac_secret_key": HMAC_SECRET, "rsa_public_key": RSA_PUBLIC_KEY },
             },
-            "websocket": { "message_size_limit": 4 << 20, "compression": self.deflate },
+            "websocket": { "message_size_limit": message_bytes_max, "compression": self.deflate },
             "channel": {
                 "without_namespace": { "allow_subscribe_for_client": true, "allow_publish_for_client": true },
                 "namespaces": [
