@@ -170,3 +170,15 @@ fn print(report: &(impl Serialize + Display), json: bool) -> Result<(), Failure>
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn options_do_not_stand_for_one_another() {
+        Cli::command().debug_assert();
+    }
+}

@@ -44,9 +44,9 @@ pub struct Programs {
     /// The hub's binary
     #[arg(long, default_value = "target/release/fanfare")]
     pub hub: PathBuf,
-    /// The directory of the peers
+    /// The folder of the peers
     #[arg(long, default_value = "loadtest/peers")]
-    pub peers: PathBuf,
+    pub peers_folder: PathBuf,
 }
 
 /// How to start a server.
@@ -88,7 +88,7 @@ impl Recipe {
         directory: &Path,
         port: u16,
     ) -> Result<Command, Failure> {
-        let place = programs.peers.join(self.peer.name());
+        let place = programs.peers_folder.join(self.peer.name());
         Ok(match self.peer {
             Peer::Hub => {
                 let file = directory.join("config.json");
@@ -177,7 +177,7 @@ impl Peer {
     /// The versions of what it is made of.
     pub fn version(self, programs: &Programs) -> Result<String, Failure> {
         let package = |name: &str| {
-            let file = programs.peers.join(self.name()).join("node_modules").join(name).join("package.json");
+            let file = programs.peers_folder.join(self.name()).join("node_modules").join(name).join("package.json");
             let text = fs::read_to_string(&file).doing(format_args!("reading {}", file.display()))?;
             let package: serde_json::Value = serde_json::from_str(&text).doing("reading a package's version")?;
             Ok(format!("{name} {}", package["version"].as_str().unwrap_or("unknown")))
