@@ -10,6 +10,11 @@ use std::time::Instant;
 use clap::Parser;
 use fanfare::config::{self, Command, CommandLine, Flags, LogOptions};
 use fanfare::{node, telemetry};
+use tikv_jemallocator::Jemalloc;
+
+/// Gives back what thousands of handshakes took at once (docs/decisions/0004).
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     let start = Instant::now();

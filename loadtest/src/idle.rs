@@ -6,7 +6,6 @@ use clap::Args;
 
 use crate::dialect::Role;
 use crate::failure::Failure;
-use crate::fleet::OPENING_MAX;
 use crate::process::{self, CpuReading};
 use crate::report::IdleReport;
 use crate::server_options::ServerOptions;
@@ -18,7 +17,7 @@ pub struct IdleOptions {
     #[arg(long, default_value_t = 15_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub connections: u32,
     /// Connections that are being opened at a time
-    #[arg(long, default_value_t = OPENING_MAX as u32, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     pub opening: u32,
     /// How long the connections are held before memory is read
     #[arg(long, default_value_t = 5.0)]
