@@ -74,6 +74,9 @@ pub const LANE_SLOTS_DELIVERY: usize = LANE_SLOTS / 4;
 /// Messages of API, engines and workers waiting for one shard.
 pub const TRAY_SLOTS: usize = 4096;
 
+/// Bytes handed to one write, and written to one socket in one turn, about: copying them takes 50 us.
+pub const WRITE_BYTES_MAX: usize = 256 * 1024;
+
 /// Frames handed to one vectored write. Linux takes 1,024 (UIO_MAXIOV); past some dozens the
 /// copy dominates the syscall.
 pub const WRITE_FRAMES_MAX: usize = 64;

@@ -244,35 +244,56 @@ impl EventLoop {
     /// Writes what this turn made ready. Returns whether more is left than a turn's share: twice a
     /// slice of fan-out, so that what else is said (a whole room told to recover) is sliced too, and
     /// the backlog shrinks while rooms are walked.
+    ///
+    /// The share is counted in bytes as well: a mebibyte takes a socket as long as fifty small sends, and
+    /// one that has more than its part of it goes on in the next turn.
     fn write_sockets(&mut self, now: Now) -> bool {
-        while let Some(id) = self.sockets.next_to_write() {
-            self.write(now, id);
+        let mut bytes_left = 2 * self.bytes_max;
+        for _ in 0..self.sockets.waiting_to_write() {
+            if bytes_left == 0 {
+                return true;
+            }
+            let Some(id) = self.sockets.next_to_write() else { break };
+            bytes_left = bytes_left.saturating_sub(self.write(now, id));
         }
         for _ in 0..2 * self.sends_max {
-            let Some(id) = self.shard.next_dirty() else { return false };
-            self.write(now, id);
+            if bytes_left == 0 {
+                return true;
+            }
+            let Some(id) = self.shard.next_dirty() else { return self.sockets.waiting_to_write() > 0 };
+            bytes_left = bytes_left.saturating_sub(self.write(now, id));
         }
         true
     }
 
-    /// Writes all that the connection has to send, or as much as its socket takes.
-    fn write(&mut self, now: Now, id: ConnectionId) {
+    /// Writes all that the connection has to send, or as much as its socket takes, or its part of a
+    /// turn. Returns how many bytes that was.
+    fn write(&mut self, now: Now, id: ConnectionId) -> usize {
+        let mut written = 0;
         while let Some(entry) = self.sockets.find(id)
             && !entry.lost
         {
             if entry.blocked {
                 self.shard.sent(now, id, 0);
-                return;
+                return written;
+            }
+            if written >= limits::WRITE_BYTES_MAX {
+                self.sockets.write_later(id);
+                return written;
             }
             match entry.socket.write(self.shard.unsent(id), &mut self.tls_buffers) {
-                Ok(0) => return,
-                // Commands may have waited for this.
-                Ok(bytes) => handle_for(&mut self.shard, now, id, |shard| shard.sent(now, id, bytes)),
+                Ok(0) => return written,
+                Ok(bytes) => {
+                    written += bytes;
+                    // Commands may have waited for this.
+                    handle_for(&mut self.shard, now, id, |shard| shard.sent(now, id, bytes));
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => entry.blocked = true,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => self.lose(now, id),
             }
         }
+        written
     }
 
     /// Returns whether more sockets wait to be closed.

@@ -56,15 +56,22 @@ impl Socket {
             Socket::Tls(socket) => return socket.write(frames, buffers),
         };
         let Some(first) = frames.next() else { return Ok(0) };
+        if let Some(piece) = first.get(..limits::WRITE_BYTES_MAX) {
+            return some(stream.write(piece)?);
+        }
         // A plain write for the usual single frame: it costs less than a vectored one.
         let Some(second) = frames.next() else { return some(stream.write(first)?) };
         let mut slices = [IoSlice::new(&[]); limits::WRITE_FRAMES_MAX];
         slices[0] = IoSlice::new(first);
         slices[1] = IoSlice::new(second);
-        let mut gathered = 2;
+        let (mut gathered, mut bytes) = (2, first.len() + second.len());
         for (slice, frame) in slices[2..].iter_mut().zip(frames) {
+            if bytes >= limits::WRITE_BYTES_MAX {
+                break;
+            }
             *slice = IoSlice::new(frame);
             gathered += 1;
+            bytes += frame.len();
         }
         some(stream.write_vectored(&slices[..gathered])?)
     }

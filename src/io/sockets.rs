@@ -1,5 +1,7 @@
 //! The sockets of one shard, by connection, and which of them want to be read or written.
 
+use std::collections::VecDeque;
+
 use crate::model::ConnectionId;
 
 use super::poller::Readiness;
@@ -26,8 +28,8 @@ pub(super) struct Sockets {
     entries: Vec<Option<Entry>>,
     /// Connections that may have bytes, each once; they take turns.
     to_read: Ready<ConnectionId>,
-    /// Connections whose blocked socket takes bytes again.
-    to_write: Vec<ConnectionId>,
+    /// Connections whose blocked socket takes bytes again, or that had more than their part of a turn.
+    to_write: VecDeque<ConnectionId>,
 }
 
 impl Sockets {
@@ -61,7 +63,7 @@ impl Sockets {
         entry.ended |= readiness.ended;
         if readiness.writable && entry.blocked {
             entry.blocked = false;
-            self.to_write.push(entry.id);
+            self.to_write.push_back(entry.id);
         }
         if (readiness.readable || readiness.ended) && !entry.queued && !entry.lost {
             entry.queued = true;
@@ -115,7 +117,16 @@ impl Sockets {
 
     /// The next connection whose socket takes bytes again.
     pub fn next_to_write(&mut self) -> Option<ConnectionId> {
-        self.to_write.pop()
+        self.to_write.pop_front()
+    }
+
+    /// The connection has more to write, in another turn.
+    pub fn write_later(&mut self, id: ConnectionId) {
+        self.to_write.push_back(id);
+    }
+
+    pub fn waiting_to_write(&self) -> usize {
+        self.to_write.len()
     }
 
     /// Returns whether the connection is still there.
