@@ -105,6 +105,8 @@ pub struct IdleReport {
     pub connections_per_second: f64,
     /// Pss growth of the server process for each connection, after the hold.
     pub bytes_per_connection: f64,
+    /// The same for each further subscription of a connection, where that was asked for.
+    pub bytes_per_further_subscription: Option<f64>,
     pub server_pss_bytes_before: u64,
     pub server_pss_bytes_after: u64,
     /// CPU of the server to open one connection: upgrade, connect, subscribe.
@@ -168,6 +170,9 @@ impl fmt::Display for IdleReport {
         writeln!(f, "server CPU       {:.1} us for each opening", self.server_cpu_us_per_opening)?;
         writeln!(f, "server memory    {:.0} B for each connection", self.bytes_per_connection)?;
         writeln!(f, "                 (Pss {before} KiB before, {after} KiB after)")?;
+        if let Some(bytes) = self.bytes_per_further_subscription {
+            writeln!(f, "                 {bytes:.0} B for each further subscription")?;
+        }
         write!(f, "idle CPU         {:.3} of a core over {:.1} s", self.server_cpu_share_idle, self.hold_seconds)
     }
 }
