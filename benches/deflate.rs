@@ -1,11 +1,13 @@
 //! What compression costs: `cargo bench --bench deflate` prints microseconds and sizes for each
 //! message length, level and window. CPU time of one thread; nothing is sent.
 
-use std::hint::black_box;
-use std::time::Duration;
+#[path = "support/clock.rs"]
+mod clock;
 
+use std::hint::black_box;
+
+use clock::microseconds;
 use fanfare::ws::{Deflater, FrameKind, Inflater, MessageKind, frame_payload};
-use rustix::time::{ClockId, clock_gettime};
 
 /// Publications as chats have them: fields that repeat, ids and words that do not.
 fn publications(bytes: usize) -> Vec<Vec<u8>> {
@@ -25,23 +27,6 @@ fn publications(bytes: usize) -> Vec<Vec<u8>> {
         (text + &tail).into_bytes()
     };
     (1..=200).map(publication).collect()
-}
-
-/// Microseconds of one call, over a tenth of a second.
-fn microseconds(mut call: impl FnMut(usize)) -> f64 {
-    let begin = cpu_time();
-    let mut calls = 0;
-    while cpu_time() - begin < Duration::from_millis(100) {
-        (0..20).for_each(|n| call(calls + n));
-        calls += 20;
-    }
-    (cpu_time() - begin).as_secs_f64() * 1e6 / calls as f64
-}
-
-/// Of this process, which has one thread.
-fn cpu_time() -> Duration {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 fn main() {

@@ -1,11 +1,13 @@
 //! What a difference costs: `cargo bench --bench delta` prints microseconds and sizes for payloads of
 //! several lengths. CPU time of one thread; nothing is sent.
 
-use std::hint::black_box;
-use std::time::Duration;
+#[path = "support/clock.rs"]
+mod clock;
 
+use std::hint::black_box;
+
+use clock::microseconds;
 use fanfare::delta;
-use rustix::time::{ClockId, clock_gettime};
 
 /// A table of prices as JSON, of about that many bytes.
 fn prices(bytes: usize, random: &mut fastrand::Rng) -> Vec<String> {
@@ -47,23 +49,6 @@ fn pairs(bytes: usize) -> [(&'static str, Vec<u8>, Vec<u8>); 5] {
     ]
 }
 
-/// Microseconds of one call, over a tenth of a second.
-fn microseconds(mut call: impl FnMut()) -> f64 {
-    let begin = cpu_time();
-    let mut calls = 0;
-    while cpu_time() - begin < Duration::from_millis(100) {
-        (0..20).for_each(|_| call());
-        calls += 20;
-    }
-    (cpu_time() - begin).as_secs_f64() * 1e6 / f64::from(calls)
-}
-
-/// Of this process, which has one thread.
-fn cpu_time() -> Duration {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
-
 fn main() {
     println!("{:>7} {:<18} {:>9} {:>7}", "bytes", "changed", "us", "patch");
     for bytes in [256, 1024, 4096, 16_384, 65_536] {
@@ -71,7 +56,7 @@ fn main() {
             let base = &base[..base.len().min(bytes)];
             let target = &target[..target.len().min(bytes)];
             let patch = delta::create(base, target).map_or("whole".to_owned(), |patch| patch.len().to_string());
-            let cost = microseconds(|| {
+            let cost = microseconds(|_| {
                 black_box(delta::create(black_box(base), black_box(target)));
             });
             println!("{bytes:>7} {changed:<18} {cost:>9.1} {patch:>7}");

@@ -1,12 +1,16 @@
 //! Where a job pays: `cargo bench --bench jobs` prints what each kind of work takes on the thread
 //! that does it, and what it takes to have it done by another. Thresholds: `src/limits.rs`.
 
+#[path = "support/clock.rs"]
+mod clock;
+
 use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use clock::{microseconds, thread_time};
 use fanfare::access::TokenKeys;
 use fanfare::model::{
     ClientId, ClientInfo, ConnectionId, Encoding, EncodingSet, Format, Outcome, Publication, Push, Reply, ShardId,
@@ -16,7 +20,6 @@ use fanfare::protocol::{self, Compression, DecodeLimits, FrameBuilder};
 use fanfare::telemetry::WorkersMetrics;
 use fanfare::workers::{Cancellation, Job, Owner, Pool, Work};
 use fanfare::ws::{Deflater, FrameKind, Inflater, MessageKind, frame_payload};
-use rustix::time::{ClockId, clock_gettime};
 
 const KIB: usize = 1024;
 const JSON: Format = Format::CentrifugoJson;
@@ -65,10 +68,10 @@ fn read(data: &[u8]) {
     let decode = |message: &[u8]| {
         assert!(protocol::decode(JSON, message, LIMITS).all(|command| command.is_ok()));
     };
-    row("read a publish", data.len(), microseconds(|| decode(black_box(&command))));
+    row("read a publish", data.len(), microseconds(|_| decode(black_box(&command))));
     let frame = Deflater::new(1).build_frame(FrameKind::Text, &command, 15).expect("it becomes smaller");
     let (payload, mut inflater) = (frame_payload(&frame), Inflater::default());
-    let us = microseconds(|| {
+    let us = microseconds(|_| {
         decode(inflater.inflate(MessageKind::Text, black_box(payload), usize::MAX).expect("our own"));
         inflater.release();
     });
@@ -89,7 +92,7 @@ fn encode(data: &[u8]) {
         ("encode as JSON, compress at level 9", 9, deflated),
     ] {
         let mut builder = FrameBuilder::new(Compression { level, above_bytes: 0 }, usize::MAX);
-        let us = microseconds(|| {
+        let us = microseconds(|_| {
             black_box(builder.build(black_box(&push), encodings, None));
         });
         row(name, data.len(), us);
@@ -99,7 +102,7 @@ fn encode(data: &[u8]) {
 fn verify() -> f64 {
     let keys = TokenKeys::default().with_rsa_public_key(PUBLIC_PEM).expect("the key of the tests");
     let token = format!("{HEAD_AND_CLAIMS}.{}", "A".repeat(342));
-    microseconds(|| assert!(black_box(keys.verify(&token, 1_800_000_000)).is_err()))
+    microseconds(|_| assert!(black_box(keys.verify(&token, 1_800_000_000)).is_err()))
 }
 
 fn presence(clients: usize) {
@@ -113,7 +116,7 @@ fn presence(clients: usize) {
     };
     let reply = Reply { id: 1, outcome: Ok(Outcome::Presence((0..clients).map(client).collect())) };
     let mut bytes = 0;
-    let us = microseconds(|| {
+    let us = microseconds(|_| {
         let mut payload = Vec::new();
         assert!(protocol::append_reply(JSON, &reply, &mut payload, 0).is_ok());
         bytes = payload.len();
@@ -152,20 +155,4 @@ fn hand_over() {
 fn median(mut times: Vec<Duration>) -> f64 {
     times.sort_unstable();
     times[times.len() / 2].as_secs_f64() * 1e6
-}
-
-/// Microseconds of one call, CPU time of this thread, over a tenth of a second.
-fn microseconds(mut call: impl FnMut()) -> f64 {
-    let begin = thread_time();
-    let mut calls = 0;
-    while thread_time() - begin < Duration::from_millis(100) {
-        (0..4).for_each(|_| call());
-        calls += 4;
-    }
-    (thread_time() - begin).as_secs_f64() * 1e6 / f64::from(calls)
-}
-
-fn thread_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }

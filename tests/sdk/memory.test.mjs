@@ -44,20 +44,15 @@ for (const [shards, bytes] of [
     });
 
     /** A client in a room of its own that reads no more. */
-    const sleep = async (t) => {
+    const fallAsleep = async (t) => {
       const room = channel('plain');
-      const raw = await RawSocket.upgraded(hub.port);
+      const raw = await RawSocket.stopped(hub.port, { token: token({ sub: 'sleeper' }), channel: room });
       t.after(() => raw.destroy());
-      raw.command({ id: 1, connect: { token: token({ sub: 'sleeper' }) } });
-      await raw.reply();
-      raw.command({ id: 2, subscribe: { channel: room } });
-      await raw.reply(({ id }) => id === 2);
-      raw.socket.pause();
       return { raw, room };
     };
 
     test('memory stays near its limit, the largest are cut, the bystander misses nothing', async (t) => {
-      const sleepers = await Promise.all(Array.from({ length: SLEEPERS }, () => sleep(t)));
+      const sleepers = await Promise.all(Array.from({ length: SLEEPERS }, () => fallAsleep(t)));
       const channels = sleepers.map(({ room }) => room);
       const quiet = await bystander.join(channel('chat'));
       const text = 'x'.repeat(bytes);

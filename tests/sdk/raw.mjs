@@ -91,6 +91,17 @@ export class RawSocket {
     return raw;
   }
 
+  /** A member of `channel` that reads no more. */
+  static async stopped(port, { token, channel }) {
+    const raw = await RawSocket.upgraded(port);
+    raw.command({ id: 1, connect: { token } });
+    await raw.reply();
+    raw.command({ id: 2, subscribe: { channel } });
+    await raw.reply(({ id }) => id === 2);
+    raw.socket.pause();
+    return raw;
+  }
+
   send(bytes) {
     this.socket.write(bytes);
   }

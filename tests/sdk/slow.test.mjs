@@ -49,13 +49,8 @@ for (const shards of [1, 4]) {
     const overfill = async (t) => {
       const room = channel('chat');
       const listener = await neighbour.join(room);
-      const raw = await RawSocket.upgraded(hub.port);
+      const raw = await RawSocket.stopped(hub.port, { token: token({ sub: 'sleeper' }), channel: room });
       t.after(() => raw.destroy());
-      raw.command({ id: 1, connect: { token: token({ sub: 'sleeper' }) } });
-      await raw.reply();
-      raw.command({ id: 2, subscribe: { channel: room } });
-      await raw.reply(({ id }) => id === 2);
-      raw.socket.pause();
 
       const before = hub.residentBytes();
       const here = async () => (await hub.ask('presence_stats', { channel: room })).num_clients;
