@@ -65,8 +65,11 @@ impl Socket {
         slices[0] = IoSlice::new(first);
         slices[1] = IoSlice::new(second);
         let (mut gathered, mut bytes) = (2, first.len() + second.len());
+        if bytes > limits::WRITE_BYTES_MAX {
+            return some(stream.write(first)?);
+        }
         for (slice, frame) in slices[2..].iter_mut().zip(frames) {
-            if bytes >= limits::WRITE_BYTES_MAX {
+            if bytes + frame.len() > limits::WRITE_BYTES_MAX {
                 break;
             }
             *slice = IoSlice::new(frame);
@@ -162,6 +165,19 @@ mod tests {
         check_written(2);
         check_written(limits::WRITE_FRAMES_MAX);
         check_written(limits::WRITE_FRAMES_MAX + 1);
+    }
+
+    #[test]
+    fn one_write_takes_a_bounded_part_of_what_waits() {
+        const MAX: usize = limits::WRITE_BYTES_MAX;
+        for sizes in
+            [&[4 * MAX][..], &[MAX, MAX], &[MAX / 4; 12], &[MAX / 2, MAX / 2, 10], &[10, 4 * MAX], &[10, 10, MAX]]
+        {
+            let (mut socket, _peer) = connected();
+            let frames: Vec<Bytes> = sizes.iter().map(|size| vec![0; *size].into()).collect();
+            let written = socket.write(frames.iter(), &mut Buffers::default()).unwrap();
+            assert!((1..=MAX).contains(&written), "{written} of {sizes:?}");
+        }
     }
 
     #[test]

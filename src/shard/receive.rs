@@ -89,6 +89,7 @@ impl Shard {
             Speaks::Centrifugo(_) => self.options.decompressed_bytes_max,
             Speaks::Echo => self.options.echo_message_bytes_max,
         };
+        // How far it is expanded here, to see whether it is large: a few bytes can stand for many.
         let inline_max = match may_be_read_later(connection) {
             true => bytes_max.min(self.options.read_inline_bytes_max),
             false => bytes_max,
