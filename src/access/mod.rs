@@ -4,11 +4,13 @@
 //! Must never touch ws, protocol, engine or a clock. Read `namespaces.rs` first.
 
 mod flush;
+mod grant;
 mod namespaces;
 mod permissions;
 mod tokens;
 
 pub use flush::{Flush, FlushWindow};
+pub use grant::{Grant, Overrides};
 pub use namespaces::{ChannelOptions, Namespaces, SlowConsumerPolicy, UnknownNamespace};
 pub use permissions::{Asker, may_publish, may_read_history, may_read_presence, may_subscribe};
-pub use tokens::{Claims, KeyProblem, TokenKeys, TokenProblem, Weight};
+pub use tokens::{Claims, KeyProblem, SubscriptionClaims, TokenKeys, TokenProblem, Weight};

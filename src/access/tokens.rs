@@ -13,6 +13,8 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::Grant;
+
 /// What a valid token says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claims {
@@ -23,6 +25,22 @@ pub struct Claims {
     /// `info` as the JSON text that it is, or the bytes that `b64info` decodes to, which may be
     /// anything.
     pub info: Option<Bytes>,
+    /// Channels that the connection is subscribed to by the server, with what is granted in each:
+    /// the claim `subs`, or the names in `channels`.
+    pub subs: Vec<(Box<str>, Grant)>,
+    /// `meta`, JSON text that is kept here and never sent to clients.
+    pub meta: Option<Bytes>,
+}
+
+/// What a valid subscription token says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SubscriptionClaims {
+    /// `sub`; must be the connection's user.
+    pub user: Box<str>,
+    pub channel: Box<str>,
+    /// `client`: the only connection that may use it; `None` for any of the user's.
+    pub client: Option<Box<str>>,
+    pub grant: Grant,
 }
 
 /// Why a token is not accepted.
@@ -232,6 +250,7 @@ fn read_claims(encoded: &str, unix_seconds: i64) -> Result<Claims, TokenProblem>
         // `expire_at` overrides `exp`, and 0 there means never.
         expires_at: claims.expire_at.or(exp).filter(|&seconds| seconds > 0),
         info,
+        ..Claims::default()
     })
 }
 

@@ -89,7 +89,7 @@ pub struct Done {
 
 #[derive(Debug)]
 pub enum WorkOutcome {
-    TokenVerified(Result<Claims, TokenProblem>),
+    TokenVerified(Box<Result<Claims, TokenProblem>>),
     Read(Result<MessageRead, PeerViolated>),
     Encoded(Frames, FrameTally),
     Answered(Result<(Bytes, FrameTally), Inappropriate>),
@@ -167,7 +167,7 @@ impl Job {
     pub fn run(self, tools: &mut Tools) -> Done {
         let outcome = match *self.work {
             Work::VerifyToken { token, keys, unix_seconds } => {
-                WorkOutcome::TokenVerified(keys.verify(&token, unix_seconds))
+                WorkOutcome::TokenVerified(Box::new(keys.verify(&token, unix_seconds)))
             }
             Work::Read(message) => WorkOutcome::Read(message.read(tools)),
             Work::Encode(push) => {
@@ -180,7 +180,7 @@ impl Job {
             #[cfg(test)]
             Work::Call(call) => {
                 (call.0)();
-                WorkOutcome::TokenVerified(Ok(Claims::default()))
+                WorkOutcome::TokenVerified(Box::new(Ok(Claims::default())))
             }
         };
         Done { owner: self.owner, cost: self.cost, outcome }

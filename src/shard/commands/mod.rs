@@ -120,7 +120,7 @@ impl Shard {
     /// A worker has verified a token, or failed to.
     pub(super) fn token_done(&mut self, id: ConnectionId, command: u32, purpose: TokenPurpose, outcome: WorkOutcome) {
         match (outcome, purpose) {
-            (WorkOutcome::TokenVerified(verified), _) => self.token_verified(id, command, purpose, verified),
+            (WorkOutcome::TokenVerified(verified), _) => self.token_verified(id, command, purpose, *verified),
             (_, TokenPurpose::Connect) => self.refuse(id, command, ErrorCode::Internal),
             (_, TokenPurpose::Refresh) => self.reply(id.slot, command, Err(ErrorCode::Internal)),
         }

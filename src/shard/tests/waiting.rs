@@ -35,7 +35,7 @@ impl Bench {
 }
 
 fn verified(user: &str) -> WorkOutcome {
-    WorkOutcome::TokenVerified(Ok(Claims { user: user.into(), ..Claims::default() }))
+    WorkOutcome::TokenVerified(Box::new(Ok(Claims { user: user.into(), ..Claims::default() })))
 }
 
 #[test]
@@ -304,8 +304,8 @@ fn a_full_queue_does_not_outlive_its_token() {
     let there = bench.channel_at(1);
     let client = bench.open(0);
     bench.say(client, &format!(r#"{{"id":1,"connect":{{"token":"{HEAVY}"}}}}"#));
-    let claims = Claims { user: "42".into(), expires_at: Some(BEGIN + 60), info: None };
-    bench.finish_job(0, WorkOutcome::TokenVerified(Ok(claims)));
+    let claims = Claims { user: "42".into(), expires_at: Some(BEGIN + 60), ..Claims::default() };
+    bench.finish_job(0, WorkOutcome::TokenVerified(Box::new(Ok(claims))));
     assert_eq!(ids(&bench.told(client)), [1]);
     // Its home does not answer in all that time.
     let query = format!(r#""presence_stats":{{"channel":"{there}"}}"#);
@@ -324,7 +324,7 @@ fn a_token_that_is_being_verified_may_come_late() {
     let client = bench.open(0);
     bench.say(client, &format!(r#"{{"id":1,"connect":{{"token":"{HEAVY}"}}}}"#));
     let claims = Claims { expires_at: Some(BEGIN + 10), ..Claims::default() };
-    bench.finish_job(0, WorkOutcome::TokenVerified(Ok(claims)));
+    bench.finish_job(0, WorkOutcome::TokenVerified(Box::new(Ok(claims))));
     bench.advance(Duration::from_secs(9));
     bench.say(client, &format!(r#"{{"id":2,"refresh":{{"token":"{HEAVY}"}}}}"#));
     let job = bench.take_job(0);
