@@ -17,6 +17,7 @@ mod failure;
 mod fanout;
 
 mod fleet;
+mod floor;
 mod herd;
 mod idle;
 mod ledger;
@@ -94,6 +95,8 @@ enum Scenario {
     Smoke(smoke::SmokeOptions),
     /// Starts the hub and its peers in turn and compares them: the figures, about 10 minutes
     Compare(compare::CompareOptions),
+    /// Serves as the floor of a comparison: nothing but reads and sends
+    Floor(floor::FloorOptions),
     /// Fills the tables of docs/performance.md and draws its plots from saved runs
     Render(render::RenderOptions),
 }
@@ -149,6 +152,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             print(&comparison, cli.json)?;
             Ok(exit_code(comparison.is_exact() && comparison.are_goals_met()))
         }
+        Scenario::Floor(options) => floor::run(&options).map(|()| ExitCode::SUCCESS),
         Scenario::Render(options) => render::run(&options).map(|()| ExitCode::SUCCESS),
     }
 }

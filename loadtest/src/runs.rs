@@ -42,7 +42,7 @@ impl Generator {
 
 fn dialect_flag(peer: Peer) -> &'static str {
     match peer {
-        Peer::Hub | Peer::NodeWs | Peer::Uws => "centrifugo",
+        Peer::Hub | Peer::NodeWs | Peer::Uws | Peer::Floor => "centrifugo",
         Peer::SocketIo => "socket-io",
         Peer::Nats => "nats",
         Peer::Nchan => "nchan",

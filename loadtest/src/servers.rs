@@ -36,6 +36,8 @@ pub enum Peer {
     Uws,
     Nats,
     Nchan,
+    /// This program's own: see `floor`.
+    Floor,
 }
 
 /// Where the programs are.
@@ -95,6 +97,12 @@ impl Recipe {
                 fs::write(&file, self.hub_config(port).to_string()).doing("writing the hub's configuration")?;
                 let mut command = on_core(core, &programs.hub);
                 command.arg("-c").arg(file).arg("--shards").arg(self.shards.to_string());
+                command
+            }
+            Peer::Floor => {
+                let own = std::env::current_exe().doing("finding this program")?;
+                let mut command = on_core(core, &own);
+                command.arg("floor").arg("--port").arg(port.to_string());
                 command
             }
             Peer::NodeWs | Peer::SocketIo | Peer::Uws => {
@@ -171,6 +179,7 @@ impl Peer {
             Peer::Uws => "uws",
             Peer::Nats => "nats",
             Peer::Nchan => "nchan",
+            Peer::Floor => "floor",
         }
     }
 
@@ -195,6 +204,7 @@ impl Peer {
             Peer::SocketIo => {
                 format!("socket-io: {}, {}, {}", package("socket.io")?, package("ws")?, package("bufferutil")?)
             }
+            Peer::Floor => format!("floor: loadtest {}", env!("CARGO_PKG_VERSION")),
             Peer::Uws => format!("uws: {}", package("@trufflesuite/uws-js-unofficial")?),
             Peer::Nats => machine::first_line_of(Path::new("/usr/sbin/nats-server"), &["--version"])?,
             Peer::Nchan => {
@@ -209,7 +219,7 @@ impl Peer {
     /// Where it takes connections; nchan's path depends on the channel.
     fn path(self) -> &'static str {
         match self {
-            Peer::Hub | Peer::NodeWs | Peer::Uws => "/connection/websocket",
+            Peer::Hub | Peer::NodeWs | Peer::Uws | Peer::Floor => "/connection/websocket",
             Peer::SocketIo => "/socket.io/?EIO=4&transport=websocket",
             Peer::Nats | Peer::Nchan => "/",
         }

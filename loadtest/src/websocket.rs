@@ -125,23 +125,61 @@ pub fn encode_pong(to: &mut Vec<u8>, payload: &[u8]) {
 
 fn encode(to: &mut Vec<u8>, first: u8, text: &[u8]) {
     const MASKED: u8 = 0x80;
-    to.push(first);
-    match text.len() {
-        short @ ..126 => to.push(MASKED | short as u8),
-        medium @ ..65_536 => {
-            to.push(MASKED | 126);
-            to.extend_from_slice(&(medium as u16).to_be_bytes());
-        }
-        long => {
-            to.push(MASKED | 127);
-            to.extend_from_slice(&(long as u64).to_be_bytes());
-        }
-    }
+    append_header(to, first, MASKED, text.len());
     to.extend_from_slice(&MASK);
     let start = to.len();
     to.extend_from_slice(text);
-    // By index, which the compiler turns into SIMD: a mebibyte must not hold the generator up.
-    to[start..].iter_mut().enumerate().for_each(|(index, byte)| *byte ^= MASK[index & 3]);
+    apply_mask(&mut to[start..], MASK);
+}
+
+fn append_header(to: &mut Vec<u8>, first: u8, masked: u8, length: usize) {
+    to.push(first);
+    match length {
+        short @ ..126 => to.push(masked | short as u8),
+        medium @ ..65_536 => {
+            to.push(masked | 126);
+            to.extend_from_slice(&(medium as u16).to_be_bytes());
+        }
+        long => {
+            to.push(masked | 127);
+            to.extend_from_slice(&(long as u64).to_be_bytes());
+        }
+    }
+}
+
+/// By index, which the compiler turns into SIMD: a mebibyte must not hold the generator up.
+fn apply_mask(bytes: &mut [u8], mask: [u8; 4]) {
+    bytes.iter_mut().enumerate().for_each(|(index, byte)| *byte ^= mask[index & 3]);
+}
+
+/// The server's answer to [`upgrade_request`], for the floor.
+pub const UPGRADED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+
+/// Appends `text` as one text message of a server.
+pub fn append_server_text(to: &mut Vec<u8>, text: &[u8]) {
+    append_header(to, 0x81, 0, text.len());
+    to.extend_from_slice(text);
+}
+
+/// Unmasks the client's message at the start of `bytes` where it lies.
+///
+/// Returns it and how many bytes it used, `Some(None)` while it is not whole, and `None` for any
+/// other frame than a whole message.
+pub fn unmask_message(bytes: &mut [u8]) -> Option<Option<(&[u8], usize)>> {
+    let &mut [first, second, ..] = bytes else { return Some(None) };
+    if !matches!(first, 0x81 | 0x82) || second < 0x80 {
+        return None;
+    }
+    // The lengths are read as those of a server's frame, whose mask bit is not set.
+    bytes[1] &= 0x7f;
+    let lengths = read_lengths(bytes);
+    bytes[1] = second;
+    let Some((header, length)) = lengths.ok()? else { return Some(None) };
+    let Some(rest) = bytes.get_mut(header..header + 4 + length) else { return Some(None) };
+    let (mask, payload) = rest.split_at_mut(4);
+    apply_mask(payload, mask.try_into().ok()?);
+    Some(Some((payload, header + 4 + length)))
 }
 
 #[cfg(test)]
@@ -200,5 +238,23 @@ mod tests {
         encode_text(&mut frame, b"Hello");
         // The example of RFC 6455 §5.7, whose key ours is.
         assert_eq!(frame, [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58]);
+    }
+
+    #[test]
+    fn a_server_reads_what_a_client_writes_and_the_reverse() {
+        for length in [0_usize, 5, 126, 70_000] {
+            let text = vec![b'x'; length];
+            let mut frame = Vec::new();
+            encode_text(&mut frame, &text);
+            let whole = frame.len();
+            assert_eq!(unmask_message(&mut frame[..whole - 1]), Some(None), "not whole");
+            assert_eq!(unmask_message(&mut frame), Some(Some((&text[..], whole))));
+            frame.clear();
+            append_server_text(&mut frame, &text);
+            let (read, _) = read_frame(&frame).expect("a good frame").expect("a whole frame");
+            assert_eq!(read, Frame::Message(&text));
+            assert_eq!(unmask_message(&mut frame), None, "a server's frame is not masked");
+        }
+        assert!(UPGRADED.contains(ACCEPT));
     }
 }

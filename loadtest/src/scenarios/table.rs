@@ -14,7 +14,10 @@ const SOCKET_IO: Contender = Contender::plain(Peer::SocketIo, "socket-io");
 const NATS: Contender = Contender::plain(Peer::Nats, "nats");
 const NCHAN: Contender = Contender::plain(Peer::Nchan, "nchan");
 
-const ALL: &[Contender] = &[HUB, UWS, NODE_WS, SOCKET_IO, NATS, NCHAN];
+/// What the kernel takes for the same deliveries.
+const FLOOR: Contender = Contender::plain(Peer::Floor, "floor");
+
+const ALL: &[Contender] = &[HUB, UWS, NODE_WS, SOCKET_IO, NATS, NCHAN, FLOOR];
 
 /// Large payloads wait whole for a member: the bound of what waits must be above them.
 const ROOMY: Recipe = Recipe { outbox_bytes_max: Some(16 << 20), ..Recipe::plain(Peer::Hub) };
