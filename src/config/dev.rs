@@ -1,5 +1,7 @@
 //! Dev mode: the options of a node that is given no file.
 
+use std::sync::Arc;
+
 use crate::access::TokenKeys;
 
 use super::flags::Flags;
@@ -26,6 +28,7 @@ pub fn options(flags: &Flags) -> Result<(Options, Vec<Warning>), ConfigError> {
     }
     let secrets = DevSecrets { hmac_secret: random_secret(), api_key: random_secret() };
     options.shard.token_keys = TokenKeys::default().with_hmac_secret(secrets.hmac_secret.reveal()).into();
+    options.shard.subscription_token_keys = Arc::clone(&options.shard.token_keys);
     options.api.key = Some(secrets.api_key.clone());
     options.http.page = true;
     options.dev = Some(secrets);

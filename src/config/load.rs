@@ -149,10 +149,12 @@ fn http(root: &Scope<'_>, flags: &Flags) -> HttpOptions {
 }
 
 fn shard_options(root: &Scope<'_>, shards: u16, problems: &mut Problems<'_>) -> shard::Options {
+    let token_keys = Arc::new(token_keys(root, problems));
     shard::Options {
         homes: Homes::new(shards, random_key()),
         namespaces: Arc::new(namespaces(root)),
-        token_keys: Arc::new(token_keys(root, problems)),
+        subscription_token_keys: Arc::clone(&token_keys),
+        token_keys,
         allow_anonymous_connect: root.flag("client.allow_anonymous_connect_without_token"),
         insecure: root.flag("client.insecure"),
         ping_interval: root.duration("client.ping_interval"),

@@ -15,7 +15,10 @@ pub struct Options {
     /// Sent in connect replies.
     pub version: Arc<str>,
     pub namespaces: Arc<Namespaces>,
+    /// Of connection tokens.
     pub token_keys: Arc<TokenKeys>,
+    /// The same keys, unless subscription tokens have their own.
+    pub subscription_token_keys: Arc<TokenKeys>,
     pub allow_anonymous_connect: bool,
     /// `client.insecure`: no token, every permission.
     pub insecure: bool,
@@ -71,6 +74,7 @@ impl Default for Options {
                 boundary: ":".into(),
             }),
             token_keys: Arc::default(),
+            subscription_token_keys: Arc::default(),
             allow_anonymous_connect: false,
             insecure: false,
             ping_interval: Duration::from_secs(25),

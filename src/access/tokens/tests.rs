@@ -1,12 +1,14 @@
-use jsonwebtoken::EncodingKey;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use serde_json::{Value, json};
 
 use super::*;
 
 const SECRET: &str = "a secret that only tests know";
 const NOW: i64 = 1_800_000_000;
-const PRIVATE_PEM: &str = include_str!("../../tests/data/rsa_test_private.pem");
-const PUBLIC_PEM: &str = include_str!("../../tests/data/rsa_test_public.pem");
+const PRIVATE_PEM: &str = include_str!("../../../tests/data/rsa_test_private.pem");
+const PUBLIC_PEM: &str = include_str!("../../../tests/data/rsa_test_public.pem");
 
 fn hmac_keys() -> TokenKeys {
     TokenKeys::default().with_hmac_secret(SECRET)
@@ -53,7 +55,7 @@ fn user(name: &str) -> Claims {
 fn claims_are_read() {
     check_claims(json!({}), Ok(Claims::default()));
     check_claims(json!({"sub": "42"}), Ok(user("42")));
-    check_claims(json!({"sub": "å\n\"", "jti": [1], "meta": {}}), Ok(user("å\n\"")));
+    check_claims(json!({"sub": "å\n\"", "jti": [1], "caps": {}}), Ok(user("å\n\"")));
     check_claims(
         json!({"sub": "42", "exp": NOW + 1, "info": {"name": "Ann"}}),
         Ok(Claims { expires_at: Some(NOW + 1), info: Some(Bytes::from_static(br#"{"name":"Ann"}"#)), ..user("42") }),
@@ -176,10 +178,10 @@ fn keys_are_checked_before_they_are_used() {
     let cases = [
         ("MIIBIjANBgkqhkiG9w0BAQEF", "is no PEM text: it should begin with -----BEGIN PUBLIC KEY-----"),
         (PRIVATE_PEM, "is a private key: `openssl pkey -in private.pem -pubout` prints the public one"),
-        (include_str!("../../tests/data/ec_test_public.pem"), "is no RSA public key"),
+        (include_str!("../../../tests/data/ec_test_public.pem"), "is no RSA public key"),
         ("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", "is no RSA public key"),
         (
-            include_str!("../../tests/data/rsa_test_short_public.pem"),
+            include_str!("../../../tests/data/rsa_test_short_public.pem"),
             "has 1024 bits: RSA keys of 2048 to 8192 bits are accepted",
         ),
     ];

@@ -1,65 +1,16 @@
-//! Connection tokens: JWTs that an application's backend signs for its users.
-//!
-//! Source: protocol page, section 1.2; RFC 7515 (form and signature), RFC 7519 (claims).
+//! The keys that tokens are verified with.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use bytes::Bytes;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::crypto::{self, aws_lc};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::Grant;
-
-/// What a valid token says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Claims {
-    /// `sub`; empty for anonymous users.
-    pub user: Box<str>,
-    /// When the connection expires, seconds since 1970; `None`: never.
-    pub expires_at: Option<i64>,
-    /// `info` as the JSON text that it is, or the bytes that `b64info` decodes to, which may be
-    /// anything.
-    pub info: Option<Bytes>,
-    /// Channels that the connection is subscribed to by the server, with what is granted in each:
-    /// the claim `subs`, or the names in `channels`.
-    pub subs: Vec<(Box<str>, Grant)>,
-    /// `meta`, JSON text that is kept here and never sent to clients.
-    pub meta: Option<Bytes>,
-}
-
-/// What a valid subscription token says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SubscriptionClaims {
-    /// `sub`; must be the connection's user.
-    pub user: Box<str>,
-    pub channel: Box<str>,
-    /// `client`: the only connection that may use it; `None` for any of the user's.
-    pub client: Option<Box<str>>,
-    pub grant: Grant,
-}
-
-/// Why a token is not accepted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TokenProblem {
-    /// Right in all but time (error 109).
-    Expired,
-    /// The reason, for the log; never the token itself (disconnect 3500).
-    Invalid(&'static str),
-}
-
-/// What verifying a token costs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Weight {
-    /// Microseconds: done on the shard.
-    Light,
-    /// Asymmetric: a job for the workers.
-    Heavy,
-}
+use super::{Claims, SubscriptionClaims, TokenProblem, Weight, claims};
 
 /// The keys that tokens are verified with.
 ///
@@ -123,6 +74,18 @@ impl TokenKeys {
     /// There is no leeway: a token whose `exp` is this second is expired. One whose `nbf` is to
     /// come counts as expired too, as in Centrifugo: the client asks its backend for another.
     pub fn verify(&self, token: &str, unix_seconds: i64) -> Result<Claims, TokenProblem> {
+        claims::read_connection(&self.open(token)?, unix_seconds)
+    }
+
+    /// Verifies signature and claims of a subscription token, by the same rules.
+    ///
+    /// It is for the caller to see that channel, user and client are those of the subscription.
+    pub fn verify_subscription(&self, token: &str, unix_seconds: i64) -> Result<SubscriptionClaims, TokenProblem> {
+        claims::read_subscription(&self.open(token)?, unix_seconds)
+    }
+
+    /// The claims of a token whose signature is right, as JSON text.
+    fn open(&self, token: &str) -> Result<Vec<u8>, TokenProblem> {
         let parts = Parts::split(token)?;
         let (algorithm, key) = self.choose_key(&parts)?;
         match crypto::verify(parts.signature, parts.signed.as_bytes(), key, algorithm) {
@@ -130,7 +93,7 @@ impl TokenKeys {
             Ok(false) => return Err(TokenProblem::Invalid("the signature does not match")),
             Err(_) => return Err(TokenProblem::Invalid("the signature can't be read")),
         }
-        read_claims(parts.claims, unix_seconds)
+        URL_SAFE_NO_PAD.decode(parts.claims).map_err(|_| TokenProblem::Invalid("the claims are no base64"))
     }
 
     /// The configured key for the algorithm that the header names; "none" names nothing.
@@ -207,59 +170,6 @@ struct Header<'a> {
     crit: Option<&'a RawValue>,
 }
 
-/// The claims that are understood; others are ignored (RFC 7519 §4).
-#[derive(Deserialize)]
-struct WireClaims<'a> {
-    #[serde(borrow, default)]
-    sub: Option<Cow<'a, str>>,
-    /// Seconds since 1970, perhaps with a fraction (RFC 7519 §2, NumericDate).
-    exp: Option<serde_json::Number>,
-    nbf: Option<serde_json::Number>,
-    expire_at: Option<i64>,
-    #[serde(borrow)]
-    info: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    b64info: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    channel: Option<Cow<'a, str>>,
-}
-
-/// Time is looked at last: only a token that is right otherwise is expired.
-fn read_claims(encoded: &str, unix_seconds: i64) -> Result<Claims, TokenProblem> {
-    let bytes = URL_SAFE_NO_PAD.decode(encoded).map_err(|_| TokenProblem::Invalid("the claims are no base64"))?;
-    let claims: WireClaims<'_> =
-        serde_json::from_slice(&bytes).map_err(|_| TokenProblem::Invalid("the claims can't be read"))?;
-    if claims.channel.is_some_and(|channel| !channel.is_empty()) {
-        return Err(TokenProblem::Invalid("it is a subscription token, not a connection token"));
-    }
-    let info = match (claims.b64info, claims.info) {
-        (Some(encoded), _) if !encoded.is_empty() => {
-            let bytes =
-                STANDARD.decode(&*encoded).map_err(|_| TokenProblem::Invalid("the claim b64info is no base64"))?;
-            Some(Bytes::from(bytes))
-        }
-        (_, info) => info.map(|json| Bytes::copy_from_slice(json.get().as_bytes())),
-    };
-    let exp = claims.exp.as_ref().map(whole_seconds);
-    let nbf = claims.nbf.as_ref().map(whole_seconds);
-    if exp.is_some_and(|exp| exp <= unix_seconds) || nbf.is_some_and(|nbf| nbf > unix_seconds) {
-        return Err(TokenProblem::Expired);
-    }
-    Ok(Claims {
-        user: claims.sub.unwrap_or_default().into(),
-        // `expire_at` overrides `exp`, and 0 there means never.
-        expires_at: claims.expire_at.or(exp).filter(|&seconds| seconds > 0),
-        info,
-        ..Claims::default()
-    })
-}
-
-/// Cuts a fraction off.
-fn whole_seconds(date: &serde_json::Number) -> i64 {
-    // A float beyond the range of i64 saturates: a date that far is as good as any.
-    date.as_i64().or_else(|| date.as_f64().map(|seconds| seconds.floor() as i64)).unwrap_or(i64::MAX)
-}
-
 fn modulus_bits(key: &DecodingKey) -> Option<usize> {
     let der = key.try_get_as_bytes().ok()?;
     let (modulus, _) = (aws_lc::DEFAULT_PROVIDER.key_utils.rsa_pub_components_from_public_key)(der).ok()?;
@@ -270,7 +180,3 @@ fn modulus_bits(key: &DecodingKey) -> Option<usize> {
 
 /// Sizes that the crypto library verifies signatures with.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
-
-#[cfg(test)]
-#[path = "tokens_tests.rs"]
-mod tests;
