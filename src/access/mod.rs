@@ -13,4 +13,7 @@ pub use flush::{Flush, FlushWindow};
 pub use grant::{Grant, Overrides};
 pub use namespaces::{ChannelOptions, Namespaces, SlowConsumerPolicy, UnknownNamespace};
 pub use permissions::{Asker, may_publish, may_read_history, may_read_presence, may_subscribe};
-pub use tokens::{Claims, KeyProblem, SubscriptionClaims, TokenKeys, TokenProblem, Weight};
+pub use tokens::{
+    Claims, Endpoint, EndpointProblem, Expected, KeyProblem, KeyQuestion, KeySet, KeySetProblem, KeyUsed, Rules,
+    Safety, SubscriptionClaims, TokenKeys, TokenProblem, UserClaim, Weight,
+};

@@ -179,6 +179,11 @@ pub fn exposure(root: &Scope<'_>, options: &Options, allow_insecure: bool, probl
     if options.shard.insecure && !client.ip().is_loopback() && !allow_insecure {
         refuse(root.span("client.insecure"), "client.insecure gives everyone every right", client, "address");
     }
+    let is_unchecked = options.shard.token_keys.skip_signatures() && !client.ip().is_loopback();
+    if is_unchecked && !allow_insecure {
+        let key = "client.insecure_skip_token_signature_verify";
+        refuse(root.span(key), &format!("{key} lets everyone be whoever he says"), client, "address");
+    }
     if options.api.insecure && !options.api.disabled && !api.ip().is_loopback() && !allow_insecure {
         let key = if api == client { "address" } else { "internal_address" };
         refuse(root.span("http_api.insecure"), "http_api.insecure lets everyone call the API", api, key);

@@ -9,6 +9,7 @@ mod client;
 mod endpoints;
 mod listening;
 mod node;
+mod tokens;
 
 pub use channel::CHANNEL_OPTIONS;
 
@@ -95,7 +96,11 @@ fn has_prefix(prefix: &str) -> bool {
 pub fn find_nearest(path: &str) -> Option<&'static str> {
     let flat = |path: &str| path.replace(['.', '-'], "_").to_ascii_lowercase();
     let ending = format!("_{}", flat(path));
-    let ends_alike = || candidates().find(|candidate| flat(candidate).ends_with(&ending));
+    let ends_alike = || {
+        let alike = |candidate: &&'static str| flat(candidate).ends_with(&ending);
+        let keys = supported().map(|(path, ..)| *path).filter(alike).min_by_key(|path| path.len());
+        keys.or_else(|| candidates().find(alike))
+    };
     let similarity = |candidate: &str| strsim::normalized_damerau_levenshtein(&flat(candidate), &flat(path));
     let most_similar = || {
         candidates()
@@ -128,7 +133,16 @@ pub type Row = (&'static str, Kind, &'static str, &'static str);
 /// All keys but the channel options, in the order of the reference. Upper bounds of counts are
 /// chosen: generous, and small enough that a slip of the hand does not take the machine's memory.
 pub fn supported() -> impl Iterator<Item = &'static Row> {
-    [listening::ROWS, client::ROWS, channel::ROWS, endpoints::ROWS, node::ROWS].into_iter().flatten()
+    let groups = [
+        listening::ROWS,
+        client::ROWS,
+        tokens::CONNECTION_ROWS,
+        tokens::SUBSCRIPTION_ROWS,
+        channel::ROWS,
+        endpoints::ROWS,
+        node::ROWS,
+    ];
+    groups.into_iter().flatten()
 }
 
 const MIB: u64 = 1024 * 1024;
@@ -174,7 +188,7 @@ mod tests {
     fn unused_parts_are_as_large_as_they_can_be() {
         assert_eq!(unused_part("proxies[].endpoint"), "proxies");
         assert_eq!(unused_part("client.proxy.connect.http.tls.enabled"), "client.proxy");
-        assert_eq!(unused_part("client.token.audience"), "client.token.audience");
+        assert_eq!(unused_part("client.concurrency"), "client.concurrency");
         assert_eq!(unused_part("channel.namespaces[].map.mode"), "channel.namespaces[].map");
         assert_eq!(unused_part("pid_file"), "pid_file");
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crate::access::{ChannelOptions, Flush, FlushWindow, Namespaces, SlowConsumerPolicy, TokenKeys};
+use crate::access::{ChannelOptions, Flush, FlushWindow, Namespaces, SlowConsumerPolicy};
 use crate::model::Homes;
 use crate::shard::{self, Compression};
 
@@ -16,7 +16,7 @@ use super::options::{ApiOptions, HttpOptions, LogLevel, LogOptions, MemoryLimit,
 use super::settings::{self, Missing, Scope};
 use super::source::{ConfigError, Format, Problems, Source, Warning};
 use super::values::parse_address;
-use super::{check, dev, document, duration, tls};
+use super::{check, dev, document, duration, tls, tokens};
 
 /// Reads the file that the flags name, or goes to dev mode without one.
 pub fn load(flags: &Flags) -> Result<(Options, Vec<Warning>), ConfigError> {
@@ -149,12 +149,13 @@ fn http(root: &Scope<'_>, flags: &Flags) -> HttpOptions {
 }
 
 fn shard_options(root: &Scope<'_>, shards: u16, problems: &mut Problems<'_>) -> shard::Options {
-    let token_keys = Arc::new(token_keys(root, problems));
+    let (token_keys, subscription_token_keys) = tokens::keys(root, problems);
     shard::Options {
         homes: Homes::new(shards, random_key()),
         namespaces: Arc::new(namespaces(root)),
-        subscription_token_keys: Arc::clone(&token_keys),
         token_keys,
+        subscription_token_keys,
+        disallow_anonymous_tokens: root.flag("client.disallow_anonymous_connection_tokens"),
         allow_anonymous_connect: root.flag("client.allow_anonymous_connect_without_token"),
         insecure: root.flag("client.insecure"),
         ping_interval: root.duration("client.ping_interval"),
@@ -187,18 +188,6 @@ fn decompressed_limit(root: &Scope<'_>) -> usize {
         0 => root.count("websocket.message_size_limit") * 10,
         limit => limit,
     }
-}
-
-fn token_keys(root: &Scope<'_>, problems: &mut Problems<'_>) -> TokenKeys {
-    let secret = root.text("client.token.hmac_secret_key").unwrap_or_default();
-    let keys = TokenKeys::default().with_hmac_secret(&secret);
-    let Some(pem) = root.text("client.token.rsa_public_key") else {
-        return keys;
-    };
-    keys.with_rsa_public_key(&pem).unwrap_or_else(|problem| {
-        problems.add(root.span("client.token.rsa_public_key"), format!("client.token.rsa_public_key {problem}"));
-        TokenKeys::default()
-    })
 }
 
 fn namespaces(root: &Scope<'_>) -> Namespaces {

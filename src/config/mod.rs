@@ -22,6 +22,7 @@ mod reference;
 mod settings;
 mod source;
 mod tls;
+mod tokens;
 mod values;
 
 pub use flags::{Command, CommandLine, Flags};

@@ -55,12 +55,6 @@ const TEMPLATES: &[(&str, &str)] = &[
         grpc.static_metadata={}"#,
     ),
     (
-        "token",
-        r#"hmac_secret_key="" hmac_previous_secret_key="" hmac_previous_secret_key_valid_until=0 rsa_public_key=""
-        ecdsa_public_key="" !jwks_public_endpoint="" !audience="" !audience_regex="" !issuer="" !issuer_regex=""
-        user_id_claim="" insecure_skip_jwks_endpoint_safety_check=false"#,
-    ),
-    (
         "redis",
         r#"prefix=centrifugo address=redis://127.0.0.1:6379 connect_timeout=1s io_timeout=4s db=0 user=""
         password="" client_name="" force_resp2=false cluster_address=[] tls{tls} sentinel_address=[]
@@ -128,10 +122,9 @@ controller:
 shared_poll:
     hmac_secret_key="" hmac_previous_secret_key="" hmac_previous_secret_key_valid_until=0 concurrency_limit=0
 client:
-    token{token} subscription_token.enabled=false subscription_token{token}
-    !disallow_anonymous_connection_tokens=false expired_sub_close_delay=25s concurrency=0
+    expired_sub_close_delay=25s concurrency=0
     channel_position_max_time_lag=0 !connection_limit=0 !user_connection_limit=0 !connection_rate_limit=0
-    connect_include_server_time=false insecure_skip_token_signature_verify=false user_id_http_header=""
+    connect_include_server_time=false user_id_http_header=""
     subscribe_to_user_personal_channel.enabled=false
     subscribe_to_user_personal_channel.personal_channel_namespace=""
     subscribe_to_user_personal_channel.single_connection=false connect_code_to_unidirectional_disconnect{transforms}

@@ -20,6 +20,8 @@ pub struct Options {
     /// The same keys, unless subscription tokens have their own.
     pub subscription_token_keys: Arc<TokenKeys>,
     pub allow_anonymous_connect: bool,
+    /// Connection tokens have to say a user's id (3507).
+    pub disallow_anonymous_tokens: bool,
     /// `client.insecure`: no token, every permission.
     pub insecure: bool,
     pub ping_interval: Duration,
@@ -76,6 +78,7 @@ impl Default for Options {
             token_keys: Arc::default(),
             subscription_token_keys: Arc::default(),
             allow_anonymous_connect: false,
+            disallow_anonymous_tokens: false,
             insecure: false,
             ping_interval: Duration::from_secs(25),
             pong_timeout: Duration::from_secs(8),

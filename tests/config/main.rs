@@ -8,6 +8,7 @@ mod deltas;
 mod errors;
 mod options;
 mod tls;
+mod tokens;
 
 /// The options of a file that is accepted without a word.
 fn options(name: &str, text: &str) -> Options {

@@ -9,13 +9,15 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::rules::{Parties, Rules};
 use super::{Claims, SubscriptionClaims, TokenProblem};
 use crate::access::{Grant, Overrides};
 
 /// Reads the claims of a connection token. Time is looked at last: only a token that is right
 /// otherwise is expired.
-pub fn read_connection(json: &[u8], unix_seconds: i64) -> Result<Claims, TokenProblem> {
+pub fn read_connection(json: &[u8], rules: &Rules, unix_seconds: i64) -> Result<Claims, TokenProblem> {
     let claims: ConnectionWire<'_> = read(json)?;
+    rules.check(&Parties::read(json)?)?;
     if claims.channel.is_some_and(|channel| !channel.is_empty()) {
         return Err(TokenProblem::Invalid("it is a subscription token, not a connection token"));
     }
@@ -27,7 +29,7 @@ pub fn read_connection(json: &[u8], unix_seconds: i64) -> Result<Claims, TokenPr
     let info = bytes_of(claims.b64info, claims.info, "the claim b64info is no base64")?;
     Ok(Claims {
         expires_at: times.check(unix_seconds)?,
-        user: claims.sub.unwrap_or_default().into(),
+        user: read_user(claims.sub, json, rules)?,
         info,
         subs,
         meta: claims.meta.map(copy),
@@ -35,8 +37,9 @@ pub fn read_connection(json: &[u8], unix_seconds: i64) -> Result<Claims, TokenPr
 }
 
 /// Reads the claims of a subscription token, by the same rules.
-pub fn read_subscription(json: &[u8], unix_seconds: i64) -> Result<SubscriptionClaims, TokenProblem> {
+pub fn read_subscription(json: &[u8], rules: &Rules, unix_seconds: i64) -> Result<SubscriptionClaims, TokenProblem> {
     let claims: SubscriptionWire<'_> = read(json)?;
+    rules.check(&Parties::read(json)?)?;
     let Some(channel) = claims.channel.filter(|channel| !channel.is_empty()) else {
         return Err(TokenProblem::Invalid("it is a connection token, not a subscription token"));
     };
@@ -51,10 +54,17 @@ pub fn read_subscription(json: &[u8], unix_seconds: i64) -> Result<SubscriptionC
     let grant = options.into_grant()?;
     Ok(SubscriptionClaims {
         grant: Grant { expires_at: times.check(unix_seconds)?, ..grant },
-        user: claims.sub.unwrap_or_default().into(),
+        user: read_user(claims.sub, json, rules)?,
         channel: channel.into(),
         client: claims.client.filter(|client| !client.is_empty()).map(Into::into),
     })
+}
+
+fn read_user(sub: Option<Cow<'_, str>>, json: &[u8], rules: &Rules) -> Result<Box<str>, TokenProblem> {
+    match &rules.user_claim {
+        Some(claim) => claim.find(json),
+        None => Ok(sub.unwrap_or_default().into()),
+    }
 }
 
 fn read<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, TokenProblem> {

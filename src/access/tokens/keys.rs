@@ -1,72 +1,191 @@
-//! The keys that tokens are verified with.
+//! The keys that tokens are verified with, and what is asked of tokens besides.
 
-use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::crypto::{self, aws_lc};
-use jsonwebtoken::{Algorithm, DecodingKey};
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
+use super::endpoint::Endpoint;
+use super::key_set::KeySet;
+use super::parts::{self, Parts};
+use super::rules::{Parties, Rules};
+use super::signature::{Algorithm, Key, KeyProblem};
 use super::{Claims, SubscriptionClaims, TokenProblem, Weight, claims};
 
-/// The keys that tokens are verified with.
-///
-/// Invariant: a key verifies the algorithms of its own family only, so that a public key can't be
-/// used as the secret of an HMAC.
-#[derive(Clone, Default)]
+/// Everything that says which tokens are good.
+#[derive(Clone, Debug, Default)]
 pub struct TokenKeys {
-    /// For HS256, HS384, HS512.
-    hmac: Option<DecodingKey>,
-    /// For RS256, RS384, RS512.
-    rsa: Option<DecodingKey>,
+    source: Source,
+    rules: Rules,
+    signatures: Signatures,
 }
 
-/// Why a text is no key; never the text itself.
+/// Where the keys are.
+#[derive(Clone, Debug)]
+enum Source {
+    Fixed(Box<FixedKeys>),
+    /// With their issuer: to be fetched.
+    Endpoint(Endpoint),
+    /// They were fetched.
+    Set(Arc<KeySet>),
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Signatures {
+    #[default]
+    Checked,
+    /// `client.insecure_skip_token_signature_verify`.
+    Skipped,
+}
+
+/// One key of each family.
+#[derive(Clone, Default)]
+struct FixedKeys {
+    hmac: Option<Key>,
+    hmac_previous: Option<Previous>,
+    rsa: Option<Key>,
+    ec: Option<Key>,
+    ed25519: Option<Key>,
+}
+
+/// The key before the current one, while tokens signed with it are still about.
+#[derive(Clone)]
+struct Previous {
+    key: Key,
+    /// Seconds since 1970; from then on it verifies nothing.
+    valid_until: Option<i64>,
+}
+
+/// Which keys a token needs that are not here.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum KeyProblem {
-    NotPem,
-    /// A private key where the public one belongs.
-    Private,
-    NotRsa,
-    /// Bits of the key's modulus.
-    Size(usize),
+pub struct KeyQuestion {
+    /// Where its issuer publishes them.
+    pub url: Box<str>,
+    pub kid: Box<str>,
+}
+
+/// A token whose signature is right, or is not asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// The claims as JSON text.
+    pub claims: Vec<u8>,
+    /// What verified it.
+    pub by: KeyUsed,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyUsed {
+    /// The one at this key of the configuration.
+    Fixed(&'static str),
+    /// The one of that `kid` that the issuer publishes.
+    Published(Box<str>),
+    /// None.
+    Unchecked,
 }
 
 impl TokenKeys {
     /// Accepts tokens signed with `secret`. An empty secret is none.
-    pub fn with_hmac_secret(mut self, secret: &str) -> TokenKeys {
-        self.hmac = (!secret.is_empty()).then(|| DecodingKey::from_secret(secret.as_bytes()));
+    pub fn with_hmac_secret(self, secret: &str) -> TokenKeys {
+        let key = (!secret.is_empty()).then(|| Key::from_secret(secret.as_bytes()));
+        self.with_fixed(|keys| keys.hmac = key)
+    }
+
+    /// Accepts tokens signed with `secret` too, until that second since 1970, `None` for always.
+    pub fn with_previous_hmac_secret(self, secret: &str, valid_until: Option<i64>) -> TokenKeys {
+        let key = (!secret.is_empty()).then(|| Previous { key: Key::from_secret(secret.as_bytes()), valid_until });
+        self.with_fixed(|keys| keys.hmac_previous = key)
+    }
+
+    /// Accepts tokens signed (RS, PS) with the private key that belongs to `pem`, a public key of
+    /// 2,048 to 8,192 bits.
+    pub fn with_rsa_public_key(self, pem: &str) -> Result<TokenKeys, KeyProblem> {
+        let key = Key::from_rsa_pem(pem)?;
+        Ok(self.with_fixed(|keys| keys.rsa = Some(key)))
+    }
+
+    /// Accepts tokens signed with the private key that belongs to `pem`, a public key on P-256 (ES256),
+    /// P-384 (ES384) or P-521 (ES512).
+    pub fn with_ecdsa_public_key(self, pem: &str) -> Result<TokenKeys, KeyProblem> {
+        let key = Key::from_ec_pem(pem)?;
+        Ok(self.with_fixed(|keys| keys.ec = Some(key)))
+    }
+
+    /// Accepts tokens signed (EdDSA) with the private key that belongs to `pem`.
+    pub fn with_ed25519_public_key(self, pem: &str) -> Result<TokenKeys, KeyProblem> {
+        let key = Key::from_ed25519_pem(pem)?;
+        Ok(self.with_fixed(|keys| keys.ed25519 = Some(key)))
+    }
+
+    /// Accepts tokens signed with a key that is published there, and no others.
+    pub fn with_endpoint(mut self, endpoint: Endpoint) -> TokenKeys {
+        self.source = Source::Endpoint(endpoint);
         self
     }
 
-    /// Accepts tokens signed with the private key that belongs to `pem`, a public key ("BEGIN PUBLIC
-    /// KEY", "BEGIN RSA PUBLIC KEY") of 2,048 to 8,192 bits.
-    pub fn with_rsa_public_key(mut self, pem: &str) -> Result<TokenKeys, KeyProblem> {
-        if !pem.contains("-----BEGIN ") {
-            return Err(KeyProblem::NotPem);
-        }
-        if pem.contains("PRIVATE KEY-----") {
-            return Err(KeyProblem::Private);
-        }
-        let key = DecodingKey::from_rsa_pem(pem.as_bytes()).map_err(|_| KeyProblem::NotRsa)?;
-        let bits = modulus_bits(&key).ok_or(KeyProblem::NotRsa)?;
-        if !RSA_BITS.contains(&bits) {
-            return Err(KeyProblem::Size(bits));
-        }
-        self.rsa = Some(key);
-        Ok(self)
+    pub fn with_rules(mut self, rules: Rules) -> TokenKeys {
+        self.rules = rules;
+        self
     }
 
-    /// What verifying `token` will cost, by its header alone. A token that no key can verify is
-    /// refused at once, so it is light.
-    pub fn weigh(&self, token: &str) -> Weight {
-        match Parts::split(token).and_then(|parts| self.choose_key(&parts)) {
-            Ok((Algorithm::RS256 | Algorithm::RS384 | Algorithm::RS512, _)) => Weight::Heavy,
-            _ => Weight::Light,
+    /// Accepts tokens whatever their signatures, even without one.
+    pub fn without_signatures(mut self) -> TokenKeys {
+        self.signatures = Signatures::Skipped;
+        self
+    }
+
+    /// The same rules with the keys that were fetched for a question.
+    pub fn with_fetched(&self, keys: Arc<KeySet>) -> TokenKeys {
+        TokenKeys { source: Source::Set(keys), rules: self.rules.clone(), signatures: self.signatures }
+    }
+
+    fn with_fixed(mut self, set: impl FnOnce(&mut FixedKeys)) -> TokenKeys {
+        if let Source::Fixed(keys) = &mut self.source {
+            set(keys);
         }
+        self
+    }
+
+    /// What verifying `token` will cost, by its header alone; for keys that are fetched, by what it says
+    /// of itself. A token that no key can verify is refused at once, so it is light.
+    pub fn weigh(&self, token: &str) -> Weight {
+        match &self.source {
+            _ if self.signatures == Signatures::Skipped => Weight::Light,
+            Source::Endpoint(_) => self.find_question(token).map_or(Weight::Light, |_| Weight::Heavy),
+            Source::Fixed(_) | Source::Set(_) => match Parts::split(token) {
+                Ok(parts) if !parts.algorithm.is_symmetric() && self.has_key(&parts) => Weight::Heavy,
+                _ => Weight::Light,
+            },
+        }
+    }
+
+    /// Whether a token is believed whoever made it.
+    pub fn skip_signatures(&self) -> bool {
+        self.signatures == Signatures::Skipped
+    }
+
+    /// Whether the keys have to be fetched before a token can be verified.
+    pub fn are_fetched(&self) -> bool {
+        matches!(self.source, Source::Endpoint(_)) && self.signatures == Signatures::Checked
+    }
+
+    /// Which keys have to be fetched for `token`. Nothing of it is verified: it says only whose it claims
+    /// to be, which the rules must know.
+    pub fn find_question(&self, token: &str) -> Result<KeyQuestion, TokenProblem> {
+        let Source::Endpoint(endpoint) = &self.source else {
+            return Err(TokenProblem::Invalid("its keys are here"));
+        };
+        let parts = Parts::split(token)?;
+        if parts.algorithm.is_symmetric() {
+            return Err(TokenProblem::Invalid("no key is configured for its algorithm"));
+        }
+        if parts.kid.is_empty() {
+            return Err(TokenProblem::Invalid("the header names no key (kid)"));
+        }
+        if parts.kid.len() > KID_BYTES_MAX {
+            return Err(TokenProblem::Invalid("the header names no key that could be (kid)"));
+        }
+        let claims = parts.claims()?;
+        let parties = Parties::read(&claims)?;
+        self.rules.check(&parties)?;
+        Ok(KeyQuestion { url: endpoint.fill(&self.rules, &parties)?, kid: parts.kid })
     }
 
     /// Verifies signature and claims of a connection token at the given second since 1970.
@@ -74,109 +193,100 @@ impl TokenKeys {
     /// There is no leeway: a token whose `exp` is this second is expired. One whose `nbf` is to
     /// come counts as expired too, as in Centrifugo: the client asks its backend for another.
     pub fn verify(&self, token: &str, unix_seconds: i64) -> Result<Claims, TokenProblem> {
-        claims::read_connection(&self.open(token)?, unix_seconds)
+        claims::read_connection(&self.open(token, unix_seconds)?.claims, &self.rules, unix_seconds)
     }
 
     /// Verifies signature and claims of a subscription token, by the same rules.
     ///
     /// It is for the caller to see that channel, user and client are those of the subscription.
     pub fn verify_subscription(&self, token: &str, unix_seconds: i64) -> Result<SubscriptionClaims, TokenProblem> {
-        claims::read_subscription(&self.open(token)?, unix_seconds)
+        claims::read_subscription(&self.open(token, unix_seconds)?.claims, &self.rules, unix_seconds)
     }
 
-    /// The claims of a token whose signature is right, as JSON text.
-    fn open(&self, token: &str) -> Result<Vec<u8>, TokenProblem> {
+    /// The claims of a token whose signature is right.
+    pub fn open(&self, token: &str, unix_seconds: i64) -> Result<Opened, TokenProblem> {
+        if self.signatures == Signatures::Skipped {
+            return Ok(Opened { claims: parts::claims_unchecked(token)?, by: KeyUsed::Unchecked });
+        }
         let parts = Parts::split(token)?;
-        let (algorithm, key) = self.choose_key(&parts)?;
-        match crypto::verify(parts.signature, parts.signed.as_bytes(), key, algorithm) {
-            Ok(true) => {}
-            Ok(false) => return Err(TokenProblem::Invalid("the signature does not match")),
-            Err(_) => return Err(TokenProblem::Invalid("the signature can't be read")),
-        }
-        URL_SAFE_NO_PAD.decode(parts.claims).map_err(|_| TokenProblem::Invalid("the claims are no base64"))
+        let by = match &self.source {
+            Source::Fixed(keys) => KeyUsed::Fixed(keys.verify(&parts, unix_seconds)?),
+            Source::Set(keys) => verify_published(keys, parts)?,
+            Source::Endpoint(_) => return Err(TokenProblem::Invalid("the keys of its issuer are not here")),
+        };
+        Ok(Opened { claims: Parts::split(token)?.claims()?, by })
     }
 
-    /// The configured key for the algorithm that the header names; "none" names nothing.
-    fn choose_key(&self, parts: &Parts<'_>) -> Result<(Algorithm, &DecodingKey), TokenProblem> {
-        let bytes =
-            URL_SAFE_NO_PAD.decode(parts.header).map_err(|_| TokenProblem::Invalid("the header is no base64"))?;
-        let header: Header<'_> =
-            serde_json::from_slice(&bytes).map_err(|_| TokenProblem::Invalid("the header can't be read"))?;
-        if header.crit.is_some() {
-            // RFC 7515 §4.1.11: extensions that must be understood, and none is here.
-            return Err(TokenProblem::Invalid("the header has critical extensions"));
+    fn has_key(&self, parts: &Parts<'_>) -> bool {
+        match &self.source {
+            Source::Fixed(keys) => keys.find(parts.algorithm).is_some(),
+            Source::Set(keys) => keys.find(&parts.kid, parts.algorithm).is_some(),
+            Source::Endpoint(_) => false,
         }
-        let (algorithm, key) = match &*header.alg {
-            "HS256" => (Algorithm::HS256, &self.hmac),
-            "HS384" => (Algorithm::HS384, &self.hmac),
-            "HS512" => (Algorithm::HS512, &self.hmac),
-            "RS256" => (Algorithm::RS256, &self.rsa),
-            "RS384" => (Algorithm::RS384, &self.rsa),
-            "RS512" => (Algorithm::RS512, &self.rsa),
-            _ => return Err(TokenProblem::Invalid("its algorithm is not supported")),
-        };
-        let key = key.as_ref().ok_or(TokenProblem::Invalid("no key is configured for its algorithm"))?;
-        Ok((algorithm, key))
     }
 }
 
-impl fmt::Debug for TokenKeys {
+impl FixedKeys {
+    /// The key of the algorithm's family, with its name in the configuration.
+    fn find(&self, algorithm: Algorithm) -> Option<(&Key, &'static str)> {
+        let keys = [
+            (&self.hmac, "hmac_secret_key"),
+            (&self.rsa, "rsa_public_key"),
+            (&self.ec, "ecdsa_public_key"),
+            (&self.ed25519, "ed25519_public_key"),
+        ];
+        let keys = keys.into_iter().filter_map(|(key, name)| Some((key.as_ref()?, name)));
+        keys.into_iter().find(|(key, _)| key.fits(algorithm))
+    }
+
+    fn verify(&self, parts: &Parts<'_>, unix_seconds: i64) -> Result<&'static str, TokenProblem> {
+        let current = self.find(parts.algorithm);
+        let is_valid = |previous: &&Previous| previous.valid_until.is_none_or(|until| unix_seconds < until);
+        let previous = self.hmac_previous.as_ref().filter(is_valid).map(|it| (&it.key, "hmac_previous_secret_key"));
+        let previous = previous.filter(|(key, _)| key.fits(parts.algorithm));
+        if current.is_none() && previous.is_none() {
+            return Err(TokenProblem::Invalid("no key is configured for its algorithm"));
+        }
+        let signature = parts.signature()?;
+        let verifies = |(key, _): &(&Key, _)| key.verifies(parts.algorithm, parts.signed.as_bytes(), &signature);
+        let (_, name) = current.into_iter().chain(previous).find(verifies).ok_or(MISMATCH)?;
+        Ok(name)
+    }
+}
+
+fn verify_published(keys: &KeySet, parts: Parts<'_>) -> Result<KeyUsed, TokenProblem> {
+    if !keys.has(&parts.kid) {
+        return Err(TokenProblem::Invalid("its issuer publishes no key of its name (kid)"));
+    }
+    let key = keys
+        .find(&parts.kid, parts.algorithm)
+        .ok_or(TokenProblem::Invalid("the key of its name (kid) is not for its algorithm"))?;
+    match key.verifies(parts.algorithm, parts.signed.as_bytes(), &parts.signature()?) {
+        true => Ok(KeyUsed::Published(parts.kid)),
+        false => Err(MISMATCH),
+    }
+}
+
+const MISMATCH: TokenProblem = TokenProblem::Invalid("the signature does not match");
+
+/// Chosen: thumbprints have 43 characters, and cloud providers' names of keys some hundred.
+const KID_BYTES_MAX: usize = 512;
+
+impl Default for Source {
+    fn default() -> Source {
+        Source::Fixed(Box::default())
+    }
+}
+
+impl fmt::Debug for FixedKeys {
     /// Says which keys there are, never what they are.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenKeys").field("hmac", &self.hmac.is_some()).field("rsa", &self.rsa.is_some()).finish()
+        f.debug_struct("FixedKeys")
+            .field("hmac", &self.hmac.is_some())
+            .field("hmac_previous", &self.hmac_previous.is_some())
+            .field("rsa", &self.rsa.is_some())
+            .field("ec", &self.ec.is_some())
+            .field("ed25519", &self.ed25519.is_some())
+            .finish()
     }
 }
-
-impl fmt::Display for KeyProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            KeyProblem::NotPem => f.write_str("is no PEM text: it should begin with -----BEGIN PUBLIC KEY-----"),
-            KeyProblem::Private => {
-                f.write_str("is a private key: `openssl pkey -in private.pem -pubout` prints the public one")
-            }
-            KeyProblem::NotRsa => f.write_str("is no RSA public key"),
-            KeyProblem::Size(bits) => {
-                write!(f, "has {bits} bits: RSA keys of {} to {} bits are accepted", RSA_BITS.start(), RSA_BITS.end())
-            }
-        }
-    }
-}
-
-/// The three parts of a JWT, each base64url (RFC 7515 §7.1).
-struct Parts<'a> {
-    header: &'a str,
-    claims: &'a str,
-    signature: &'a str,
-    /// Header and claims with the dot between them: what the signature signs.
-    signed: &'a str,
-}
-
-impl Parts<'_> {
-    fn split(token: &str) -> Result<Parts<'_>, TokenProblem> {
-        let split = || {
-            let (signed, signature) = token.rsplit_once('.')?;
-            let (header, claims) = signed.split_once('.')?;
-            (!claims.contains('.')).then_some(Parts { header, claims, signature, signed })
-        };
-        split().ok_or(TokenProblem::Invalid("it does not have three parts"))
-    }
-}
-
-#[derive(Deserialize)]
-struct Header<'a> {
-    #[serde(borrow)]
-    alg: Cow<'a, str>,
-    #[serde(borrow)]
-    crit: Option<&'a RawValue>,
-}
-
-fn modulus_bits(key: &DecodingKey) -> Option<usize> {
-    let der = key.try_get_as_bytes().ok()?;
-    let (modulus, _) = (aws_lc::DEFAULT_PROVIDER.key_utils.rsa_pub_components_from_public_key)(der).ok()?;
-    let first = modulus.iter().position(|&byte| byte != 0)?;
-    let significant = modulus.get(first..)?;
-    Some(significant.len() * 8 - significant.first()?.leading_zeros() as usize)
-}
-
-/// Sizes that the crypto library verifies signatures with.
-const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;

@@ -1,17 +1,30 @@
 //! Tokens: JWTs that an application's backend signs for its users, one for a connection and, where a
 //! channel asks for it, one for a subscription.
 //!
-//! `keys.rs` says whether a token is genuine, `claims.rs` what it says.
+//! `parts.rs` takes a token apart, `keys.rs` with `signature.rs` says whether it is genuine, `rules.rs`
+//! whether it is meant for this hub, `claims.rs` what it grants. Keys that its issuer publishes are a
+//! `key_set.rs`, whose place is an `endpoint.rs`; fetching them is not done here.
 //!
 //! Source: protocol page, section 1.2; RFC 7515 (form and signature), RFC 7519 (claims).
 
 mod claims;
+mod endpoint;
+mod key_set;
 mod keys;
+mod parts;
+mod rules;
+mod signature;
 
 use bytes::Bytes;
 
 use super::Grant;
-pub use keys::{KeyProblem, TokenKeys};
+pub use endpoint::{Endpoint, EndpointProblem, Safety};
+pub use key_set::{KeySet, KeySetProblem};
+pub use keys::{KeyQuestion, KeyUsed, TokenKeys};
+pub use rules::{Expected, Rules, UserClaim};
+#[cfg(test)]
+use signature::Key;
+pub use signature::{Algorithm, KeyProblem};
 
 /// What a valid connection token says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -61,6 +74,3 @@ pub enum Weight {
 
 #[cfg(test)]
 mod tests;
-
-#[cfg(test)]
-mod claims_tests;

@@ -11,22 +11,16 @@ pub const ROWS: &[Row] = &[
         "Patterns of the origins that browsers may connect from (`https://*.example.com`, `*`); empty: no browser may.",
     ),
     (
-        "client.token.hmac_secret_key",
-        Kind::Secret,
-        "\"\"",
-        "Secret of connection tokens signed with HS256, HS384 or HS512.",
-    ),
-    (
-        "client.token.rsa_public_key",
-        Kind::Secret,
-        "\"\"",
-        "Public key (PEM) of connection tokens signed with RS256, RS384 or RS512.",
-    ),
-    (
         "client.allow_anonymous_connect_without_token",
         Kind::Flag,
         "false",
         "Clients without a token are let in, as anonymous users.",
+    ),
+    (
+        "client.disallow_anonymous_connection_tokens",
+        Kind::Flag,
+        "false",
+        "Connection tokens without a user's id are refused.",
     ),
     (
         "client.insecure",

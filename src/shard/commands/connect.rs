@@ -50,6 +50,9 @@ impl Shard {
         verified: Result<Claims, TokenProblem>,
     ) {
         match (purpose, verified) {
+            (TokenPurpose::Connect, Ok(claims)) if claims.user.is_empty() && self.options.disallow_anonymous_tokens => {
+                self.disconnect(id.slot, DisconnectCode::PermissionDenied);
+            }
             (TokenPurpose::Connect, Ok(claims)) => self.accept(id, command, claims),
             (TokenPurpose::Connect, Err(TokenProblem::Expired)) => self.refuse(id, command, ErrorCode::TokenExpired),
             (TokenPurpose::Refresh, Ok(claims)) => self.extend(id, command, claims),

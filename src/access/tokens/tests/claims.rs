@@ -1,17 +1,17 @@
 use serde_json::{Value, json};
 
-use super::claims::{read_connection, read_subscription};
-use super::*;
+use super::super::claims::{read_connection, read_subscription};
+use super::super::*;
 use crate::access::Overrides;
 
 const NOW: i64 = 1_800_000_000;
 
 fn connection(claims: Value) -> Result<Claims, TokenProblem> {
-    read_connection(claims.to_string().as_bytes(), NOW)
+    read_connection(claims.to_string().as_bytes(), &Rules::default(), NOW)
 }
 
 fn subscription(claims: Value) -> Result<SubscriptionClaims, TokenProblem> {
-    read_subscription(claims.to_string().as_bytes(), NOW)
+    read_subscription(claims.to_string().as_bytes(), &Rules::default(), NOW)
 }
 
 fn invalid<T>(reason: &'static str) -> Result<T, TokenProblem> {
