@@ -21,6 +21,8 @@ pub mod engine;
 pub mod handle;
 /// Sockets and threads of the data plane.
 pub mod io;
+/// Keys that issuers of tokens publish, fetched beside the shards.
+pub mod jwks;
 /// The only road between threads: lanes, in-trays, doorbells.
 pub mod lane;
 /// Every fixed bound, with its reason.

@@ -119,6 +119,37 @@ pub const TOKEN_BYTES_MAX: usize = 64 * 1024;
 /// Keys in the set that an issuer publishes. Chosen: providers have two to ten.
 pub const JWKS_KEYS_MAX: usize = 64;
 
+/// Bytes of such a set: 64 of the largest keys with their certificates.
+pub const JWKS_BYTES_MAX: usize = 256 * 1024;
+
+/// How long an issuer may take to answer with its keys; less than a client waits ([`JOB_PATIENCE`]).
+pub const JWKS_FETCH_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Age at which an issuer's keys are asked for again, by the next token, which does not wait for it.
+/// Chosen: a key that is withdrawn is used for that long.
+pub const JWKS_REFRESH_AFTER: Duration = Duration::from_secs(5 * 60);
+
+/// Age up to which they are used while their issuer can't be reached.
+pub const JWKS_SERVED_MAX: Duration = Duration::from_secs(60 * 60);
+
+/// Time between two requests to an issuer that did not answer.
+pub const JWKS_RETRY_MIN: Duration = Duration::from_secs(1);
+
+/// Time between two requests for keys that an issuer has not: anybody can make up their names.
+pub const JWKS_UNKNOWN_KID_MIN: Duration = Duration::from_secs(10);
+
+/// Issuers whose keys are known or asked for, each with its own URL.
+pub const JWKS_PLACES_MAX: usize = 64;
+
+/// Requests in a minute to URLs that have given no keys: anybody may name an issuer that a pattern allows.
+pub const JWKS_STRANGERS_PER_MINUTE: u32 = 120;
+
+/// Tokens that wait for keys: as many as connect in some seconds. Others are refused (100, temporary).
+pub const JWKS_WAITING_MAX: usize = 16 * 1024;
+
+/// Tokens on their way from the shards to whoever fetches keys, and takes them out at once.
+pub const JWKS_JOBS_MAX: usize = 1024;
+
 /// Longest time until a token's expiry that clients are told, and that connections live without a
 /// refresh: a year, as in Centrifugo. Tokens whose `exp` is in milliseconds by mistake are common.
 pub const TTL_SECONDS_MAX: u32 = 365 * 24 * 3600;
@@ -318,6 +349,7 @@ const _: () = assert!(TLS_PARTIAL_BYTES_MAX < READ_SCRATCH_BYTES, "a partial rec
 const _: () = assert!(TLS_PARTIAL_BYTES_MAX > 16 * 1024 + 2048 + 5, "the longest record of TLS 1.2 fits");
 const _: () = assert!(HEAD_BYTES_MAX >= 8192, "hyper's smallest buffer");
 const _: () = assert!(LANE_SLOTS > LANE_SLOTS_CONTROL + LANE_SLOTS_DELIVERY, "publishes need slots too");
+const _: () = assert!(JWKS_FETCH_TIMEOUT.as_millis() < JOB_PATIENCE.as_millis(), "who waits for keys is told so");
 const _: () = assert!(SLICE_BYTES_MAX >= READ_SCRATCH_BYTES, "one message fits a slice");
 const _: () = assert!(BROADCAST_PARALLEL_MAX * 2 <= TRAY_SLOTS, "one broadcast leaves room in the tray");
 const _: () = assert!(

@@ -26,6 +26,7 @@ use tokio::sync::mpsc;
 use crate::config::Options;
 use crate::handle::{Handle, TrayMessage};
 use crate::io::{AllowedOrigins, ControlSender, JobSink, Newest, ShardSetup, bind, raise_descriptors, start_shard};
+use crate::jwks::Jwks;
 use crate::lane::{Ports, TrayReceiver, TraySender, mesh, tray};
 use crate::limits::{JOB_DELIVERY_RETRY, JOB_DELIVERY_TRIES, JOBS_WAITING_MAX, TRAY_SLOTS};
 use crate::model::ShardId;
@@ -72,10 +73,12 @@ pub fn run(options: &Options, start: Instant) -> Result<(), StartError> {
     let trays = Trays::from(trays);
 
     let workers = start_workers(options, &metrics, Arc::clone(&trays)).map_err(failed("starting the workers"))?;
+    let tray_of_jwks = Arc::clone(&trays);
     let post = move |shard: ShardId, message| trays[shard.as_index()].try_push(message);
     let handle = Handle::new(options.shard.homes.clone(), Arc::new(post));
     let plane = ControlPlane::start(options, handle.clone(), Arc::clone(&metrics), listeners.internal, internal_tls)
         .map_err(failed("starting the control plane"))?;
+    let jwks = start_jwks(&plane, &metrics, tray_of_jwks);
     if !certificates.is_empty() {
         let hangups = plane.runtime.block_on(async { certificates::hangups() });
         plane.runtime.spawn(certificates.keep_fresh(hangups.map_err(failed("listening for SIGHUP"))?));
@@ -94,6 +97,7 @@ pub fn run(options: &Options, start: Instant) -> Result<(), StartError> {
         metrics: &metrics,
         control: &plane.sender,
         workers: workers.submitter(),
+        jwks,
         drained,
         start,
     };
@@ -147,6 +151,7 @@ struct Shards<'a> {
     metrics: &'a NodeMetrics,
     control: &'a ControlSender,
     workers: Submitter,
+    jwks: Jwks,
     drained: mpsc::UnboundedSender<()>,
     start: Instant,
 }
@@ -173,7 +178,7 @@ impl Shards<'_> {
                 tls: self.tls.clone(),
                 metrics: Arc::clone(&self.metrics.shards[index]),
                 control: self.control.clone(),
-                jobs: submit_to(self.workers.clone()),
+                jobs: submit_to(self.workers.clone(), self.jwks.clone()),
                 seed: random_seed(),
                 start: self.start,
                 drained: Box::new(move || {
@@ -213,8 +218,23 @@ fn deliver(trays: &[TraySender<TrayMessage>], shard: ShardId, done: Done) {
     tracing::error!(%shard, "the shard stands still: a job's end could not be delivered");
 }
 
-fn submit_to(workers: Submitter) -> JobSink {
-    Box::new(move |job| workers.submit(job))
+/// Fetches what issuers publish, on the control plane.
+fn start_jwks(plane: &ControlPlane, metrics: &NodeMetrics, trays: Trays) -> Jwks {
+    let deliver = move |shard: ShardId, done| match trays[shard.as_index()].try_push(TrayMessage::Done(done)) {
+        Err(TrayMessage::Done(done)) => Err(done),
+        _ => Ok(()),
+    };
+    let (jwks, service) = Jwks::new(Arc::clone(&metrics.jwks), Arc::new(deliver));
+    plane.runtime.spawn(service);
+    jwks
+}
+
+/// To the workers, or first to where the keys of a token are.
+fn submit_to(workers: Submitter, jwks: Jwks) -> JobSink {
+    Box::new(move |job| match job.work.awaits_keys() {
+        None => workers.submit(job),
+        Some(_) => jwks.submit(job),
+    })
 }
 
 fn io_options(options: &Options) -> Result<Arc<crate::io::Options>, StartError> {

@@ -90,7 +90,7 @@ impl Jobs {
                 continue;
             }
             self.under_way += job.cost;
-            self.under_way_jobs += 1;
+            self.under_way_jobs += usize::from(job.cost > 0);
             if deadline.is_some_and(|deadline| deadline <= now) {
                 return Some(Next::TooLate(job));
             }
@@ -102,7 +102,7 @@ impl Jobs {
     /// A job of that cost has ended.
     pub fn ended(&mut self, cost: usize) {
         self.under_way -= cost;
-        self.under_way_jobs -= 1;
+        self.under_way_jobs -= usize::from(cost > 0);
     }
 
     /// Jobs that wait here.
@@ -181,6 +181,20 @@ mod tests {
         assert!(jobs.pop(Duration::ZERO).is_none());
         jobs.ended(limits::JOBS_UNDER_WAY_COST_MAX / 2 + 1);
         assert!(jobs.pop(Duration::ZERO).is_some());
+    }
+
+    #[test]
+    fn who_waits_for_the_world_outside_takes_no_workers_place() {
+        let mut jobs = Jobs::default();
+        for slot in 0..4 * limits::JOBS_UNDER_WAY_MAX as u32 {
+            jobs.push(None, Duration::ZERO, job(slot, 0));
+        }
+        while jobs.pop(Duration::ZERO).is_some() {}
+        jobs.push(None, Duration::ZERO, job(1, 1));
+        assert!(jobs.pop(Duration::ZERO).is_some());
+        jobs.ended(0);
+        jobs.ended(1);
+        assert_eq!((jobs.len(), jobs.under_way, jobs.under_way_jobs), (0, 0, 0));
     }
 
     #[test]

@@ -41,6 +41,8 @@ impl Shard {
         waiting.unread_since.get_or_insert(now);
         let owner = Owner::Connection(id);
         let patience = Some(limits::JOB_PATIENCE);
+        // Until its keys are fetched there is nothing to run.
+        let cost = if work.awaits_keys().is_some() { 0 } else { cost };
         let job = Job { shard: self.id, owner, cost, patience, cancellation, work: Box::new(work) };
         self.jobs.push(None, now, job);
     }
@@ -60,6 +62,9 @@ impl Shard {
         let Some(waiting) = &mut connection.waiting else { return };
         if waiting.job.take().is_none() {
             return;
+        }
+        if let WorkOutcome::Ready(work) = outcome {
+            return self.start_job(id, limits::VERIFY_COST, *work);
         }
         if let Some(rest) = waiting.rest.take() {
             return self.message_read(id, outcome, rest);

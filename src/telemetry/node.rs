@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::{ApiMetrics, CertificateMetrics, Gauge, MemoryMetrics, ShardMetrics, WorkersMetrics};
+use super::{ApiMetrics, CertificateMetrics, Gauge, JwksMetrics, MemoryMetrics, ShardMetrics, WorkersMetrics};
 
 /// The metrics of the node: made once, before any thread starts, and shared by all.
 #[derive(Debug)]
@@ -15,6 +15,7 @@ pub struct NodeMetrics {
     pub workers: Arc<WorkersMetrics>,
     pub api: ApiMetrics,
     pub certificates: CertificateMetrics,
+    pub jwks: Arc<JwksMetrics>,
     pub memory: MemoryMetrics,
     /// Zero of the monotonic time that heartbeats are written in.
     started: Instant,
@@ -31,6 +32,7 @@ impl NodeMetrics {
             workers: Arc::new(WorkersMetrics::new(workers)),
             api: ApiMetrics::default(),
             certificates: CertificateMetrics::default(),
+            jwks: Arc::default(),
             memory: MemoryMetrics::default(),
             started,
             started_at: SystemTime::now().checked_sub(started.elapsed()).unwrap_or(UNIX_EPOCH),

@@ -457,6 +457,19 @@ pub static TABLE: &[Metric] = &[
             }
         }),
     },
+    // --- keys of issuers ---
+    Metric {
+        name: "fanfare_jwks_fetches_total",
+        kind: Kind::Counter,
+        labels: &["outcome"],
+        help: "Requests for the keys that issuers of tokens publish: `succeeded`, or `failed`, and then known keys \
+               are used for an hour.",
+        source: Source::Samples(|view, out| {
+            let (succeeded, failed) = view.metrics.jwks.fetches();
+            out.add(&["succeeded"], succeeded as f64);
+            out.add(&["failed"], failed as f64);
+        }),
+    },
     // --- the process ---
     Metric {
         name: "fanfare_build_info",

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Tools;
-use crate::access::{Claims, TokenKeys, TokenProblem};
+use crate::access::{Claims, KeySet, TokenKeys, TokenProblem};
 use crate::model::{
     ChannelName, ConnectionId, EncodingSet, Epoch, Format, Frames, Publication, Push, Reply, ShardId, WindowBits,
 };
@@ -19,6 +19,7 @@ pub struct Job {
     pub owner: Owner,
     /// CPU time that it will take, about, in bytes of JSON that could be read in it: what fairness
     /// and queues are counted in.
+    /// 0: it waits for something outside of this process first, and takes no place of those that are run.
     pub cost: usize,
     /// How long it may wait from now on; after that nobody waits for its end. `None`: for ever.
     pub patience: Option<Duration>,
@@ -90,6 +91,8 @@ pub struct Done {
 #[derive(Debug)]
 pub enum WorkOutcome {
     TokenVerified(Box<Result<Claims, TokenProblem>>),
+    /// What the job waited for is with it: it can be run.
+    Ready(Box<Work>),
     Read(Result<MessageRead, PeerViolated>),
     Encoded(Frames, FrameTally),
     Answered(Result<(Bytes, FrameTally), Inappropriate>),
@@ -162,6 +165,22 @@ impl Work {
     }
 }
 
+impl Work {
+    /// The token that this verifies, if its keys have to be fetched first; with the rules that say where.
+    pub fn awaits_keys(&self) -> Option<(&TokenKeys, &str)> {
+        match self {
+            Work::VerifyToken { token, keys, .. } if keys.are_fetched() => Some((keys, token)),
+            _ => None,
+        }
+    }
+
+    fn set_keys(&mut self, fetched: Arc<KeySet>) {
+        if let Work::VerifyToken { keys, .. } = self {
+            *keys = Arc::new(keys.with_fetched(fetched));
+        }
+    }
+}
+
 impl Job {
     /// Does the work. Pure but for the time it takes.
     pub fn run(self, tools: &mut Tools) -> Done {
@@ -184,6 +203,12 @@ impl Job {
             }
         };
         Done { owner: self.owner, cost: self.cost, outcome }
+    }
+
+    /// Back to its shard with the keys that it waited for.
+    pub fn end_with_keys(mut self, keys: Arc<KeySet>) -> Done {
+        self.work.set_keys(keys);
+        Done { owner: self.owner, cost: self.cost, outcome: WorkOutcome::Ready(self.work) }
     }
 
     /// Its end without having been run.

@@ -60,6 +60,24 @@ pub const ROWS: &[Row] = &[
         purity: Pure,
     },
     Row {
+        folder: "jwks",
+        may_use: &["access", "model", "workers"],
+        crates: &[
+            // The part of rustls that has this name.
+            "aws_lc_rs",
+            "bytes",
+            "http_body_util",
+            "hyper",
+            "hyper_rustls",
+            "hyper_util",
+            "rustls",
+            "rustls_native_certs",
+            "tokio",
+            "tracing",
+        ],
+        purity: Effects,
+    },
+    Row {
         folder: "io",
         may_use: &["shard", "ws", "lane", "model"],
         crates: &[
@@ -139,6 +157,7 @@ pub const PURE_FILES: &[&str] = &[
     "src/engine/memory/",
     "src/engine/presence.rs",
     "src/engine/stream.rs",
+    "src/jwks/cache.rs",
     "src/workers/jobs.rs",
 ];
 
@@ -161,12 +180,15 @@ pub const IMPURE: &[(&str, &str)] = &[
 
 /// Outside crates that only test code may name, in any folder.
 pub const TEST_CRATES: &[&str] = &[
+    "base64",
     "fastrand",
     "futures_util",
     "http_body_util",
     "jsonwebtoken",
     "loom",
     "proptest",
+    "regex",
+    "serde_json",
     "tempfile",
     "tokio",
     "tokio_tungstenite",

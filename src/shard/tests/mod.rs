@@ -9,6 +9,7 @@ mod loss;
 mod offload;
 mod pressure;
 mod slow;
+mod tokens;
 mod waiting;
 mod windows;
 
