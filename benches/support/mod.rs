@@ -29,8 +29,7 @@ pub fn open_node(shards: u16, without: ChannelOptions, named: ChannelOptions) ->
     let namespaces = Namespaces {
         without: Arc::new(without),
         by_name: [("named".into(), Arc::new(named))].into_iter().collect(),
-        private_prefix: "$".into(),
-        boundary: ":".into(),
+        ..Namespaces::default()
     };
     Options {
         homes: Homes::new(shards, HOMES_KEY),

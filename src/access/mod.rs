@@ -6,12 +6,14 @@
 mod flush;
 mod grant;
 mod namespaces;
+mod pattern;
 mod permissions;
 mod tokens;
 
 pub use flush::{Flush, FlushWindow};
 pub use grant::{Grant, Overrides};
-pub use namespaces::{ChannelOptions, Namespaces, SlowConsumerPolicy, UnknownNamespace};
+pub use namespaces::{ChannelOptions, ForbiddenName, NameSays, Namespaces, SlowConsumerPolicy, UnknownNamespace};
+pub use pattern::{NamePattern, PatternProblem};
 pub use permissions::{Asker, may_publish, may_read_history, may_read_presence, may_subscribe};
 pub use tokens::{
     Claims, Endpoint, EndpointProblem, Expected, KeyProblem, KeyQuestion, KeySet, KeySetProblem, KeyUsed, Rules,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Flush, FlushWindow};
+use super::{Flush, FlushWindow, NamePattern};
 use crate::model::Tags;
 
 /// Options of the channels of one namespace. Source: protocol page, section 1.3; the names and
@@ -36,6 +36,10 @@ pub struct ChannelOptions {
     pub allow_history_for_client: bool,
     pub allow_history_for_subscriber: bool,
     pub allow_history_for_anonymous: bool,
+    /// Names may end with the users who may subscribe.
+    pub allow_user_limited_channels: bool,
+    /// Rules what follows the namespace in a name; `None`: names are ASCII.
+    pub channel_regex: Option<NamePattern>,
     /// Subscribers may be given publications as the difference from the one before.
     pub allows_delta: bool,
     /// Publications are for that whoever publishes; otherwise those of which the API says so.
@@ -91,6 +95,21 @@ impl ChannelOptions {
     }
 }
 
+/// What a channel's name says about who may subscribe to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameSays {
+    Nothing,
+    /// A private channel: only with a subscription token.
+    TokenHolders,
+    /// A user-limited channel: only its users, and this is one of them.
+    UsersWithAsker,
+    UsersWithoutAsker,
+}
+
+/// The name is not one that its namespace allows (error 107).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ForbiddenName;
+
 /// No namespace of that name is configured (error 102).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownNamespace;
@@ -104,6 +123,24 @@ pub struct Namespaces {
     pub private_prefix: Box<str>,
     /// Ends a namespace's name; empty: no namespaces.
     pub boundary: Box<str>,
+    /// Begins the list of users in a name; empty: no name has one.
+    pub user_boundary: Box<str>,
+    /// Stands between two users; empty: there is one.
+    pub user_separator: Box<str>,
+}
+
+impl Default for Namespaces {
+    /// Centrifugo's characters, no namespace, nothing allowed.
+    fn default() -> Namespaces {
+        Namespaces {
+            without: Arc::default(),
+            by_name: HashMap::new(),
+            private_prefix: "$".into(),
+            boundary: ":".into(),
+            user_boundary: "#".into(),
+            user_separator: ",".into(),
+        }
+    }
 }
 
 impl Namespaces {
@@ -131,6 +168,47 @@ impl Namespaces {
         public.get(..at?)
     }
 
+    /// Checks the characters of a name in the namespace that has `options`.
+    ///
+    /// Without a namespace a pattern rules the whole name, a private prefix included.
+    pub fn check_name(&self, options: &ChannelOptions, channel: &str) -> Result<(), ForbiddenName> {
+        let is_good = match &options.channel_regex {
+            None => channel.is_ascii(),
+            Some(pattern) => pattern.is_match(self.after_namespace(channel)),
+        };
+        if is_good { Ok(()) } else { Err(ForbiddenName) }
+    }
+
+    fn after_namespace<'a>(&self, channel: &'a str) -> &'a str {
+        match self.namespace_of(channel) {
+            None => channel,
+            Some(name) => {
+                let private = if self.is_private(channel) { self.private_prefix.len() } else { 0 };
+                &channel[private + name.len() + self.boundary.len()..]
+            }
+        }
+    }
+
+    /// What the name says to `user`, empty for an anonymous one. The users of a name stand after its last
+    /// boundary. Unlike in Centrifugo, an empty place in the list lets no anonymous user in.
+    pub fn name_says(&self, options: &ChannelOptions, channel: &str, user: &str) -> NameSays {
+        if self.is_private(channel) {
+            return NameSays::TokenHolders;
+        }
+        if !options.allow_user_limited_channels || self.user_boundary.is_empty() {
+            return NameSays::Nothing;
+        }
+        let Some((_, users)) = channel.rsplit_once(&*self.user_boundary) else { return NameSays::Nothing };
+        let is_among = match &*self.user_separator {
+            "" => users == user,
+            separator => users.split(separator).any(|among| among == user),
+        };
+        match is_among && !user.is_empty() {
+            true => NameSays::UsersWithAsker,
+            false => NameSays::UsersWithoutAsker,
+        }
+    }
+
     /// Names by their place, from 1 on.
     pub fn names(&self) -> Vec<Box<str>> {
         let mut names: Vec<_> = self.by_name.iter().map(|(name, options)| (options.place, name.clone())).collect();
@@ -154,6 +232,7 @@ mod tests {
             by_name: HashMap::from([("chat".into(), Arc::new(chat))]),
             private_prefix: private_prefix.into(),
             boundary: boundary.into(),
+            ..Namespaces::default()
         }
     }
 
@@ -185,6 +264,58 @@ mod tests {
         assert_eq!(namespaces("", ":").namespace_of("$chat:1"), Some("$chat"));
         assert_eq!(namespaces("$", "").namespace_of("chat:1"), None);
         assert_eq!(namespaces("$", "::").namespace_of("chat:1::2"), Some("chat:1"), "a boundary may be longer");
+    }
+
+    #[test]
+    fn names_are_ascii_unless_a_pattern_rules_them() {
+        let namespaces = namespaces("$", ":");
+        let check = |pattern: Option<&str>, channel, is_good| {
+            let channel_regex = pattern.map(|text| NamePattern::parse(text).expect("a pattern"));
+            let options = ChannelOptions { channel_regex, ..ChannelOptions::default() };
+            assert_eq!(namespaces.check_name(&options, channel).is_ok(), is_good, "{pattern:?} {channel}");
+        };
+        check(None, "chat:1", true);
+        check(None, "chat:é", false);
+        check(Some("^[0-9]+$"), "chat:12", true);
+        check(Some("^[0-9]+$"), "$chat:12", true);
+        check(Some("^[0-9]+$"), "chat:a", false);
+        check(Some("^[0-9]+:[0-9]+$"), "chat:1:2", true);
+        check(Some("^é$"), "chat:é", true);
+        check(Some("^news$"), "news", true);
+        check(Some("^news$"), "$news", false);
+    }
+
+    #[test]
+    fn users_stand_after_the_last_boundary() {
+        let limited = ChannelOptions { allow_user_limited_channels: true, ..ChannelOptions::default() };
+        let namespaces = Namespaces::default();
+        let check = |channel, user, expected| {
+            assert_eq!(namespaces.name_says(&limited, channel, user), expected, "{channel} {user}");
+        };
+        check("chat", "1", NameSays::Nothing);
+        check("chat#1", "1", NameSays::UsersWithAsker);
+        check("chat#1,2", "2", NameSays::UsersWithAsker);
+        check("chat#1,2", "3", NameSays::UsersWithoutAsker);
+        check("chat#1,2", "1,2", NameSays::UsersWithoutAsker);
+        check("chat#1#2", "1", NameSays::UsersWithoutAsker);
+        check("chat#1#2", "2", NameSays::UsersWithAsker);
+        check("#1", "1", NameSays::UsersWithAsker);
+        check("$chat#1", "1", NameSays::TokenHolders);
+        // Nobody is not somebody whose name is empty.
+        check("chat#", "", NameSays::UsersWithoutAsker);
+        check("chat#1,", "", NameSays::UsersWithoutAsker);
+    }
+
+    #[test]
+    fn user_limits_are_off_without_the_option_or_a_boundary() {
+        let limited = ChannelOptions { allow_user_limited_channels: true, ..ChannelOptions::default() };
+        let mut namespaces = Namespaces::default();
+        assert_eq!(namespaces.name_says(&ChannelOptions::default(), "chat#1", "2"), NameSays::Nothing);
+        namespaces.user_separator = "".into();
+        assert_eq!(namespaces.name_says(&limited, "chat#1,2", "1"), NameSays::UsersWithoutAsker);
+        assert_eq!(namespaces.name_says(&limited, "chat#1,2", "1,2"), NameSays::UsersWithAsker);
+        namespaces.user_boundary = "".into();
+        assert_eq!(namespaces.name_says(&limited, "chat#1", "2"), NameSays::Nothing);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Source: protocol page, section 1.3; each rule is that of Centrifugo's own handlers.
 
-use super::ChannelOptions;
+use super::{ChannelOptions, NameSays};
 
 /// Who asks.
 #[derive(Clone, Copy, Debug)]
@@ -26,9 +26,17 @@ impl Asker {
 
 /// Whether a channel may be subscribed to without a subscription token.
 ///
-/// Private channels never are, not even under `client.insecure`.
-pub fn may_subscribe(options: &ChannelOptions, asker: Asker, is_private: bool) -> bool {
-    !is_private && asker.may(options.allow_subscribe_for_client, false, options.allow_subscribe_for_anonymous)
+/// Private channels never are, not even under `client.insecure`; user-limited ones by their users, whatever
+/// the namespace allows, and by nobody else.
+pub fn may_subscribe(options: &ChannelOptions, asker: Asker, name: NameSays) -> bool {
+    match name {
+        NameSays::TokenHolders => false,
+        NameSays::UsersWithAsker => true,
+        NameSays::UsersWithoutAsker => asker.is_unchecked,
+        NameSays::Nothing => {
+            asker.may(options.allow_subscribe_for_client, false, options.allow_subscribe_for_anonymous)
+        }
+    }
 }
 
 pub fn may_publish(options: &ChannelOptions, asker: Asker) -> bool {
@@ -113,7 +121,7 @@ mod tests {
         assert!(may_publish(&options, USER));
         assert!(!may_read_presence(&options, USER));
         assert!(!may_read_history(&options, USER));
-        assert!(!may_subscribe(&options, USER, false));
+        assert!(!may_subscribe(&options, USER, NameSays::Nothing));
     }
 
     #[test]
@@ -123,17 +131,20 @@ mod tests {
         assert!(may_publish(&options, asker));
         assert!(may_read_presence(&options, asker));
         assert!(may_read_history(&options, asker));
-        assert!(may_subscribe(&options, asker, false));
-        assert!(!may_subscribe(&options, asker, true));
+        assert!(may_subscribe(&options, asker, NameSays::Nothing));
+        assert!(may_subscribe(&options, asker, NameSays::UsersWithoutAsker));
+        assert!(!may_subscribe(&options, asker, NameSays::TokenHolders));
     }
 
     #[test]
     fn subscribing_without_a_token() {
         let users = ChannelOptions { allow_subscribe_for_client: true, ..ChannelOptions::default() };
         let everyone = ChannelOptions { allow_subscribe_for_anonymous: true, ..users.clone() };
-        assert!(may_subscribe(&users, USER, false));
-        assert!(!may_subscribe(&users, ANONYMOUS, false));
-        assert!(may_subscribe(&everyone, ANONYMOUS, false));
-        assert!(!may_subscribe(&everyone, USER, true), "a private channel needs a token");
+        assert!(may_subscribe(&users, USER, NameSays::Nothing));
+        assert!(!may_subscribe(&users, ANONYMOUS, NameSays::Nothing));
+        assert!(may_subscribe(&everyone, ANONYMOUS, NameSays::Nothing));
+        assert!(!may_subscribe(&everyone, USER, NameSays::TokenHolders), "a private channel needs a token");
+        assert!(!may_subscribe(&everyone, USER, NameSays::UsersWithoutAsker), "its users and nobody else");
+        assert!(may_subscribe(&ChannelOptions::default(), USER, NameSays::UsersWithAsker), "the name is enough");
     }
 }

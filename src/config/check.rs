@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::access::NamePattern;
+
 use super::options::{HttpOptions, Options};
 use super::settings::Scope;
 use super::source::{Problems, Span};
@@ -33,6 +35,7 @@ pub fn namespaces(root: &Scope<'_>, problems: &mut Problems<'_>) {
     slow_consumers(&without, "channel.without_namespace", problems);
     windows(&without, "channel.without_namespace", problems);
     deltas(&without, "channel.without_namespace", problems);
+    pattern(&without, "channel.without_namespace", problems);
     let mut names: Vec<String> = Vec::new();
     for scope in namespace_scopes(root) {
         let Some(name) = scope.text("name") else {
@@ -52,6 +55,7 @@ pub fn namespaces(root: &Scope<'_>, problems: &mut Problems<'_>) {
         slow_consumers(&scope, &owner, problems);
         windows(&scope, &owner, problems);
         deltas(&scope, &owner, problems);
+        pattern(&scope, &owner, problems);
         names.push(name);
     }
 }
@@ -112,6 +116,12 @@ fn deltas(scope: &Scope<'_>, owner: &str, problems: &mut Problems<'_>) {
             scope.span("delta_publish"),
             format!("{owner} has delta_publish but no allowed_delta_types: nobody is given deltas"),
         );
+    }
+}
+
+fn pattern(scope: &Scope<'_>, owner: &str, problems: &mut Problems<'_>) {
+    if let Some(Err(problem)) = scope.text("channel_regex").map(|text| NamePattern::parse(&text)) {
+        problems.add(scope.span("channel_regex"), format!("the channel_regex of {owner} {problem}"));
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crate::access::{ChannelOptions, Flush, FlushWindow, Namespaces, SlowConsumerPolicy};
+use crate::access::{ChannelOptions, Flush, FlushWindow, NamePattern, Namespaces, SlowConsumerPolicy};
 use crate::model::Homes;
 use crate::shard::{self, Compression};
 
@@ -203,6 +203,8 @@ fn namespaces(root: &Scope<'_>) -> Namespaces {
         by_name,
         private_prefix: root.text("channel.private_prefix").unwrap_or_default().into(),
         boundary: root.text("channel.namespace_boundary").unwrap_or_default().into(),
+        user_boundary: root.text("channel.user_boundary").unwrap_or_default().into(),
+        user_separator: root.text("channel.user_separator").unwrap_or_default().into(),
     }
 }
 
@@ -231,6 +233,9 @@ fn channel_options(scope: &Scope<'_>, place: usize, node_history_meta_ttl: Durat
         allow_history_for_client: scope.flag("allow_history_for_client"),
         allow_history_for_subscriber: scope.flag("allow_history_for_subscriber"),
         allow_history_for_anonymous: scope.flag("allow_history_for_anonymous"),
+        allow_user_limited_channels: scope.flag("allow_user_limited_channels"),
+        // What is none is a problem that `check::namespaces` tells.
+        channel_regex: scope.text("channel_regex").and_then(|text| NamePattern::parse(&text).ok()),
         allows_delta: !scope.texts("allowed_delta_types").is_empty(),
         delta_publish: scope.flag("delta_publish"),
         slow_consumer_policy: slow_consumer_policy(scope),

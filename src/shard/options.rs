@@ -69,12 +69,7 @@ impl Default for Options {
         Options {
             homes: Homes::new(1, 0),
             version: env!("CARGO_PKG_VERSION").into(),
-            namespaces: Arc::new(Namespaces {
-                without: Arc::default(),
-                by_name: Default::default(),
-                private_prefix: "$".into(),
-                boundary: ":".into(),
-            }),
+            namespaces: Arc::default(),
             token_keys: Arc::default(),
             subscription_token_keys: Arc::default(),
             allow_anonymous_connect: false,

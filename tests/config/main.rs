@@ -4,6 +4,7 @@ use std::{env, fs};
 
 use fanfare::config::{self, Flags, Options};
 
+mod channels;
 mod deltas;
 mod errors;
 mod options;

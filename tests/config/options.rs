@@ -158,6 +158,7 @@ fn every_channel_option_arrives() {
         "allow_history_for_client",
         "allow_history_for_subscriber",
         "allow_history_for_anonymous",
+        "allow_user_limited_channels",
     ];
     for flag in flags {
         let text = format!(
@@ -308,7 +309,7 @@ fn a_file_of_centrifugo_is_read_as_it_is() {
         warning.to_string(),
         "centrifugo.json: these keys of Centrifugo do nothing here yet: engine (line 9), \
          client.concurrency (line 20), client.subscribe_to_user_personal_channel (line 21), client.proxy (line 24), \
-         channel.without_namespace.allow_user_limited_channels (line 35), channel.proxy (line 37), \
+         channel.proxy (line 37), \
          channel.namespaces[].subscribe_proxy_enabled (line 48), channel.namespaces[].subscribe_proxy_name (line 49), \
          channel.namespaces[].force_recovery_mode (line 52), \
          rpc (line 55), proxies (line 56), consumers (line 59), sse (line 67), admin (line 69); \

@@ -245,7 +245,6 @@ pub fn namespaces() -> Namespaces {
     Namespaces {
         without: Arc::default(),
         by_name: HashMap::from_iter(kinds.map(|kind| (kind.name.into(), Arc::new(kind.options())))),
-        private_prefix: "$".into(),
-        boundary: ":".into(),
+        ..Namespaces::default()
     }
 }

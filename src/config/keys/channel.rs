@@ -26,6 +26,19 @@ pub const ROWS: &[Row] = &[
         "Ends the namespace's name in a channel's name; empty: no channel has a namespace.",
     ),
     (
+        "channel.user_boundary",
+        Kind::Text,
+        "#",
+        "Begins the users in a channel's name, where `allow_user_limited_channels` is on: those after the last \
+         boundary may subscribe without a token, others may not; empty: no name has users.",
+    ),
+    (
+        "channel.user_separator",
+        Kind::Text,
+        ",",
+        "Stands between two users in a channel's name; empty: a name has one user.",
+    ),
+    (
         "channel.namespaces[].name",
         Kind::Text,
         "\"\"",
@@ -73,6 +86,14 @@ pub const CHANNEL_OPTIONS: &[Row] = &[
     ("allow_history_for_client", Kind::Flag, "false", "Users may ask for history."),
     ("allow_history_for_subscriber", Kind::Flag, "false", "Users who are subscribed may ask."),
     ("allow_history_for_anonymous", Kind::Flag, "false", "Anonymous users too, where one of the two above lets users."),
+    ("allow_user_limited_channels", Kind::Flag, "false", "Names may say who may subscribe: `channel.user_boundary`."),
+    (
+        "channel_regex",
+        Kind::Text,
+        "\"\"",
+        "What follows the namespace in a name has to match it, in Go's syntax (without it a name is ASCII). It may \
+         match anywhere in the name unless it is anchored with `^` and `$`. Empty: no such rule.",
+    ),
     (
         "allowed_delta_types",
         Kind::SomeOf(&["fossil"]),

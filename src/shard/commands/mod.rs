@@ -219,11 +219,10 @@ impl Shard {
     /// Checks a channel's name: length, namespace, characters.
     fn parse_channel(&self, name: &str) -> Result<ChannelName, ErrorCode> {
         let channel = ChannelName::parse(name, self.options.channel_bytes_max).map_err(|_| ErrorCode::BadRequest)?;
-        self.options.namespaces.find_options(name).map_err(|_| ErrorCode::UnknownChannel)?;
-        match name.is_ascii() {
-            true => Ok(channel),
-            false => Err(ErrorCode::BadRequest),
-        }
+        let namespaces = &self.options.namespaces;
+        let options = namespaces.find_options(name).map_err(|_| ErrorCode::UnknownChannel)?;
+        namespaces.check_name(options, name).map_err(|_| ErrorCode::BadRequest)?;
+        Ok(channel)
     }
 
     /// Who asks about `channel`, for the permission rules.

@@ -157,9 +157,11 @@ impl Shard {
             }
         }
         let asker = self.asker(slot, channel.as_str());
+        let client = self.connections.at(slot).and_then(|connection| connection.client.as_deref());
+        let user = client.map_or("", |client| &*client.user);
         let namespaces = &self.options.namespaces;
         let options = namespaces.find_options(channel.as_str()).map_err(|_| ErrorCode::UnknownChannel)?;
-        match access::may_subscribe(options, asker, namespaces.is_private(channel.as_str())) {
+        match access::may_subscribe(options, asker, namespaces.name_says(options, channel.as_str(), user)) {
             true if request.has_filter => Err(ErrorCode::BadRequest),
             true => Ok(channel),
             false => Err(ErrorCode::PermissionDenied),

@@ -66,12 +66,7 @@ impl Bench {
             allow_presence_for_anonymous: true,
             ..ChannelOptions::default()
         };
-        let namespaces = Namespaces {
-            without: Arc::new(channel),
-            by_name: Default::default(),
-            private_prefix: "$".into(),
-            boundary: ":".into(),
-        };
+        let namespaces = Namespaces { without: Arc::new(channel), ..Namespaces::default() };
         let homes = Homes::new(shards, 7);
         let mut options = Options {
             homes: homes.clone(),
