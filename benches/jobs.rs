@@ -79,7 +79,7 @@ fn read(data: &[u8]) {
 }
 
 fn encode(data: &[u8]) {
-    let publication = Publication { data: Bytes::copy_from_slice(data), info: None, offset: 1, tags: None };
+    let publication = Publication { data: Bytes::copy_from_slice(data), offset: 1, ..Publication::default() };
     let push = Push::Publication { channel: "room", publication: &publication, epoch: None };
     let plain = EncodingSet::EMPTY.with(Encoding::plain(JSON));
     let both = plain.with(Encoding::plain(Format::CentrifugoProtobuf));

@@ -177,13 +177,7 @@ fn say(hub: &mut Hub, id: ConnectionId, command: &str) {
 
 fn publication() -> TrayMessage {
     let data = Bytes::from(payload());
-    ask(Question::Publish(ServerPublication {
-        channel: crowds_channel(),
-        data,
-        tags: None,
-        skip_history: false,
-        delta: false,
-    }))
+    ask(Question::Publish(ServerPublication::new(crowds_channel(), data)))
 }
 
 fn ask(question: Question) -> TrayMessage {

@@ -111,8 +111,7 @@ fn publish_api() -> u64 {
     counted_section(&mut || {
         for _ in 0..ROUNDS {
             let (channel, data) = (channel.clone(), data.clone());
-            let question =
-                Question::Publish(ServerPublication { channel, data, tags: None, skip_history: false, delta: false });
+            let question = Question::Publish(ServerPublication::new(channel, data));
             let answerer = Answerer(Box::new(|answer| assert!(answer.is_ok())));
             assert!(sender.try_push(TrayMessage::Ask { question, answerer }).is_ok(), "the tray has room");
             while let Some(message) = receiver.pop() {

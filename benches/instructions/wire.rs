@@ -112,7 +112,7 @@ fn varint(mut value: usize) -> Vec<u8> {
 }
 
 fn push(format: Format) -> u64 {
-    let publication = Publication { data: Bytes::from(payload()), info: None, offset: 7, tags: None };
+    let publication = Publication { data: Bytes::from(payload()), offset: 7, ..Publication::default() };
     let push = Push::Publication { channel: "room", publication: &publication, epoch: None };
     let mut out = Vec::with_capacity(1024);
     counted_section(&mut || {

@@ -3,6 +3,7 @@
 //! Invariants: a decision is a function of options, claims and `now`; nothing here keeps state.
 //! Must never touch ws, protocol, engine or a clock. Read `namespaces.rs` first.
 
+mod data_format;
 mod flush;
 mod grant;
 mod namespaces;
@@ -10,6 +11,7 @@ mod pattern;
 mod permissions;
 mod tokens;
 
+pub use data_format::{DataFormat, shape_of};
 pub use flush::{Flush, FlushWindow};
 pub use grant::{Grant, Overrides};
 pub use namespaces::{ChannelOptions, ForbiddenName, NameSays, Namespaces, SlowConsumerPolicy, UnknownNamespace};

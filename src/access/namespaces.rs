@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Flush, FlushWindow, NamePattern};
+use super::{DataFormat, Flush, FlushWindow, NamePattern};
 use crate::model::Tags;
 
 /// Options of the channels of one namespace. Source: protocol page, section 1.3; the names and
@@ -40,6 +40,7 @@ pub struct ChannelOptions {
     pub allow_user_limited_channels: bool,
     /// Rules what follows the namespace in a name; `None`: names are ASCII.
     pub channel_regex: Option<NamePattern>,
+    pub publication_data_format: DataFormat,
     /// Subscribers may be given publications as the difference from the one before.
     pub allows_delta: bool,
     /// Publications are for that whoever publishes; otherwise those of which the API says so.
@@ -207,6 +208,11 @@ impl Namespaces {
             true => NameSays::UsersWithAsker,
             false => NameSays::UsersWithoutAsker,
         }
+    }
+
+    /// Whether publications of some namespace have to be read before they are taken.
+    pub fn reads_data(&self) -> bool {
+        self.by_name.values().chain([&self.without]).any(|options| options.publication_data_format.is_json())
     }
 
     /// Names by their place, from 1 on.

@@ -92,7 +92,7 @@ mod tests {
     use crate::model::{ErrorCode, HistoryRequest, HistoryResult, Publication, Since, Tags};
 
     fn publication(offset: u64, data: &[u8]) -> Arc<Publication> {
-        Arc::new(Publication { data: data.to_vec().into(), info: None, offset, tags: None })
+        Arc::new(Publication { data: data.to_vec().into(), offset, ..Publication::default() })
     }
 
     #[tokio::test]

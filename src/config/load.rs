@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crate::access::{ChannelOptions, Flush, FlushWindow, NamePattern, Namespaces, SlowConsumerPolicy};
+use crate::access::{
+    ChannelOptions, DataFormat, Flush, FlushWindow, NamePattern, Namespaces, SlowConsumerPolicy,
+};
 use crate::model::Homes;
 use crate::shard::{self, Compression};
 
@@ -191,8 +193,7 @@ fn decompressed_limit(root: &Scope<'_>) -> usize {
 }
 
 fn namespaces(root: &Scope<'_>) -> Namespaces {
-    let history_meta_ttl = root.duration("channel.history_meta_ttl");
-    let options = |scope: &Scope<'_>, place| Arc::new(channel_options(scope, place, history_meta_ttl));
+    let options = |scope: &Scope<'_>, place| Arc::new(channel_options(root, scope, place));
     let by_name: HashMap<_, _> = check::namespace_scopes(root)
         .iter()
         .zip(1..)
@@ -208,7 +209,10 @@ fn namespaces(root: &Scope<'_>) -> Namespaces {
     }
 }
 
-fn channel_options(scope: &Scope<'_>, place: usize, node_history_meta_ttl: Duration) -> ChannelOptions {
+/// Options of one namespace; `root` says what holds for those that do not say.
+fn channel_options(root: &Scope<'_>, scope: &Scope<'_>, place: usize) -> ChannelOptions {
+    let data_format = |text: Option<String>| text.and_then(|name| DataFormat::parse(&name));
+    let own_data_format = data_format(scope.text("publication_data_format"));
     let own_meta_ttl = Some(scope.duration("history_meta_ttl")).filter(|ttl| !ttl.is_zero());
     ChannelOptions {
         place,
@@ -217,7 +221,7 @@ fn channel_options(scope: &Scope<'_>, place: usize, node_history_meta_ttl: Durat
         force_push_join_leave: scope.flag("force_push_join_leave"),
         history_size: scope.count("history_size"),
         history_ttl: scope.duration("history_ttl"),
-        history_meta_ttl: own_meta_ttl.unwrap_or(node_history_meta_ttl),
+        history_meta_ttl: own_meta_ttl.unwrap_or_else(|| root.duration("channel.history_meta_ttl")),
         force_positioning: scope.flag("force_positioning"),
         allow_positioning: scope.flag("allow_positioning"),
         force_recovery: scope.flag("force_recovery"),
@@ -236,6 +240,9 @@ fn channel_options(scope: &Scope<'_>, place: usize, node_history_meta_ttl: Durat
         allow_user_limited_channels: scope.flag("allow_user_limited_channels"),
         // What is none is a problem that `check::namespaces` tells.
         channel_regex: scope.text("channel_regex").and_then(|text| NamePattern::parse(&text).ok()),
+        publication_data_format: own_data_format
+            .or_else(|| data_format(root.text("channel.publication_data_format")))
+            .unwrap_or_default(),
         allows_delta: !scope.texts("allowed_delta_types").is_empty(),
         delta_publish: scope.flag("delta_publish"),
         slow_consumer_policy: slow_consumer_policy(scope),

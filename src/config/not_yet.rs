@@ -130,12 +130,12 @@ client:
     subscribe_to_user_personal_channel.single_connection=false connect_code_to_unidirectional_disconnect{transforms}
     proxy.connect.enabled=false proxy.connect{proxy} proxy.refresh.enabled=false proxy.refresh{proxy}
 channel:
-    !publication_data_format="" proxy.subscribe{proxy} proxy.publish{proxy}
+    proxy.subscribe{proxy} proxy.publish{proxy}
     proxy.sub_refresh{proxy} proxy.subscribe_stream{proxy} proxy.map_publish{proxy} proxy.map_remove{proxy}
     proxy.shared_poll_refresh{proxy}
 channel options:
     force_recovery_mode="" auto_cache_recover=false
-    allow_tags_filter=false !publication_data_format=""
+    allow_tags_filter=false
     !subscribe_proxy_enabled=false subscribe_proxy_name=default !publish_proxy_enabled=false
     publish_proxy_name=default sub_refresh_proxy_enabled=false sub_refresh_proxy_name=default
     !subscribe_stream_proxy_enabled=false subscribe_stream_proxy_name=default

@@ -11,7 +11,7 @@ fn channel(name: &str) -> ChannelName {
 }
 
 fn publication(bytes: usize) -> Publication {
-    Publication { data: Bytes::from(vec![b'1'; bytes]), info: None, offset: 0, tags: None }
+    Publication { data: Bytes::from(vec![b'1'; bytes]), ..Publication::default() }
 }
 
 fn publish(memory: &mut Memory, now: Duration, name: &str) -> Position {

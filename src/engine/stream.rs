@@ -161,7 +161,7 @@ mod tests {
     const ALL: RecoveryLimits = RecoveryLimits { publications_max: 300, bytes_max: 1 << 20 };
 
     fn publication(text: &str) -> Publication {
-        Publication { data: Bytes::copy_from_slice(text.as_bytes()), info: None, offset: 0, tags: None }
+        Publication { data: Bytes::copy_from_slice(text.as_bytes()), ..Publication::default() }
     }
 
     /// Offsets 1 to `count`, of which the last `size` are kept.

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+use super::DataShape;
+
 /// One request of a client. `id` is echoed by its reply; 0 only for `Send`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Command {
@@ -24,6 +26,7 @@ pub enum Request {
     Publish {
         channel: Box<str>,
         data: Bytes,
+        shape: DataShape,
     },
     Presence {
         channel: Box<str>,

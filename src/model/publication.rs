@@ -10,8 +10,33 @@ use super::ClientInfo;
 
 pub type Tags = BTreeMap<String, String>;
 
+/// What a payload is, as far as whoever read it looked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DataShape {
+    /// Nobody looked.
+    #[default]
+    Unknown,
+    /// No JSON, or nothing at all.
+    Bytes,
+    /// A JSON object.
+    Object,
+    /// Any other JSON value.
+    Value,
+}
+
+impl DataShape {
+    /// That of `data` which has been read as JSON.
+    pub fn of_json(data: &[u8]) -> DataShape {
+        match data.trim_ascii_start().first() {
+            None => DataShape::Bytes,
+            Some(b'{') => DataShape::Object,
+            Some(_) => DataShape::Value,
+        }
+    }
+}
+
 /// One message published to a channel.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Publication {
     /// The publisher's payload; never empty unless the namespace allows it.
     pub data: Bytes,

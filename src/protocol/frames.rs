@@ -219,7 +219,7 @@ mod tests {
 
     /// The frames of a publication of `data`, for all of `windows` in both formats.
     fn build(builder: &mut FrameBuilder, data: &[u8], windows: &[Option<WindowBits>]) -> Frames {
-        let publication = Publication { data: Bytes::copy_from_slice(data), info: None, offset: 1, tags: None };
+        let publication = Publication { data: Bytes::copy_from_slice(data), offset: 1, ..Publication::default() };
         let push = Push::Publication { channel: "room", publication: &publication, epoch: None };
         let all = Format::ALL.iter().flat_map(|format| windows.iter().map(|w| Encoding::new(*format, false, *w)));
         builder.build(&push, all.fold(EncodingSet::EMPTY, EncodingSet::with), None)
@@ -296,7 +296,7 @@ mod tests {
 
     /// The frames of a publication of `data` behind one of `base`, for readers of deltas in both formats.
     fn build_delta(builder: &mut FrameBuilder, base: &[u8], data: &[u8], window: Option<WindowBits>) -> Frames {
-        let publication = Publication { data: Bytes::copy_from_slice(data), info: None, offset: 2, tags: None };
+        let publication = Publication { data: Bytes::copy_from_slice(data), offset: 2, ..Publication::default() };
         let push = Push::Publication { channel: "room", publication: &publication, epoch: None };
         let all = Format::ALL.iter().map(|format| Encoding::new(*format, true, window));
         builder.build(&push, all.fold(EncodingSet::EMPTY, EncodingSet::with), Some(base))

@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use super::pressure::Pressure;
 use crate::model::{
-    ChannelName, ClientId, ClientInfo, ConnectionId, Encoding, ErrorCode, Format, HistoryRequest, HistoryResult,
-    Outcome, Position, PresenceStats, Publication, Since, Tags, WindowBits,
+    ChannelName, ClientId, ClientInfo, ConnectionId, DataShape, Encoding, ErrorCode, Format, HistoryRequest,
+    HistoryResult, Outcome, Position, PresenceStats, Publication, Since, Tags, WindowBits,
 };
 use crate::room::Delivery;
 use crate::workers::{Done, Owner};
@@ -190,12 +190,20 @@ pub enum Question {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServerPublication {
     pub channel: ChannelName,
-    /// Not empty; checked by the API.
     pub data: Bytes,
+    pub shape: DataShape,
     pub tags: Option<Box<Tags>>,
     pub skip_history: bool,
     /// It may be said as the difference from the one before.
     pub delta: bool,
+}
+
+impl ServerPublication {
+    /// One without anything besides its data.
+    pub fn new(channel: ChannelName, data: impl Into<Bytes>) -> ServerPublication {
+        let (data, shape) = (data.into(), DataShape::Unknown);
+        ServerPublication { channel, data, shape, tags: None, skip_history: false, delta: false }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]

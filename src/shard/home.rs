@@ -41,7 +41,7 @@ impl Shard {
                 HomeAnswer::Subscribed { client, outcome }
             }
             Asked::Publish { data, info } => {
-                let publication = Publication { data, info: Some(info), offset: 0, tags: None };
+                let publication = Publication { data, info: Some(info), ..Publication::default() };
                 let published = self.home_publish(&channel, publication, Asks::default());
                 HomeAnswer::Decided(published.map(|_| Outcome::Publish))
             }
@@ -75,10 +75,7 @@ impl Shard {
     /// A question of the control plane.
     pub(super) fn home_question(&mut self, question: Question) -> Answer {
         match question {
-            Question::Publish(ServerPublication { channel, data, tags, skip_history, delta }) => {
-                let publication = Publication { data, info: None, offset: 0, tags };
-                self.home_publish(&channel, publication, Asks { skip_history, delta }).map(Answered::Published)
-            }
+            Question::Publish(publication) => self.home_server_publish(publication).map(Answered::Published),
             Question::Presence { channel } => self.home_presence(&channel, usize::MAX).map(Answered::Presence),
             Question::PresenceStats { channel } => self.home_presence_stats(&channel).map(Answered::PresenceStats),
             Question::History { channel, request } => {
@@ -185,6 +182,17 @@ impl Shard {
             self.memory.join(channel, Arc::clone(&ask.info), from, until);
         }
         Ok(subscribed)
+    }
+
+    /// A publication of the application; that of a client has been checked by the client's shard.
+    fn home_server_publish(&mut self, publication: ServerPublication) -> Result<Option<Position>, ErrorCode> {
+        let ServerPublication { channel, data, shape, tags, skip_history, delta } = publication;
+        let options = self.options.namespaces.find_options(channel.as_str()).map_err(|_| ErrorCode::UnknownChannel)?;
+        if !options.publication_data_format.admits(&data, shape) {
+            return Err(ErrorCode::BadRequest);
+        }
+        let publication = Publication { data, tags, ..Publication::default() };
+        self.home_publish(&channel, publication, Asks { skip_history, delta })
     }
 
     /// Appends, answers with the position, and sends to every shard that listens.

@@ -97,6 +97,7 @@ impl Shard {
             is_compressed: expands_to_max.is_some(),
             message_bytes_max,
             command_bytes_max: message_bytes_max,
+            reads_data: self.options.namespaces.reads_data(),
         };
         self.start_job(id, payload.len() * per_byte, Work::Read(message));
     }

@@ -6,9 +6,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Tools;
-use crate::access::{Claims, KeySet, TokenKeys, TokenProblem};
+use crate::access::{self, Claims, KeySet, TokenKeys, TokenProblem};
 use crate::model::{
-    ChannelName, ConnectionId, EncodingSet, Epoch, Format, Frames, Publication, Push, Reply, ShardId, WindowBits,
+    ChannelName, Command, ConnectionId, DataShape, EncodingSet, Epoch, Format, Frames, Publication, Push, Reply,
+    Request, ShardId, WindowBits,
 };
 use crate::protocol::{self, DecodeLimits, FrameTally, Inappropriate, Incoming, Malformed};
 use crate::ws::{MessageKind, PeerViolated};
@@ -66,6 +67,8 @@ pub struct ReadMessage {
     /// Of the message once it is expanded.
     pub message_bytes_max: usize,
     pub command_bytes_max: usize,
+    /// Whether to look what the data of publishes is.
+    pub reads_data: bool,
 }
 
 /// A publication with what its pushes say beside it.
@@ -230,7 +233,19 @@ impl ReadMessage {
     fn decode(&self, message: &[u8]) -> MessageRead {
         let limits = DecodeLimits { command_bytes_max: self.command_bytes_max };
         let inflated = self.is_compressed.then_some((self.payload.len(), message.len()));
-        MessageRead { commands: protocol::decode(self.format, message, limits).collect(), inflated }
+        let mut commands: Vec<_> = protocol::decode(self.format, message, limits).collect();
+        if self.reads_data {
+            commands.iter_mut().flatten().for_each(look_at_data);
+        }
+        MessageRead { commands, inflated }
+    }
+}
+
+fn look_at_data(incoming: &mut Incoming) {
+    if let Incoming::Command(Command { request: Request::Publish { data, shape, .. }, .. }) = incoming
+        && *shape == DataShape::Unknown
+    {
+        *shape = access::shape_of(data);
     }
 }
 
@@ -252,4 +267,42 @@ fn answer(
     protocol::append_reply(format, reply, &mut payload, 0)?;
     let frame = tools.frames.build_message(format, window, &payload);
     Ok((frame, tools.frames.take_tally()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::Compression;
+
+    /// A Protobuf publish of `data` to "c", in a message of its own.
+    fn publish(data: &[u8]) -> Vec<u8> {
+        let inner = [&[0x0a, 1, b'c', 0x12, data.len() as u8][..], data].concat();
+        let command = [&[0x08, 1, 0x3a, inner.len() as u8][..], &inner].concat();
+        [&[command.len() as u8][..], &command].concat()
+    }
+
+    fn shapes(reads_data: bool, payload: Vec<u8>) -> Vec<DataShape> {
+        let message = ReadMessage {
+            format: Format::CentrifugoProtobuf,
+            kind: MessageKind::Binary,
+            payload,
+            is_compressed: false,
+            message_bytes_max: 1000,
+            command_bytes_max: 1000,
+            reads_data,
+        };
+        let read = message.read(&mut Tools::new(Compression::default())).expect("a message");
+        let shape = |incoming| match incoming {
+            Ok(Incoming::Command(Command { request: Request::Publish { shape, .. }, .. })) => shape,
+            other => panic!("{other:?} is no publish"),
+        };
+        read.commands.into_iter().map(shape).collect()
+    }
+
+    #[test]
+    fn what_is_published_is_looked_at_where_a_namespace_asks_for_it() {
+        let message = [publish(br#"{"a":1}"#), publish(b"[1]"), publish(b"\xff")].concat();
+        assert_eq!(shapes(true, message.clone()), [DataShape::Object, DataShape::Value, DataShape::Bytes]);
+        assert_eq!(shapes(false, message), [DataShape::Unknown; 3]);
+    }
 }

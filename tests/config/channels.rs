@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fanfare::access::NameSays;
+use fanfare::access::{DataFormat, NameSays};
 use fanfare::config::Flags;
 
 use super::{error, options};
@@ -65,4 +65,19 @@ fn positions_live_as_long_as_the_channel_or_the_namespace_says() {
     let meta_ttl = |name| namespaces.find_options(name).map(|options| options.history_meta_ttl);
     assert_eq!(meta_ttl("news"), Ok(Duration::from_secs(300)));
     assert_eq!(meta_ttl("chat:1"), Ok(Duration::from_secs(120)));
+}
+
+#[test]
+fn data_formats_are_the_namespaces_or_the_nodes() {
+    let text = "[channel]\npublication_data_format = \"json\"\n[[channel.namespaces]]\nname = \"chat\"\n\
+                publication_data_format = \"binary\"\n[[channel.namespaces]]\nname = \"game\"";
+    let namespaces = options("a.toml", text).shard.namespaces;
+    let format = |name| namespaces.find_options(name).map(|options| options.publication_data_format);
+    assert_eq!(format("news"), Ok(DataFormat::Json));
+    assert_eq!(format("chat:1"), Ok(DataFormat::Binary));
+    assert_eq!(format("game:1"), Ok(DataFormat::Json));
+    let of_none = options("a.toml", "").shard.namespaces;
+    assert_eq!(of_none.without.publication_data_format, DataFormat::NotEmpty);
+    let error = error("a.toml", "channel.publication_data_format = \"xml\"", &Flags::default());
+    assert!(error.contains("is \"xml\"; it should be one of \"\", \"json\", \"json_object\", \"binary\""), "{error}");
 }

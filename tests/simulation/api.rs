@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use bytes::Bytes;
 use fanfare::model::{ChannelName, ClientId, HistoryRequest, HistoryResult, Since};
 use fanfare::shard::{Answer, Answered, Answerer, Question, ServerPublication, TrayMessage};
 
@@ -57,11 +56,9 @@ impl World {
     pub fn api_publish(&mut self, channel: ChannelIndex, padding: usize, skips_history: bool) -> u32 {
         let number = self.ledger.publish(channel, Publisher::Api, None, skips_history);
         let publication = ServerPublication {
-            channel: name_of(channel),
-            data: Bytes::from(wire::payload_of(number, padding)),
-            tags: None,
             skip_history: skips_history,
             delta: self.random.bool(),
+            ..ServerPublication::new(name_of(channel), wire::payload_of(number, padding))
         };
         self.note(|| format!("the API publishes {number} in {}", CHANNELS[channel].name));
         self.ask_home(channel, Question::Publish(publication), What::Publish { number });

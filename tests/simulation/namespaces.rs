@@ -109,6 +109,7 @@ impl Kind {
             allow_history_for_client: client(self.history),
             allow_history_for_subscriber: self.history == Who::Subscribers,
             allow_history_for_anonymous: anonymous(self.history),
+            ..ChannelOptions::default()
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Keys of channels and of namespaces.
 
 use super::Row;
+use crate::access::DataFormat;
 use crate::config::values::Kind;
 use crate::limits::{BATCH_BYTES_MAX, BATCH_DELIVERIES_MAX};
 
@@ -37,6 +38,13 @@ pub const ROWS: &[Row] = &[
         Kind::Text,
         ",",
         "Stands between two users in a channel's name; empty: a name has one user.",
+    ),
+    (
+        "channel.publication_data_format",
+        Kind::OneOf(DataFormat::NAMES),
+        "\"\"",
+        "What may be published where a namespace does not say: `json`, `json_object`, `binary` (also nothing at all); \
+         empty: anything but nothing. Other publications are refused with error 107.",
     ),
     (
         "channel.namespaces[].name",
@@ -93,6 +101,12 @@ pub const CHANNEL_OPTIONS: &[Row] = &[
         "\"\"",
         "What follows the namespace in a name has to match it, in Go's syntax (without it a name is ASCII). It may \
          match anywhere in the name unless it is anchored with `^` and `$`. Empty: no such rule.",
+    ),
+    (
+        "publication_data_format",
+        Kind::OneOf(DataFormat::NAMES),
+        "\"\"",
+        "As `channel.publication_data_format`, which an empty text stands for.",
     ),
     (
         "allowed_delta_types",

@@ -38,7 +38,7 @@ mod tests {
 
     fn publications(data: &[String]) -> Vec<Arc<Publication>> {
         let publication = |(data, offset): (&String, u64)| {
-            Arc::new(Publication { data: data.clone().into(), info: None, offset, tags: None })
+            Arc::new(Publication { data: data.clone().into(), offset, ..Publication::default() })
         };
         data.iter().zip(1..).map(publication).collect()
     }

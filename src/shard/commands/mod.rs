@@ -83,7 +83,7 @@ impl Shard {
             Request::Connect(request) => self.connect(id, command, &request),
             Request::Subscribe(request) => self.subscribe(id, command, &request),
             Request::Unsubscribe { channel } => self.unsubscribe_command(slot, command, &channel),
-            Request::Publish { channel, data } => self.publish(id, command, &channel, data),
+            Request::Publish { channel, data, shape } => self.publish(id, command, &channel, data, shape),
             Request::Presence { channel } => self.presence(id, command, &channel),
             Request::PresenceStats { channel } => self.presence_stats(id, command, &channel),
             Request::History(request) => self.history(id, command, *request),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::access;
-use crate::model::{ChannelName, ConnectionId, ErrorCode};
+use crate::model::{ChannelName, ConnectionId, DataShape, ErrorCode};
 use crate::shard::Shard;
 use crate::shard::connection::On;
 use crate::shard::events::{Ask, Asked};
@@ -13,8 +13,8 @@ use crate::shard::outgoing::Class;
 use crate::telemetry::Counter;
 
 impl Shard {
-    pub(super) fn publish(&mut self, id: ConnectionId, command: u32, channel: &str, data: Bytes) {
-        let channel = match self.check_publish(id.slot, channel, &data) {
+    pub(super) fn publish(&mut self, id: ConnectionId, command: u32, channel: &str, data: Bytes, shape: DataShape) {
+        let channel = match self.check_publish(id.slot, channel, &data, shape) {
             Ok(channel) => channel,
             Err(error) => return self.reply(id.slot, command, Err(error)),
         };
@@ -36,15 +36,22 @@ impl Shard {
         self.reply(id.slot, command, Err(ErrorCode::NotAvailable));
     }
 
-    fn check_publish(&mut self, slot: u32, channel: &str, data: &Bytes) -> Result<ChannelName, ErrorCode> {
+    fn check_publish(
+        &mut self,
+        slot: u32,
+        channel: &str,
+        data: &[u8],
+        shape: DataShape,
+    ) -> Result<ChannelName, ErrorCode> {
         let channel = self.parse_channel(channel)?;
-        if data.is_empty() {
-            return Err(ErrorCode::BadRequest);
-        }
         let asker = self.asker(slot, channel.as_str());
         let options = self.options.namespaces.find_options(channel.as_str()).map_err(|_| ErrorCode::UnknownChannel)?;
         if !access::may_publish(options, asker) {
             return Err(ErrorCode::PermissionDenied);
+        }
+        // Data of large messages has been looked at by a worker; nobody reads that of those who may not publish.
+        if !options.publication_data_format.admits(data, shape) {
+            return Err(ErrorCode::BadRequest);
         }
         let home = self.options.homes.home_of(channel.as_str());
         if home != self.id && !self.outgoing.has_room(home, Class::Publish) {

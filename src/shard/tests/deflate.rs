@@ -46,13 +46,8 @@ fn read(frame: &[u8]) -> (bool, String) {
 
 fn publish(bench: &mut Bench, channel: &str, data: &str) {
     let home = bench.homes.home_of(channel).as_index();
-    let publication = ServerPublication {
-        channel: crate::model::ChannelName::parse(channel, 255).expect("a name"),
-        data: Bytes::copy_from_slice(data.as_bytes()),
-        tags: None,
-        skip_history: false,
-        delta: false,
-    };
+    let channel = crate::model::ChannelName::parse(channel, 255).expect("a name");
+    let publication = ServerPublication::new(channel, data.to_owned());
     let question = Question::Publish(publication);
     let now = bench.now();
     let answerer = Answerer(Box::new(|answer| assert!(answer.is_ok())));

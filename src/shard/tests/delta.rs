@@ -80,8 +80,7 @@ impl Bench {
     fn tell(&mut self, channel: &str, data: &str, skip_history: bool, delta: bool) {
         let home = self.homes.home_of(channel).as_index();
         let channel = crate::model::ChannelName::parse(channel, 255).expect("a short name");
-        let data = bytes::Bytes::copy_from_slice(data.as_bytes());
-        let publication = ServerPublication { channel, data, tags: None, skip_history, delta };
+        let publication = ServerPublication { skip_history, delta, ..ServerPublication::new(channel, data.to_owned()) };
         let answerer = Answerer(Box::new(|answer| assert!(answer.is_ok())));
         let now = self.now();
         self.shards[home].tray_message(now, TrayMessage::Ask { question: Question::Publish(publication), answerer });

@@ -137,8 +137,7 @@ impl Bench {
         let tags = (!symbol.is_empty()).then(|| Box::new([("symbol".to_owned(), symbol.to_owned())].into()));
         let home = self.homes.home_of(channel).as_index();
         let channel = crate::model::ChannelName::parse(channel, 255).expect("a short name");
-        let publication =
-            ServerPublication { channel, data: format!("{number}").into(), tags, skip_history: false, delta: false };
+        let publication = ServerPublication { tags, ..ServerPublication::new(channel, format!("{number}")) };
         let answerer = Answerer(Box::new(|answer| assert!(answer.is_ok())));
         let now = self.now();
         self.shards[home].tray_message(now, TrayMessage::Ask { question: Question::Publish(publication), answerer });

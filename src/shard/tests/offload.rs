@@ -36,8 +36,7 @@ impl Bench {
     fn announce(&mut self, channel: &str, data: &str) -> Answer {
         let home = self.homes.home_of(channel).as_index();
         let channel = crate::model::ChannelName::parse(channel, 255).expect("a short name");
-        let publication =
-            ServerPublication { channel, data: data.to_owned().into(), tags: None, skip_history: false, delta: false };
+        let publication = ServerPublication::new(channel, data.to_owned());
         let (sender, answer) = std::sync::mpsc::channel();
         let answerer = Answerer(Box::new(move |answer| sender.send(answer).expect("the test waits for it")));
         let now = self.now();
@@ -321,13 +320,7 @@ fn data_that_is_no_json_is_inappropriate_from_the_workers_too() {
     let client = bench.subscribe(0, "c", "");
     let bytes = [0xff; 300];
     let channel = crate::model::ChannelName::parse("c", 255).expect("a name");
-    let question = Question::Publish(ServerPublication {
-        channel,
-        data: bytes.to_vec().into(),
-        tags: None,
-        skip_history: false,
-        delta: false,
-    });
+    let question = Question::Publish(ServerPublication::new(channel, bytes.to_vec()));
     let now = bench.now();
     bench.shards[0].tray_message(now, TrayMessage::Ask { question, answerer: Answerer(Box::new(|_| ())) });
     bench.run_all();

@@ -167,8 +167,7 @@ impl Cluster {
     fn publish(&mut self, channel: &str, data: &str) {
         let channel = ChannelName::parse(channel, 255).expect("a channel's name");
         let home = self.options.homes.home_of(channel.as_str());
-        let publication =
-            ServerPublication { channel, data: data.to_owned().into(), tags: None, skip_history: false, delta: false };
+        let publication = ServerPublication::new(channel, data.to_owned());
         let answer: Arc<Mutex<Option<Answer>>> = Arc::default();
         let answered = Arc::clone(&answer);
         let take = move |answer| *answered.lock().expect("nobody panics with it") = Some(answer);

@@ -10,7 +10,9 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::reader::{Object, null_is_default, raw_json};
-use crate::model::{CommandKind, ConnectRequest, HistoryRequest, Request, Since, SubscribeRequest, SubscriptionType};
+use crate::model::{
+    CommandKind, ConnectRequest, DataShape, HistoryRequest, Request, Since, SubscribeRequest, SubscriptionType,
+};
 use crate::protocol::centrifugo::envelope::Requests;
 
 /// One command.
@@ -163,7 +165,10 @@ impl From<Envelope> for Requests {
             subscribe: envelope.subscribe.map(|Object(subscribe)| Request::Subscribe(Box::new(subscribe.into()))),
             unsubscribe: envelope.unsubscribe.map(|Object(of)| Request::Unsubscribe { channel: of.channel }),
             publish: envelope.publish.map(|Object(publish)| match publish.publish_type {
-                0 => Request::Publish { channel: publish.channel, data: publish.data },
+                0 => {
+                    let shape = DataShape::of_json(&publish.data);
+                    Request::Publish { channel: publish.channel, data: publish.data, shape }
+                }
                 _ => Request::NotOffered { kind: CommandKind::Publish },
             }),
             presence: envelope.presence.map(|Object(of)| Request::Presence { channel: of.channel }),

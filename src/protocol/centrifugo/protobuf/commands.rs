@@ -3,7 +3,9 @@
 use prost::Message;
 
 use super::schema;
-use crate::model::{CommandKind, ConnectRequest, HistoryRequest, Request, Since, SubscribeRequest, SubscriptionType};
+use crate::model::{
+    CommandKind, ConnectRequest, DataShape, HistoryRequest, Request, Since, SubscribeRequest, SubscriptionType,
+};
 use crate::protocol::centrifugo::envelope::Requests;
 use crate::protocol::{DecodeLimits, Incoming, Malformed};
 
@@ -74,7 +76,9 @@ impl From<schema::Command> for Requests {
             subscribe: command.subscribe.map(|subscribe| Request::Subscribe(Box::new(subscribe.into()))),
             unsubscribe: command.unsubscribe.map(|of| Request::Unsubscribe { channel: of.channel.into() }),
             publish: command.publish.map(|publish| match publish.r#type {
-                0 => Request::Publish { channel: publish.channel.into(), data: publish.data },
+                0 => {
+                    Request::Publish { channel: publish.channel.into(), data: publish.data, shape: DataShape::Unknown }
+                }
                 _ => Request::NotOffered { kind: CommandKind::Publish },
             }),
             presence: command.presence.map(|of| Request::Presence { channel: of.channel.into() }),

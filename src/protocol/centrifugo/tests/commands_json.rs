@@ -35,7 +35,7 @@ fn print(incoming: &Incoming) -> String {
         }
         Request::Subscribe(subscribe) => format!("{subscribe:?}"),
         Request::Unsubscribe { channel } => format!("unsubscribe {channel}"),
-        Request::Publish { channel, data } => format!("publish {channel} {}", text(data)),
+        Request::Publish { channel, data, .. } => format!("publish {channel} {}", text(data)),
         Request::Presence { channel } => format!("presence {channel}"),
         Request::PresenceStats { channel } => format!("presence_stats {channel}"),
         Request::History(history) => format!("{history:?}"),

@@ -3,7 +3,8 @@ use prost::Message;
 
 use super::decode_all;
 use crate::model::{
-    Command, CommandKind, ConnectRequest, Format, HistoryRequest, Request, Since, SubscribeRequest, SubscriptionType,
+    Command, CommandKind, ConnectRequest, DataShape, Format, HistoryRequest, Request, Since, SubscribeRequest,
+    SubscriptionType,
 };
 use crate::protocol::centrifugo::schema;
 use crate::protocol::{DecodeLimits, Incoming, Malformed, decode};
@@ -113,7 +114,7 @@ fn the_other_requests_are_read() {
             publish: Some(schema::PublishRequest { channel: channel(), data: data.clone(), ..Default::default() }),
             ..with_id(3)
         },
-        Request::Publish { channel: "c".into(), data: data.clone() },
+        Request::Publish { channel: "c".into(), data: data.clone(), shape: DataShape::Unknown },
     );
     check(
         schema::Command {

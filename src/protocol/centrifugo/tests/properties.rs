@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::client::{canonical, read_json, read_protobuf};
 use super::samples::{json, pushes, replies, text};
 use super::{LIMITS, decode_all};
-use crate::model::{Command, Format, Publication, Push, Request};
+use crate::model::{Command, DataShape, Format, Publication, Push, Request};
 use crate::protocol::centrifugo::schema;
 use crate::protocol::{Inappropriate, Incoming, append_ping, append_push, append_reply, decode};
 
@@ -98,10 +98,12 @@ proptest! {
         let channel_json = serde_json::to_string(&channel).expect("a text is JSON");
         let command = format!(r#"{{"id":1,"publish":{{"channel":{channel_json},"data":{line}}}}}"#);
         let incoming = decode(Format::CentrifugoJson, command.as_bytes(), LIMITS).next();
-        let expected = Request::Publish { channel: channel.as_str().into(), data: Bytes::from(line.trim().to_owned()) };
+        let data_text = Bytes::from(line.trim().to_owned());
+        let shape = if data_text.starts_with(b"{") { DataShape::Object } else { DataShape::Value };
+        let expected = Request::Publish { channel: channel.as_str().into(), data: data_text, shape };
         prop_assert_eq!(incoming, Some(Ok(Incoming::Command(Command { id: 1, request: expected }))));
 
-        let publication = Publication { data: data.clone(), info: None, offset: 1, tags: None };
+        let publication = Publication { data: data.clone(), offset: 1, ..Publication::default() };
         let push = Push::Publication { channel: &channel, publication: &publication, epoch: None };
         let mut payload = Vec::new();
         append_push(Format::CentrifugoJson, &push, &mut payload, 0).expect("the data is JSON");
@@ -116,7 +118,7 @@ proptest! {
         before in text(),
     ) {
         let is_json = serde_json::from_slice::<&RawValue>(&data).is_ok();
-        let publication = Publication { data, info: None, offset: 1, tags: None };
+        let publication = Publication { data, offset: 1, ..Publication::default() };
         let push = Push::Publication { channel: "c", publication: &publication, epoch: None };
         let mut payload = before.clone().into_bytes();
         let result = append_push(Format::CentrifugoJson, &push, &mut payload, 0);

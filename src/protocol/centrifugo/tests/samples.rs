@@ -29,7 +29,7 @@ pub fn info(user: &str) -> ClientInfo {
 }
 
 pub fn publication(data: &'static str, offset: u64) -> Publication {
-    Publication { data: Bytes::from_static(data.as_bytes()), info: None, offset, tags: None }
+    Publication { data: Bytes::from_static(data.as_bytes()), offset, ..Publication::default() }
 }
 
 /// A push that owns what [`Push`] borrows.
