@@ -100,6 +100,18 @@ impl Handle {
         }
     }
 
+    /// Ends the channel's history; the next one has another epoch.
+    pub fn history_remove(&self, channel: ChannelName) -> impl Future<Output = Result<(), ErrorCode>> + Send + use<> {
+        let home = self.homes.home_of(channel.as_str());
+        let answer = self.ask(home, Question::HistoryRemove { channel });
+        async {
+            match answer.await? {
+                Answered::HistoryRemoved => Ok(()),
+                other => Err(wrong_answer(&other)),
+            }
+        }
+    }
+
     /// Tells every shard to close its connections evenly over `window`.
     pub async fn drain(&self, window: Duration) {
         self.tell_all(|| TrayMessage::Drain { window }).await;

@@ -246,6 +246,18 @@ pub const API_BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Channels of one broadcast that are published to at a time (protocol page, section 1.12).
 pub const BROADCAST_PARALLEL_MAX: usize = 1024;
 
+/// How long the result of a publish with an idempotency key is kept (protocol page, section 1.4).
+pub const IDEMPOTENT_RESULT_TTL: Duration = Duration::from_secs(300);
+
+/// Such results kept by one shard, by count and by bytes; past them the oldest go early. Chosen: 870 publishes
+/// a second keep their five minutes.
+pub const IDEMPOTENT_RESULTS_MAX: usize = 256 * 1024;
+pub const IDEMPOTENT_RESULTS_BYTES_MAX: usize = 96 * 1024 * 1024;
+
+/// Bytes of an idempotency key, and of a version's epoch. Chosen: far above a UUID or a hash.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 1024;
+pub const VERSION_EPOCH_BYTES_MAX: usize = 255;
+
 /// Requests that the control plane handles at a time; further ones wait in their sockets.
 pub const CONTROL_REQUESTS_MAX: usize = 1024;
 

@@ -1,7 +1,7 @@
 //! The control plane's HTTP: server API, health, metrics.
 //!
 //! - `request`: one API request from its head to its answer. `auth`: who may ask.
-//! - `publish`, `presence`, `history`, `info`: the methods, with their wire types.
+//! - `publish`, `presence`, `history`, `history_remove`, `channels`, `info`: the methods, with their wire types.
 //! - `operation`: `/metrics`, `/livez`, `/readyz`, `/health`.
 //! - `server`: runs a router for an own listener, and for requests that the shards pass on.
 //!
@@ -11,6 +11,7 @@
 
 mod auth;
 mod history;
+mod history_remove;
 mod info;
 mod operation;
 mod presence;

@@ -10,8 +10,8 @@ use super::Api;
 use super::reply::Reply;
 use super::request::{Failure, null_as_default, parse, parse_channel};
 use crate::handle::ServerPublication;
-use crate::limits::BROADCAST_PARALLEL_MAX;
-use crate::model::{DataShape, ErrorCode, Position, Tags};
+use crate::limits::{BROADCAST_PARALLEL_MAX, IDEMPOTENCY_KEY_BYTES_MAX, VERSION_EPOCH_BYTES_MAX};
+use crate::model::{DataShape, ErrorCode, Position, Tags, Version};
 
 /// What both methods read: `publish` takes `channel`, `broadcast` takes `channels`.
 #[derive(Deserialize)]
@@ -34,6 +34,8 @@ struct PublishRequest<'a> {
     idempotency_key: String,
     #[serde(default, deserialize_with = "null_as_default")]
     version: u64,
+    #[serde(default, deserialize_with = "null_as_default")]
+    version_epoch: String,
     #[serde(default, deserialize_with = "null_as_default")]
     delta: bool,
 }
@@ -84,14 +86,17 @@ struct Content {
     tags: Option<Box<Tags>>,
     skip_history: bool,
     delta: bool,
+    idempotency_key: Option<Box<str>>,
+    version: Option<Version>,
 }
 
 impl Content {
-    /// Errors: too much data is a bad request; whether there may be none is for the namespace to say. What would
-    /// change the outcome and is not there (idempotency keys, versions) is refused rather than ignored.
+    /// Errors: too much data, or too long a key or epoch, is a bad request; whether there may be no data is for
+    /// the namespace to say.
     fn check(api: &Api, request: &PublishRequest<'_>) -> Result<Content, ErrorCode> {
-        if !request.idempotency_key.is_empty() || request.version != 0 {
-            return Err(ErrorCode::NotAvailable);
+        let (key, epoch) = (&*request.idempotency_key, &*request.version_epoch);
+        if key.len() > IDEMPOTENCY_KEY_BYTES_MAX || epoch.len() > VERSION_EPOCH_BYTES_MAX {
+            return Err(ErrorCode::BadRequest);
         }
         let (data, shape) = match request.data {
             Some(data) => {
@@ -105,7 +110,15 @@ impl Content {
             return Err(ErrorCode::BadRequest);
         }
         let tags = (!request.tags.is_empty()).then(|| Box::new(request.tags.clone()));
-        Ok(Content { data, shape, tags, skip_history: request.skip_history, delta: request.delta })
+        Ok(Content {
+            data,
+            shape,
+            tags,
+            skip_history: request.skip_history,
+            delta: request.delta,
+            idempotency_key: (!key.is_empty()).then(|| key.into()),
+            version: (request.version > 0).then(|| Version { number: request.version, epoch: epoch.into() }),
+        })
     }
 }
 
@@ -126,8 +139,17 @@ fn publish_to(
     content: &Content,
 ) -> impl Future<Output = Result<Option<Position>, ErrorCode>> + use<> {
     let answer = parse_channel(api, channel).map(|channel| {
-        let Content { data, shape, tags, skip_history, delta } = content.clone();
-        api.handle.publish(ServerPublication { channel, data, shape, tags, skip_history, delta })
+        let Content { data, shape, tags, skip_history, delta, idempotency_key, version } = content.clone();
+        api.handle.publish(ServerPublication {
+            channel,
+            data,
+            shape,
+            tags,
+            skip_history,
+            delta,
+            idempotency_key,
+            version,
+        })
     });
     async { answer?.await }
 }
@@ -150,7 +172,8 @@ fn some_raw<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Ra
 mod tests {
     use crate::api::fixture::{Fixture, channel, check, position};
     use crate::handle::{Answered, Question, ServerPublication};
-    use crate::model::{DataShape, ErrorCode, Tags};
+    use crate::limits::IDEMPOTENCY_KEY_BYTES_MAX;
+    use crate::model::{DataShape, ErrorCode, Tags, Version};
 
     fn publication(name: &str, data: &'static str) -> ServerPublication {
         ServerPublication { shape: DataShape::of_json(data.as_bytes()), ..ServerPublication::new(channel(name), data) }
@@ -175,6 +198,12 @@ mod tests {
                 all.tags = Some(Box::new(Tags::from([("k".to_owned(), "v".to_owned())])));
                 all
             }),
+            (r#"{"channel": "a", "data": 1, "idempotency_key": "k", "version": 2, "version_epoch": "e"}"#, {
+                let mut all = publication("a", "1");
+                all.idempotency_key = Some("k".into());
+                all.version = Some(Version { number: 2, epoch: "e".into() });
+                all
+            }),
         ];
         for (body, expected) in cases {
             let fixture = Fixture::answering(|_| Ok(Answered::Published(Some(position(7)))));
@@ -192,14 +221,14 @@ mod tests {
     #[tokio::test]
     async fn what_lacks_or_is_not_there_is_refused_before_the_home_is_asked() {
         const BAD: &str = r#"{"error":{"code":107,"message":"bad request"}}"#;
-        const NOT_AVAILABLE: &str = r#"{"error":{"code":108,"message":"not available"}}"#;
         let fixture = Fixture::new();
         check(&fixture, "publish", r#"{"data": 1}"#, BAD).await;
         check(&fixture, "publish", r#"{"channel": "a", "b64data": "?"}"#, BAD).await;
         check(&fixture, "publish", &format!(r#"{{"channel": "{}", "data": 1}}"#, "a".repeat(256)), BAD).await;
         check(&fixture, "publish", &format!(r#"{{"channel": "a", "data": "{}"}}"#, "x".repeat(1000)), BAD).await;
-        check(&fixture, "publish", r#"{"channel": "a", "data": 1, "idempotency_key": "k"}"#, NOT_AVAILABLE).await;
-        check(&fixture, "publish", r#"{"channel": "a", "data": 1, "version": 2}"#, NOT_AVAILABLE).await;
+        let long = "k".repeat(IDEMPOTENCY_KEY_BYTES_MAX + 1);
+        check(&fixture, "publish", &format!(r#"{{"channel":"a","data":1,"idempotency_key":"{long}"}}"#), BAD).await;
+        check(&fixture, "publish", &format!(r#"{{"channel":"a","data":1,"version_epoch":"{long}"}}"#), BAD).await;
         check(&fixture, "broadcast", r#"{"data": 1}"#, BAD).await;
         assert_eq!(fixture.asked(), []);
     }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use tokio::time::timeout;
 
 use super::reply::{Refusal, Reply};
-use super::{Api, history, info, presence, publish};
+use super::{Api, history, history_remove, info, presence, publish};
 use crate::limits::{API_BODY_BYTES_MAX, API_BODY_TIMEOUT};
 use crate::model::{ChannelName, ErrorCode};
 
@@ -52,7 +52,7 @@ pub async fn answer(State(api): State<Arc<Api>>, Path(name): Path<String>, reque
     })
 }
 
-const METHODS: &[&str] = &["publish", "broadcast", "presence", "presence_stats", "history", "info"];
+const METHODS: &[&str] = &["publish", "broadcast", "presence", "presence_stats", "history", "history_remove", "info"];
 
 /// The body of a request that is let in.
 async fn read(api: &Api, name: &str, request: Request) -> Result<Bytes, Refusal> {
@@ -91,6 +91,7 @@ async fn run(api: &Api, name: &str, body: &[u8]) -> Result<Response, Refusal> {
         "presence" => respond(api, presence::presence(api, body).await),
         "presence_stats" => respond(api, presence::presence_stats(api, body).await),
         "history" => respond(api, history::history(api, body).await),
+        "history_remove" => respond(api, history_remove::history_remove(api, body).await),
         "info" => respond(api, info::info(api, body)),
         other => unreachable!("{other} is in METHODS and has no arm here"),
     }

@@ -1,13 +1,14 @@
 //! The memory engine: streams and presence of the channels at home on one shard.
 
 use std::collections::BTreeSet;
+use std::mem::size_of;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ahash::AHashMap;
 
-use super::{Presence, Stream};
-use crate::model::{ChannelName, ClientId, ClientInfo, Epoch, Position, Publication, ShardId};
+use super::{Presence, Results, Stream};
+use crate::model::{ChannelName, ClientId, ClientInfo, Epoch, Position, Publication, ShardId, Version};
 
 /// Memory that a stream costs besides its publications: table entry, queue entry, name.
 const STREAM_BYTES: usize = 256;
@@ -31,6 +32,7 @@ pub struct Memory {
     streams: AHashMap<ChannelName, Kept>,
     expiries: BTreeSet<(Duration, ChannelName)>,
     presence: AHashMap<ChannelName, Presence>,
+    pub results: Results,
     bytes: usize,
     bytes_max: usize,
     /// Epoch of streams yet to begin. It changes whenever a stream that held something is dropped:
@@ -41,6 +43,8 @@ pub struct Memory {
 
 struct Kept {
     stream: Stream,
+    /// The newest one published.
+    version: Option<Box<Version>>,
     history_until: Duration,
     meta_until: Duration,
     /// Its entry in `expiries`.
@@ -55,6 +59,11 @@ impl Kept {
             _ => self.history_until.min(self.meta_until),
         }
     }
+
+    fn bytes(&self) -> usize {
+        let version = self.version.as_ref().map_or(0, |version| size_of::<Version>() + version.epoch.len());
+        STREAM_BYTES + self.stream.bytes() + version
+    }
 }
 
 impl Memory {
@@ -65,6 +74,7 @@ impl Memory {
             streams: AHashMap::new(),
             expiries: BTreeSet::new(),
             presence: AHashMap::new(),
+            results: Results::default(),
             bytes: 0,
             bytes_max,
             next_epoch,
@@ -112,6 +122,23 @@ impl Memory {
         &self.stream_of(now, channel, retention).stream
     }
 
+    /// Where the channel's stream stands, if `version` is not newer than what it holds: then it is not to be
+    /// appended. An empty epoch is taken as the current one.
+    pub fn find_newer(&self, channel: &str, version: &Version) -> Option<Position> {
+        let kept = self.streams.get(channel)?;
+        let newest = kept.version.as_ref()?;
+        let is_of_epoch = version.epoch.is_empty() || version.epoch == newest.epoch;
+        (is_of_epoch && version.number <= newest.number).then(|| kept.stream.position())
+    }
+
+    /// `version` was appended to the channel's stream.
+    pub fn remember_version(&mut self, channel: &str, version: Version) {
+        let Some(kept) = self.streams.get_mut(channel) else { return };
+        let before = kept.bytes();
+        kept.version = Some(Box::new(version));
+        self.bytes = self.bytes + kept.bytes() - before;
+    }
+
     /// Position of the channel's stream, if it has one.
     pub fn find_position(&self, channel: &str) -> Option<Position> {
         self.streams.get(channel).map(|kept| kept.stream.position())
@@ -129,9 +156,19 @@ impl Memory {
         }
     }
 
+    /// Ends the channel's stream, and its version with it. Returns whether anything was ever published to it.
+    pub fn remove_history(&mut self, channel: &ChannelName) -> bool {
+        let is_touched = self.find_position(channel.as_str()).is_some_and(|position| position.offset > 0);
+        if is_touched {
+            self.remove(channel);
+        }
+        is_touched
+    }
+
     /// Forgets what is past its time. At most `count` entries at a go; returns how many it took.
     pub fn expire(&mut self, now: Duration, count: usize) -> usize {
-        for taken in 0..count {
+        let results = self.results.expire(now, count);
+        for taken in results..count {
             let Some((due, _)) = self.expiries.first() else { return taken };
             if *due > now {
                 return taken;
@@ -156,7 +193,8 @@ impl Memory {
 
     /// When `expire` has something to do.
     pub fn next_expiry(&self) -> Option<Duration> {
-        self.expiries.first().map(|(due, _)| *due)
+        let streams = self.expiries.first().map(|(due, _)| *due);
+        streams.into_iter().chain(self.results.next_expiry()).min()
     }
 
     pub fn join(&mut self, channel: &ChannelName, info: Arc<ClientInfo>, shard: ShardId, until: Duration) {
@@ -190,7 +228,7 @@ impl Memory {
         if !self.streams.contains_key(channel) {
             let meta_until = now + retention.meta_ttl.max(retention.ttl);
             let stream = Stream::new(self.next_epoch);
-            let kept = Kept { stream, history_until: meta_until, meta_until, queued: None };
+            let kept = Kept { stream, version: None, history_until: meta_until, meta_until, queued: None };
             self.streams.insert(channel.clone(), kept);
             self.bytes += STREAM_BYTES;
         }
@@ -203,7 +241,7 @@ impl Memory {
         if let Some(queued) = kept.queued {
             self.expiries.remove(&(queued, channel.clone()));
         }
-        self.bytes -= STREAM_BYTES + kept.stream.bytes();
+        self.bytes -= kept.bytes();
         self.next_epoch = Epoch::from_random(self.random.u64(..));
     }
 

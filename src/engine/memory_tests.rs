@@ -90,6 +90,53 @@ fn memory_is_bounded_by_dropping_what_would_expire_first() {
 }
 
 #[test]
+fn a_removed_history_begins_again_as_another() {
+    let mut memory = Memory::new(1 << 20, 1);
+    let untouched = memory.stream(Duration::ZERO, &channel("c"), RETENTION).position();
+    assert!(!memory.remove_history(&channel("c")), "nothing is in it");
+    let first = publish(&mut memory, Duration::ZERO, "c");
+    assert_eq!(first.epoch, untouched.epoch);
+    memory.remember_version("c", version(9, ""));
+    assert!(memory.remove_history(&channel("c")));
+    assert_eq!((memory.bytes(), memory.next_expiry()), (0, None));
+    assert!(!memory.remove_history(&channel("c")), "it is gone already");
+    let again = publish(&mut memory, Duration::ZERO, "c");
+    assert_eq!((again.offset, again.epoch == first.epoch), (1, false));
+    assert_eq!(memory.find_newer("c", &version(1, "")), None);
+}
+
+fn version(number: u64, epoch: &str) -> Version {
+    Version { number, epoch: epoch.into() }
+}
+
+#[test]
+fn versions_only_grow_within_their_epoch() {
+    let mut memory = Memory::new(1 << 20, 1);
+    let first = publish(&mut memory, Duration::ZERO, "c");
+    assert_eq!(memory.find_newer("c", &version(1, "")), None, "none was published yet");
+    memory.remember_version("c", version(5, "a"));
+    assert_eq!(memory.find_newer("c", &version(5, "a")), Some(first));
+    assert_eq!(memory.find_newer("c", &version(4, "a")), Some(first));
+    assert_eq!(memory.find_newer("c", &version(6, "a")), None);
+    assert_eq!(memory.find_newer("c", &version(4, "")), Some(first), "an empty epoch is the current one");
+    assert_eq!(memory.find_newer("c", &version(1, "b")), None, "another epoch begins anew");
+    assert_eq!(memory.find_newer("d", &version(1, "a")), None);
+}
+
+#[test]
+fn a_version_lives_as_long_as_its_position_and_counts_for_memory() {
+    let mut memory = Memory::new(1 << 20, 1);
+    publish(&mut memory, Duration::ZERO, "c");
+    let before = memory.bytes();
+    memory.remember_version("c", version(5, "epoch"));
+    assert!(memory.bytes() > before + 5);
+    memory.expire(61 * SECOND, 10);
+    assert!(memory.find_newer("c", &version(5, "")).is_some(), "the history is gone, the position is not");
+    memory.expire(601 * SECOND, 10);
+    assert_eq!((memory.find_newer("c", &version(5, "")), memory.bytes()), (None, 0));
+}
+
+#[test]
 fn presence_of_an_empty_channel_costs_nothing() {
     let mut memory = Memory::new(1 << 20, 1);
     let client = ClientId::from_random([1; 16]);

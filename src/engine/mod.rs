@@ -9,6 +9,10 @@
 //!   another epoch than before; nobody is ever given a wrong publication under an old position.
 //! * **Recovery** returns all publications after a position, or says that it can't. It never
 //!   returns a part.
+//! * **Versions**: a publication with a version that is not newer than the newest of its stream is not
+//!   appended. The version lives as long as the stream's position.
+//! * **Results** of publishes with an idempotency key are kept for five minutes, or until the shard's
+//!   bound is reached.
 //! * **Presence** is who is subscribed, until told otherwise or until the shard that said so has
 //!   been silent for `presence_ttl`.
 //! * **Bounds**: a stream holds at most `history_size` publications for `history_ttl`; epoch and
@@ -20,8 +24,10 @@
 
 mod memory;
 mod presence;
+mod results;
 mod stream;
 
 pub use memory::{Memory, Retention};
 pub use presence::Presence;
+pub use results::{ResultKey, Results};
 pub use stream::{RecoveryLimits, Stream};

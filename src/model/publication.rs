@@ -45,6 +45,17 @@ pub struct Publication {
     /// Place in the channel's stream, from 1 without gaps; 0 in channels without history.
     pub offset: u64,
     pub tags: Option<Box<Tags>>,
+    /// Number of the version that its publisher gave; 0: none.
+    pub version: u64,
+}
+
+/// Which state of something a publication tells, as its publisher counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// From 1.
+    pub number: u64,
+    /// Numbers of different epochs say nothing about each other; may be empty.
+    pub epoch: Box<str>,
 }
 
 /// Names one life of a stream: 8 ASCII letters. Another epoch means that history was lost.

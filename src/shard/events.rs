@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::pressure::Pressure;
 use crate::model::{
     ChannelName, ClientId, ClientInfo, ConnectionId, DataShape, Encoding, ErrorCode, Format, HistoryRequest,
-    HistoryResult, Outcome, Position, PresenceStats, Publication, Since, Tags, WindowBits,
+    HistoryResult, Outcome, Position, PresenceStats, Publication, Since, Tags, Version, WindowBits,
 };
 use crate::room::Delivery;
 use crate::workers::{Done, Owner};
@@ -185,6 +185,9 @@ pub enum Question {
         channel: ChannelName,
         request: HistoryRequest,
     },
+    HistoryRemove {
+        channel: ChannelName,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -196,13 +199,18 @@ pub struct ServerPublication {
     pub skip_history: bool,
     /// It may be said as the difference from the one before.
     pub delta: bool,
+    /// Another publication with it to this channel is a repetition of this one.
+    pub idempotency_key: Option<Box<str>>,
+    /// Published only if it is newer than what the channel's history holds.
+    pub version: Option<Version>,
 }
 
 impl ServerPublication {
     /// One without anything besides its data.
     pub fn new(channel: ChannelName, data: impl Into<Bytes>) -> ServerPublication {
         let (data, shape) = (data.into(), DataShape::Unknown);
-        ServerPublication { channel, data, shape, tags: None, skip_history: false, delta: false }
+        let (tags, idempotency_key, version) = (None, None, None);
+        ServerPublication { channel, data, shape, tags, skip_history: false, delta: false, idempotency_key, version }
     }
 }
 
@@ -213,4 +221,5 @@ pub enum Answered {
     Presence(Vec<Arc<ClientInfo>>),
     PresenceStats(PresenceStats),
     History(HistoryResult),
+    HistoryRemoved,
 }

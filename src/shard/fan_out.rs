@@ -65,10 +65,16 @@ impl Shard {
 
     /// A publication of the channel is lost to everybody: whoever holds a position recovers it.
     pub(super) fn lose_everywhere(&mut self, channel: &ChannelName) {
+        let shards = self.rooms.get_mut(channel).map_or(0, |room| room.listeners_mut().len());
+        self.metrics.add(Counter::DeliveriesLost, shards as u64);
+        self.void_positions(channel);
+    }
+
+    /// Positions in the channel are good no more: whoever holds one is told to come back.
+    pub(super) fn void_positions(&mut self, channel: &ChannelName) {
         let Some(room) = self.rooms.get_mut(channel) else { return };
         let mut is_for_here = false;
         for listener in room.listeners_mut() {
-            self.metrics.add(Counter::DeliveriesLost, 1);
             if listener.shard == self.id {
                 is_for_here = true;
             } else if !listener.is_behind && self.outgoing.has_room(listener.shard, Class::Delivery) {

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use super::Shard;
 use super::events::{
-    Answer, Answered, Ask, Asked, HomeAnswer, LaneMessage, Question, Reached, ServerPublication, SubscribeAsk,
-    Subscribed,
+    Answer, Answered, Ask, Asked, HomeAnswer, LaneMessage, Question, Reached, SubscribeAsk, Subscribed,
 };
 use crate::access::ChannelOptions;
 use crate::engine::{RecoveryLimits, Retention};
@@ -80,6 +79,9 @@ impl Shard {
             Question::PresenceStats { channel } => self.home_presence_stats(&channel).map(Answered::PresenceStats),
             Question::History { channel, request } => {
                 self.home_history(&channel, &request, usize::MAX).map(Answered::History)
+            }
+            Question::HistoryRemove { channel } => {
+                self.home_history_remove(&channel).map(|()| Answered::HistoryRemoved)
             }
         }
     }
@@ -184,19 +186,8 @@ impl Shard {
         Ok(subscribed)
     }
 
-    /// A publication of the application; that of a client has been checked by the client's shard.
-    fn home_server_publish(&mut self, publication: ServerPublication) -> Result<Option<Position>, ErrorCode> {
-        let ServerPublication { channel, data, shape, tags, skip_history, delta } = publication;
-        let options = self.options.namespaces.find_options(channel.as_str()).map_err(|_| ErrorCode::UnknownChannel)?;
-        if !options.publication_data_format.admits(&data, shape) {
-            return Err(ErrorCode::BadRequest);
-        }
-        let publication = Publication { data, tags, ..Publication::default() };
-        self.home_publish(&channel, publication, Asks { skip_history, delta })
-    }
-
     /// Appends, answers with the position, and sends to every shard that listens.
-    fn home_publish(
+    pub(super) fn home_publish(
         &mut self,
         channel: &ChannelName,
         publication: Publication,
@@ -302,10 +293,10 @@ impl Shard {
 
 /// What a publisher asks besides.
 #[derive(Clone, Copy, Debug, Default)]
-struct Asks {
-    skip_history: bool,
+pub(super) struct Asks {
+    pub skip_history: bool,
     /// The publication may be said as the difference from the one before.
-    delta: bool,
+    pub delta: bool,
 }
 
 fn retention_of(options: &ChannelOptions) -> Retention {

@@ -27,6 +27,8 @@ enum Leaving {
     Deliver(Arc<Delivery>, usize),
     /// It could not be encoded.
     Lost(usize),
+    /// Positions that were told before are good no more.
+    Void,
     /// A subscribe that was answered behind what stands before it in the line.
     Answer(ShardId, Reached),
 }
@@ -130,6 +132,14 @@ impl Shard {
         }
     }
 
+    /// Positions in the channel are good no more; what was published until then leaves before that is told.
+    pub(super) fn void_positions_in_line(&mut self, channel: &ChannelName) {
+        match self.lines.by_channel.get_mut(channel) {
+            Some(line) => line.push_ready(Leaving::Void),
+            None => self.void_positions(channel),
+        }
+    }
+
     /// A worker has encoded the publication at this place of the line, or failed to.
     pub(super) fn publication_encoded(&mut self, channel: &ChannelName, ticket: u64, outcome: WorkOutcome) {
         let Some(line) = self.lines.by_channel.get_mut(channel) else { return };
@@ -175,6 +185,7 @@ impl Shard {
                     self.lines.bytes -= bytes;
                     self.lose_everywhere(channel);
                 }
+                Some(Leaving::Void) => self.void_positions(channel),
                 Some(Leaving::Answer(to, reached)) => self.send_answer(to, reached),
                 None => break,
             }

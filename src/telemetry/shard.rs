@@ -83,6 +83,11 @@ indices! {
         /// Connections that ended before their handshake did.
         HandshakesFailed,
         StreamsEvicted,
+        /// Publishes of the API that published nothing: repetitions, and versions that were not newer.
+        PublishesRepeated,
+        VersionsOutdated,
+        /// Results of publishes that were forgotten early.
+        IdempotencyKeysEvicted,
     }
 }
 
@@ -96,6 +101,8 @@ indices! {
         /// Messages waiting to leave for other shards.
         LaneDepth,
         StreamBytes,
+        /// Results of publishes that are kept for their repetitions.
+        IdempotencyKeys,
         /// Jobs that the workers have no room for yet.
         JobsHeld,
         /// Publications that wait for their encoding, and what waits behind them.

@@ -253,6 +253,27 @@ pub static TABLE: &[Metric] = &[
         Counter::StreamsEvicted,
         "Streams forgotten early because the memory bound was reached.",
     ),
+    Metric {
+        name: "fanfare_publishes_suppressed_total",
+        kind: Kind::Counter,
+        labels: &["shard", "reason"],
+        help: "Publishes of the API that published nothing: repetitions of an idempotency_key, and versions that were \
+               not newer than the history's.",
+        source: Source::Kinds(&[
+            ("idempotency_key", Counter::PublishesRepeated),
+            ("version", Counter::VersionsOutdated),
+        ]),
+    },
+    shard_gauge(
+        "fanfare_idempotency_keys",
+        Gauge::IdempotencyKeys,
+        "Results of publishes that are kept for repetitions of them.",
+    ),
+    shard_counter(
+        "fanfare_idempotency_keys_evicted_total",
+        Counter::IdempotencyKeysEvicted,
+        "Such results forgotten before five minutes had passed, because there were too many.",
+    ),
     // --- the loop ---
     Metric {
         name: "fanfare_turn_duration_seconds",

@@ -156,6 +156,7 @@ pub const PURE_FILES: &[&str] = &[
     "src/engine/memory.rs",
     "src/engine/memory/",
     "src/engine/presence.rs",
+    "src/engine/results.rs",
     "src/engine/stream.rs",
     "src/jwks/cache.rs",
     "src/workers/jobs.rs",

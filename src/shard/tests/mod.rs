@@ -8,6 +8,7 @@ mod delta;
 mod loss;
 mod offload;
 mod pressure;
+mod server_publish;
 mod slow;
 mod tokens;
 mod waiting;

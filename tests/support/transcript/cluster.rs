@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fanfare::config::{self, Flags};
-use fanfare::model::{ChannelName, ConnectionId, Homes, Now, ShardId};
+use fanfare::model::{ChannelName, ConnectionId, Homes, Now, ShardId, Version};
 use fanfare::shard::{
     Answer, Answerer, Compression, LaneMessage, Opening, Options, Question, ServerPublication, Shard, Speaks, Tools,
     TrayMessage,
@@ -164,19 +164,28 @@ impl Cluster {
         }
     }
 
-    fn publish(&mut self, channel: &str, data: &str) {
-        let channel = ChannelName::parse(channel, 255).expect("a channel's name");
-        let home = self.options.homes.home_of(channel.as_str());
-        let publication = ServerPublication::new(channel, data.to_owned());
+    fn publish(&mut self, channel: &str, data: &str, version: u64) {
+        let version = (version > 0).then(|| Version { number: version, epoch: "".into() });
+        let publication = ServerPublication { version, ..ServerPublication::new(name(channel), data.to_owned()) };
+        self.ask(channel, Question::Publish(publication));
+    }
+
+    /// The application asks the home of a channel, and is answered at once.
+    fn ask(&mut self, channel: &str, question: Question) {
+        let home = self.options.homes.home_of(channel);
         let answer: Arc<Mutex<Option<Answer>>> = Arc::default();
         let answered = Arc::clone(&answer);
         let take = move |answer| *answered.lock().expect("nobody panics with it") = Some(answer);
-        let ask = TrayMessage::Ask { question: Question::Publish(publication), answerer: Answerer(Box::new(take)) };
+        let ask = TrayMessage::Ask { question, answerer: Answerer(Box::new(take)) };
         let now = self.now();
         self.shards[home.as_index()].tray_message(now, ask);
         let answer = answer.lock().expect("nobody panics with it").take();
         assert!(matches!(answer, Some(Ok(_))), "the application was answered {answer:?}");
     }
+}
+
+fn name(channel: &str) -> ChannelName {
+    ChannelName::parse(channel, 255).expect("a channel's name")
 }
 
 impl Socket {
@@ -231,7 +240,10 @@ impl World for Cluster {
                 let (shard, id) = (socket.shard, socket.id);
                 self.write(shard, id);
             }
-            Event::Publish { channel, data } => self.publish(channel, data),
+            Event::Publish { channel, data, version } => self.publish(channel, data, *version),
+            Event::RemoveHistory { channel } => {
+                self.ask(channel, Question::HistoryRemove { channel: name(channel) });
+            }
             Event::Drain { window } => {
                 for shard in &mut self.shards {
                     shard.tray_message(now, TrayMessage::Drain { window: *window });

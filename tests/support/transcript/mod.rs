@@ -70,8 +70,10 @@ pub enum Event {
     Cut { client: String },
     /// The client takes nothing from its socket any more, or does so again.
     Read { client: String, is_reading: bool },
-    /// The application publishes.
-    Publish { channel: String, data: String },
+    /// The application publishes; `version` 0 is none.
+    Publish { channel: String, data: String, version: u64 },
+    /// The application removes a channel's history.
+    RemoveHistory { channel: String },
     /// The hub is told to send everybody away.
     Drain { window: Duration },
 }

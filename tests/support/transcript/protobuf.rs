@@ -223,6 +223,7 @@ fn publication_value(publication: schema::Publication) -> Fields {
     fields.put_if("info", publication.info.map(info_value));
     fields.number("offset", publication.offset);
     fields.text("epoch", publication.epoch);
+    fields.number("version", publication.version);
     fields
 }
 

@@ -74,8 +74,8 @@ impl<W: World> Runner<'_, W> {
                     self.check_quiet(BEFORE)?;
                 }
                 let event = match event {
-                    Event::Publish { channel, data } => {
-                        &Event::Publish { channel: channel.clone(), data: self.names.fill(data) }
+                    Event::Publish { channel, data, version } => {
+                        &Event::Publish { channel: channel.clone(), data: self.names.fill(data), version: *version }
                     }
                     _ => event,
                 };

@@ -238,8 +238,13 @@ fn parse_event(text: &str) -> Option<Action> {
         ["drain", time] => Event::Drain { window: parse_time(time)? },
         ["publish", channel, ..] => {
             let data = text.splitn(3, ' ').nth(2)?;
-            Event::Publish { channel: channel.into(), data: data.into() }
+            Event::Publish { channel: channel.into(), data: data.into(), version: 0 }
         }
+        ["publish_version", version, channel, ..] => {
+            let data = text.splitn(4, ' ').nth(3)?;
+            Event::Publish { channel: channel.into(), data: data.into(), version: version.parse().ok()? }
+        }
+        ["remove", "history", channel] => Event::RemoveHistory { channel: channel.into() },
         [time] => Event::Advance(parse_time(time)?),
         _ => return None,
     };

@@ -207,6 +207,7 @@ fn write_publication<P: AsRef<[u8]>>(
     if let Some(epoch) = epoch {
         object.text("epoch", epoch.as_str());
     }
+    object.number("version", publication.version);
     Ok(())
 }
 

@@ -154,6 +154,7 @@ fn publication(published: &Publication, epoch: Option<Epoch>) -> schema::Publica
         offset: published.offset,
         tags: published.tags.as_deref().cloned().unwrap_or_default(),
         epoch: epoch.map(|epoch| epoch.as_str().to_owned()).unwrap_or_default(),
+        version: published.version,
         ..Default::default()
     }
 }

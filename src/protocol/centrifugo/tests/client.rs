@@ -177,6 +177,7 @@ fn publication(value: Value) -> schema::Publication {
             "offset" => publication.offset = number(value),
             "tags" => publication.tags = object(value).into_iter().map(|(tag, value)| (tag, text(value))).collect(),
             "epoch" => publication.epoch = text(value),
+            "version" => publication.version = number(value),
             other => panic!("a publication has no field {other}"),
         }
     }

@@ -168,6 +168,11 @@ fn publications() {
         Some(epoch()),
         r#"{"push":{"channel":"x","pub":{"data":1,"offset":1,"epoch":"aaaaaaaa"}}}"#,
     );
+    push(
+        &Publication { version: 9, ..publication("1", 2) },
+        None,
+        r#"{"push":{"channel":"x","pub":{"data":1,"offset":2,"version":9}}}"#,
+    );
     let from_client = Publication {
         info: Some(Arc::new(ClientInfo {
             conn_info: Some(Bytes::from_static(b"{\n}")),

@@ -164,6 +164,7 @@ fn a_publication() {
         })),
         offset: 1,
         tags: Some(Box::new([("a".to_owned(), "b".to_owned())].into())),
+        version: 9,
     };
     let expected = schema::Publication {
         data: Bytes::from_static(b"\0\xff"),
@@ -175,6 +176,7 @@ fn a_publication() {
         offset: 1,
         tags: [("a".to_owned(), "b".to_owned())].into(),
         epoch: "aaaaaaaa".into(),
+        version: 9,
         ..Default::default()
     };
     check_push(

@@ -128,8 +128,8 @@ fn published() -> impl Strategy<Value = Vec<Arc<Publication>>> {
 
 fn publications() -> impl Strategy<Value = Publication> {
     let tags = btree_map(text(), text(), 0..3).prop_map(Box::new);
-    (json(), option::of(infos().prop_map(Arc::new)), any::<u64>(), option::of(tags))
-        .prop_map(|(data, info, offset, tags)| Publication { data, info, offset, tags })
+    (json(), option::of(infos().prop_map(Arc::new)), any::<u64>(), option::of(tags), any::<u64>())
+        .prop_map(|(data, info, offset, tags, version)| Publication { data, info, offset, tags, version })
 }
 
 fn infos() -> impl Strategy<Value = ClientInfo> {
