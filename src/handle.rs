@@ -16,7 +16,10 @@ use crate::model::{
     ChannelName, ClientInfo, ErrorCode, HistoryRequest, HistoryResult, Homes, Position, PresenceStats, ShardId,
 };
 // What goes through the door, so that the control plane need not know a shard to ask one.
-pub use crate::shard::{Answer, Answered, Answerer, Pressure, Question, ServerPublication, TrayMessage};
+pub use crate::shard::{
+    Act, Answer, Answered, Answerer, Pressure, Question, Reach, ServerPublication, ServerRefresh, ShardUsers,
+    TrayMessage,
+};
 
 /// Puts a message into a shard's in-tray; gives it back if the tray is full.
 pub type Post = dyn Fn(ShardId, TrayMessage) -> Result<(), TrayMessage> + Send + Sync;
@@ -52,6 +55,43 @@ impl Handle {
                 Answered::Published(position) => Ok(position),
                 other => Err(wrong_answer(&other)),
             }
+        }
+    }
+
+    /// The same for many, in order: each home is asked once, and takes its own in one go.
+    pub fn publish_all(
+        &self,
+        publications: Vec<ServerPublication>,
+    ) -> impl Future<Output = Vec<Result<Option<Position>, ErrorCode>>> + Send + use<> {
+        let mut positions = vec![Err(ErrorCode::Internal); publications.len()];
+        let mut of_home: Vec<(Vec<usize>, Vec<ServerPublication>)> =
+            vec![Default::default(); self.homes.shards().into()];
+        for (place, publication) in publications.into_iter().enumerate() {
+            let (places, publications) = &mut of_home[self.homes.home_of(publication.channel.as_str()).as_index()];
+            places.push(place);
+            publications.push(publication);
+        }
+        let homes = (0..).map(ShardId).zip(of_home).filter(|(_, (places, _))| !places.is_empty());
+        let answers: Vec<_> = homes
+            .map(|(home, (places, mut publications))| {
+                let question = match publications.len() {
+                    1 => Question::Publish(publications.remove(0)),
+                    _ => Question::PublishAll(publications),
+                };
+                (places, self.ask(home, question))
+            })
+            .collect();
+        async {
+            for (places, answer) in answers {
+                let published = match answer.await {
+                    Ok(Answered::PublishedAll(published)) => published,
+                    Ok(Answered::Published(position)) => vec![Ok(position)],
+                    Ok(other) => vec![Err(wrong_answer(&other)); places.len()],
+                    Err(error) => vec![Err(error); places.len()],
+                };
+                places.into_iter().zip(published).for_each(|(place, published)| positions[place] = published);
+            }
+            positions
         }
     }
 
@@ -112,6 +152,48 @@ impl Handle {
         }
     }
 
+    /// Does something to the connections of one user, on whichever shards they are. Returns to how many
+    /// it was done; what is published after that is not delivered where a subscription or connection
+    /// was ended.
+    ///
+    /// Errors: the first one of a shard; on the others it was done.
+    pub fn reach(&self, reach: Reach) -> impl Future<Output = Result<u64, ErrorCode>> + Send + use<> {
+        let answers = self.ask_all(&Question::Reach(Box::new(reach)));
+        async {
+            let mut outcome = Ok(0);
+            for answer in answers {
+                let reached = match answer.await {
+                    Ok(Answered::Reached(reached)) => Ok(reached),
+                    Ok(other) => Err(wrong_answer(&other)),
+                    Err(error) => Err(error),
+                };
+                outcome = outcome.and_then(|sum: u64| reached.map(|reached| sum + reached));
+            }
+            outcome
+        }
+    }
+
+    /// How many users have connections, those without an id left out. Who is on several shards is
+    /// told by 32 bits of a hash: of a million users on several shards about a hundred are missed.
+    pub fn count_users(&self) -> impl Future<Output = Result<u64, ErrorCode>> + Send + use<> {
+        let answers = self.ask_all(&Question::Users);
+        async {
+            let (mut unkeyed, mut keys) = (0, Vec::new());
+            for answer in answers {
+                match answer.await? {
+                    Answered::Users(users) => {
+                        unkeyed += users.count - users.keys.len() as u64;
+                        keys.extend(users.keys);
+                    }
+                    other => return Err(wrong_answer(&other)),
+                }
+            }
+            keys.sort_unstable();
+            keys.dedup();
+            Ok(unkeyed + keys.len() as u64)
+        }
+    }
+
     /// Tells every shard to close its connections evenly over `window`.
     pub async fn drain(&self, window: Duration) {
         self.tell_all(|| TrayMessage::Drain { window }).await;
@@ -134,6 +216,11 @@ impl Handle {
                 sleep(TRAY_RETRY).await;
             }
         }
+    }
+
+    /// Asks every shard now; the futures wait for the answers.
+    fn ask_all(&self, question: &Question) -> Vec<impl Future<Output = Answer> + Send + use<>> {
+        (0..self.homes.shards()).map(|shard| self.ask(ShardId(shard), question.clone())).collect()
     }
 
     /// Asks now; the future waits for the answer.
@@ -172,6 +259,7 @@ mod tests {
     use std::sync::mpsc::{Receiver, sync_channel};
 
     use super::*;
+    use crate::model::Epoch;
 
     fn handle(shards: u16, slots: usize) -> (Handle, Receiver<(ShardId, TrayMessage)>) {
         let (sender, receiver) = sync_channel(slots);
@@ -229,6 +317,72 @@ mod tests {
             );
         }
         draining.await.expect("the drain ends");
+    }
+
+    /// Answers what is in the tray, in order.
+    fn answer_all(tray: &Receiver<(ShardId, TrayMessage)>, answer: impl Fn(ShardId) -> Answer) {
+        while let Ok((shard, TrayMessage::Ask { answerer, .. })) = tray.try_recv() {
+            (answerer.0)(answer(shard));
+        }
+    }
+
+    #[tokio::test]
+    async fn many_publications_are_one_question_for_each_home() {
+        let (handle, tray) = handle(3, 8);
+        let names: Vec<String> = (0..20).map(|n| format!("c{n}")).chain(["no:x".to_owned()]).collect();
+        let publication = |name: &String| ServerPublication::new(channel(name), "1");
+        let waiting = handle.publish_all(names.iter().map(publication).collect());
+        let mut asked = 0;
+        while let Ok((shard, TrayMessage::Ask { question, answerer })) = tray.try_recv() {
+            asked += 1;
+            let Question::PublishAll(publications) = question else { panic!("asked {question:?}") };
+            let position = |publication: ServerPublication| {
+                let name = publication.channel.as_str();
+                assert_eq!(Homes::new(3, 7).home_of(name), shard);
+                match name {
+                    "no:x" => Err(ErrorCode::UnknownChannel),
+                    // Where it stood in the request.
+                    name => Ok(Some(Position {
+                        epoch: Epoch::from_random(0),
+                        offset: name[1..].parse().expect("a number"),
+                    })),
+                }
+            };
+            (answerer.0)(Ok(Answered::PublishedAll(publications.into_iter().map(position).collect())));
+        }
+        assert_eq!(asked, 3);
+        let offsets: Vec<_> =
+            waiting.await.into_iter().map(|published| published.map(|p| p.map(|p| p.offset))).collect();
+        let expected: Vec<_> = (0..20).map(|n| Ok(Some(n))).chain([Err(ErrorCode::UnknownChannel)]).collect();
+        assert_eq!(offsets, expected);
+    }
+
+    #[tokio::test]
+    async fn a_reach_asks_every_shard_and_sums() {
+        let (handle, tray) = handle(3, 8);
+        let reach = Reach { user: "u".into(), client: None, act: Act::Unsubscribe { channel: None } };
+        let waiting = handle.reach(reach.clone());
+        answer_all(&tray, |shard| Ok(Answered::Reached(10 + u64::from(shard.0))));
+        assert_eq!(waiting.await, Ok(33));
+        let waiting = handle.reach(reach);
+        answer_all(&tray, |shard| match shard.0 {
+            1 => Err(ErrorCode::TooManyRequests),
+            _ => Ok(Answered::Reached(1)),
+        });
+        assert_eq!(waiting.await, Err(ErrorCode::TooManyRequests), "on one it was not done");
+    }
+
+    #[tokio::test]
+    async fn a_user_on_several_shards_is_counted_once() {
+        let (handle, tray) = handle(3, 8);
+        let waiting = handle.count_users();
+        // On shard 0 two of the four users have the same key.
+        let users = [(4, vec![1, 2, 3]), (2, vec![2, 5]), (0, vec![])];
+        answer_all(&tray, |shard| {
+            let (count, keys) = users[shard.as_index()].clone();
+            Ok(Answered::Users(ShardUsers { count, keys }))
+        });
+        assert_eq!(waiting.await, Ok(5));
     }
 
     #[tokio::test]

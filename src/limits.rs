@@ -43,6 +43,16 @@ pub const ADAPTIVE_JOINED_MAX: u64 = 16;
 /// at once.
 pub const LEAVES_PER_TURN: usize = 256;
 
+/// Reason in a close frame: 125 bytes less two of the code. Source: RFC 6455, section 5.5.
+pub const CLOSE_REASON_BYTES_MAX: usize = 123;
+
+/// Connections of one user that are listed before anything is done to them; if there are more all
+/// connections of the shard are looked at.
+pub const REACH_LISTED_MAX: usize = 1024;
+
+/// What the application does to users, waiting on one shard: far more than a backend asks at a time.
+pub const REACHES_WAITING_MAX: usize = 1024;
+
 /// Connections looked at in one turn for outboxes to cut: one look costs some nanoseconds.
 pub const CUT_LOOKS_PER_TURN: usize = 4096;
 
@@ -243,8 +253,15 @@ pub const API_BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How long such a body may take to arrive.
 pub const API_BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Channels of one broadcast that are published to at a time (protocol page, section 1.12).
-pub const BROADCAST_PARALLEL_MAX: usize = 1024;
+/// Publications of one API request that are on their way at a time (protocol page, section 1.12).
+pub const PUBLICATIONS_TOGETHER_MAX: usize = 1024;
+
+/// Commands of one API request. Chosen: a backend's day of changes is sent in some requests, and the
+/// answers to the largest one are some megabytes.
+pub const BATCH_COMMANDS_MAX: usize = 10_000;
+
+/// Commands of a parallel batch that are run at a time. Chosen: the shards' in-trays take many such.
+pub const BATCH_PARALLEL_MAX: usize = 64;
 
 /// How long the result of a publish with an idempotency key is kept (protocol page, section 1.4).
 pub const IDEMPOTENT_RESULT_TTL: Duration = Duration::from_secs(300);
@@ -363,7 +380,7 @@ const _: () = assert!(HEAD_BYTES_MAX >= 8192, "hyper's smallest buffer");
 const _: () = assert!(LANE_SLOTS > LANE_SLOTS_CONTROL + LANE_SLOTS_DELIVERY, "publishes need slots too");
 const _: () = assert!(JWKS_FETCH_TIMEOUT.as_millis() < JOB_PATIENCE.as_millis(), "who waits for keys is told so");
 const _: () = assert!(SLICE_BYTES_MAX >= READ_SCRATCH_BYTES, "one message fits a slice");
-const _: () = assert!(BROADCAST_PARALLEL_MAX * 2 <= TRAY_SLOTS, "one broadcast leaves room in the tray");
+const _: () = assert!(BATCH_PARALLEL_MAX * 16 <= TRAY_SLOTS, "one batch leaves room in the tray");
 const _: () = assert!(
     JOB_DELIVERY_RETRY.as_millis() as u64 * JOB_DELIVERY_TRIES as u64 >= 2 * HEARTBEAT_AGE_MAX.as_millis() as u64,
     "a worker outwaits a shard that still lives"

@@ -10,8 +10,8 @@ use axum::response::Response;
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 
-use super::{Admission, Api, NodeName, Options};
-use crate::handle::{Answer, Handle, Question, TrayMessage};
+use super::{Admission, Api, ErrorMode, NodeName, Options};
+use crate::handle::{Answer, Answered, Handle, Question, ServerPublication, ShardUsers, TrayMessage};
 use crate::model::{ChannelName, Epoch, ErrorCode, Homes, Position};
 use crate::telemetry::NodeMetrics;
 
@@ -42,6 +42,7 @@ impl Fixture {
         let metrics = Arc::new(NodeMetrics::new(2, 1, Instant::now()));
         let options = Options {
             admission: Admission::Key(KEY.into()),
+            error_mode: ErrorMode::Body,
             prefix: "/api".to_owned(),
             channel_bytes_max: 255,
             publication_bytes_max: 1000,
@@ -55,6 +56,35 @@ impl Fixture {
         Fixture { router: super::router(Arc::new(api)), metrics, asked }
     }
 
+    /// Homes that publish to every channel but those of the namespace `no`.
+    pub fn publishing() -> Fixture {
+        let publish = |publication: &ServerPublication| match publication.channel.as_str().starts_with("no:") {
+            true => Err(ErrorCode::UnknownChannel),
+            false => Ok(Some(position(1))),
+        };
+        Fixture::answering(move |question| match question {
+            Question::Publish(publication) => publish(publication).map(Answered::Published),
+            Question::PublishAll(publications) => {
+                Ok(Answered::PublishedAll(publications.iter().map(publish).collect()))
+            }
+            Question::Users => Ok(Answered::Users(ShardUsers { count: 3, keys: vec![1, 2, 3] })),
+            Question::Reach(_) => Ok(Answered::Reached(1)),
+            _ => Err(ErrorCode::NotAvailable),
+        })
+    }
+
+    /// What the homes were asked to publish, by channel.
+    pub fn published(&self) -> Vec<ServerPublication> {
+        let publications = |question| match question {
+            Question::Publish(publication) => vec![publication],
+            Question::PublishAll(publications) => publications,
+            other => panic!("asked {other:?}"),
+        };
+        let mut published: Vec<_> = self.asked().into_iter().flat_map(publications).collect();
+        published.sort_by(|one, other| one.channel.cmp(&other.channel));
+        published
+    }
+
     pub async fn respond(&self, verb: &str, path: &str, key: &str, body: String) -> Response {
         let request = Request::builder().method(verb).uri(path).header("x-api-key", key);
         let request = request.body(Body::from(body)).expect("a request");
@@ -64,6 +94,16 @@ impl Fixture {
     /// The status and the text of the answer.
     pub async fn send(&self, verb: &str, path: &str, key: &str, body: String) -> (u16, String) {
         let response = self.respond(verb, path, key, body).await;
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.expect("a whole body").to_bytes();
+        (status, String::from_utf8(body.to_vec()).expect("an answer is text"))
+    }
+
+    /// The same for a request that asks for errors by status.
+    pub async fn send_for_transport(&self, path: &str, body: &str) -> (u16, String) {
+        let request = Request::post(path).header("x-api-key", KEY).header("X-Centrifugo-Error-Mode", "transport");
+        let request = request.body(Body::from(body.to_owned())).expect("a request");
+        let response = self.router.clone().oneshot(request).await.expect("the router answers everything");
         let status = response.status().as_u16();
         let body = response.into_body().collect().await.expect("a whole body").to_bytes();
         (status, String::from_utf8(body.to_vec()).expect("an answer is text"))

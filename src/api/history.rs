@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::Api;
+use super::failure::Failure;
 use super::presence::{ClientInfoJson, parse_raw};
-use super::request::{Failure, null_as_default, parse, parse_channel};
+use super::request::{null_as_default, parse, parse_channel};
 use crate::model::{self, Publication, Tags};
 
 #[derive(Deserialize)]

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::Api;
-use super::request::{Failure, null_as_default, parse, parse_channel};
+use super::failure::Failure;
+use super::request::{null_as_default, parse, parse_channel};
 
 #[derive(Deserialize)]
 struct HistoryRemoveRequest {
@@ -39,7 +40,7 @@ mod tests {
         let fixture = Fixture::answering(|_| Err(ErrorCode::NotAvailable));
         let not_available = r#"{"error":{"code":108,"message":"not available"}}"#;
         check(&fixture, "history_remove", r#"{"channel": "a"}"#, not_available).await;
-        let bad_request = r#"{"error":{"code":107,"message":"bad request"}}"#;
+        let bad_request = r#"{"error":{"code":107,"message":"bad request","detail":"channel: must not be empty"}}"#;
         check(&fixture, "history_remove", "{}", bad_request).await;
     }
 }

@@ -1,7 +1,9 @@
 //! The control plane's HTTP: server API, health, metrics.
 //!
-//! - `request`: one API request from its head to its answer. `auth`: who may ask.
-//! - `publish`, `presence`, `history`, `history_remove`, `channels`, `info`: the methods, with their wire types.
+//! - `request`: one API request from its head to its answer. `auth`: who may ask. `method`: what there
+//!   is to ask, by name. `batch`: many of them in one request. `reply`, `failure`: how it is answered.
+//! - `publish`, `users`, `presence`, `history`, `history_remove`, `channels`, `info`: the methods, with their
+//!   wire types.
 //! - `operation`: `/metrics`, `/livez`, `/readyz`, `/health`.
 //! - `server`: runs a router for an own listener, and for requests that the shards pass on.
 //!
@@ -10,15 +12,19 @@
 //! through `handle`. Must never touch the inside of shard and engine. Read `request.rs` first.
 
 mod auth;
+mod batch;
+mod failure;
 mod history;
 mod history_remove;
 mod info;
+mod method;
 mod operation;
 mod presence;
 mod publish;
 mod reply;
 mod request;
 mod server;
+mod users;
 
 #[cfg(test)]
 mod fixture;
@@ -30,6 +36,7 @@ use axum::routing::any;
 
 pub use auth::Admission;
 pub use operation::{Operation, router as operation_router};
+pub use reply::ErrorMode;
 pub use server::{Forwarded, serve_forwarded, serve_listener};
 
 use crate::handle::Handle;
@@ -39,6 +46,8 @@ use crate::telemetry::NodeMetrics;
 #[derive(Debug)]
 pub struct Options {
     pub admission: Admission,
+    /// Of requests that do not say otherwise.
+    pub error_mode: ErrorMode,
     /// What stands before `/publish`: begins with `/` and does not end with one.
     pub prefix: String,
     pub channel_bytes_max: usize,
@@ -62,10 +71,16 @@ pub struct Api {
     pub node: NodeName,
 }
 
-/// The server API under its prefix.
+/// The server API under its prefix, and the route of old at the prefix itself. A prefix of "/" has no
+/// such route: it is another page's path.
 pub fn router(api: Arc<Api>) -> Router {
     let prefix = literal_path(api.options.prefix.trim_end_matches('/'));
-    Router::new().without_v07_checks().route(&format!("{prefix}/{{method}}"), any(request::answer)).with_state(api)
+    let methods = Router::new().without_v07_checks().route(&format!("{prefix}/{{method}}"), any(request::answer));
+    let router = match prefix.is_empty() {
+        true => methods,
+        false => methods.route(&prefix, any(request::answer_lines)),
+    };
+    router.with_state(api)
 }
 
 /// A configured path is taken as it is: braces would name parameters in a route.

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::Api;
-use super::request::{Failure, null_as_default, parse, parse_channel};
+use super::failure::Failure;
+use super::request::{null_as_default, parse, parse_channel};
 use crate::model::ClientInfo;
 
 #[derive(Deserialize)]
@@ -107,7 +108,7 @@ mod tests {
         let not_available = r#"{"error":{"code":108,"message":"not available"}}"#;
         check(&fixture, "presence", r#"{"channel": "a"}"#, not_available).await;
         check(&fixture, "presence_stats", r#"{"channel": "a"}"#, not_available).await;
-        let bad_request = r#"{"error":{"code":107,"message":"bad request"}}"#;
+        let bad_request = r#"{"error":{"code":107,"message":"bad request","detail":"channel: must not be empty"}}"#;
         check(&fixture, "presence", "{}", bad_request).await;
     }
 }

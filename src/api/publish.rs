@@ -7,11 +7,13 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::Api;
+use super::failure::Failure;
+use super::method::{Method, Outcome, to_json};
 use super::reply::Reply;
-use super::request::{Failure, null_as_default, parse, parse_channel};
+use super::request::{null_as_default, parse, parse_channel};
 use crate::handle::ServerPublication;
-use crate::limits::{BROADCAST_PARALLEL_MAX, IDEMPOTENCY_KEY_BYTES_MAX, VERSION_EPOCH_BYTES_MAX};
-use crate::model::{DataShape, ErrorCode, Position, Tags, Version};
+use crate::limits::{IDEMPOTENCY_KEY_BYTES_MAX, PUBLICATIONS_TOGETHER_MAX, VERSION_EPOCH_BYTES_MAX};
+use crate::model::{ChannelName, DataShape, ErrorCode, Position, Tags, Version};
 
 /// What both methods read: `publish` takes `channel`, `broadcast` takes `channels`.
 #[derive(Deserialize)]
@@ -56,26 +58,97 @@ pub struct BroadcastResult {
 }
 
 pub async fn publish(api: &Api, body: &[u8]) -> Result<PublishResult, Failure> {
-    let request: PublishRequest<'_> = parse(body)?;
-    let content = Content::check(api, &request)?;
-    Ok(publish_to(api, &request.channel, &content).await?.into())
+    let mut outbound = Outbound::default();
+    let place = outbound.add_publish(api, body)?;
+    Ok(outbound.send(api).await.result(place)?)
 }
 
 /// The channels are independent: one that fails says so in its place.
 pub async fn broadcast(api: &Api, body: &[u8]) -> Result<BroadcastResult, Failure> {
-    let request: PublishRequest<'_> = parse(body)?;
-    if request.channels.is_empty() {
-        return Err(ErrorCode::BadRequest.into());
-    }
-    let content = Content::check(api, &request)?;
-    let mut responses = Vec::with_capacity(request.channels.len());
-    for channels in request.channels.chunks(BROADCAST_PARALLEL_MAX) {
-        let waiting: Vec<_> = channels.iter().map(|channel| publish_to(api, channel, &content)).collect();
-        for answer in waiting {
-            responses.push(Reply::from(answer.await.map(PublishResult::from)));
+    let mut outbound = Outbound::default();
+    let places = outbound.add_broadcast(api, body)?;
+    Ok(outbound.send(api).await.responses(places))
+}
+
+/// Runs calls that publish, and nothing else: all go out together, in the order given.
+pub async fn publish_together(api: &Api, calls: &[(Method, &[u8])]) -> Vec<Outcome> {
+    let mut outbound = Outbound::default();
+    let added: Vec<_> = calls.iter().map(|(method, params)| outbound.add(api, *method, params)).collect();
+    let sent = outbound.send(api).await;
+    added
+        .into_iter()
+        .map(|added| match added? {
+            Added::Publish(place) => to_json(sent.result(place).map_err(Failure::from)),
+            Added::Broadcast(places) => to_json(Ok(sent.responses(places))),
+        })
+        .collect()
+}
+
+/// Publications of one HTTP request, in order: each home takes its own in one go, so that what one of
+/// its rooms is given is joined.
+#[derive(Default)]
+struct Outbound(Vec<ServerPublication>);
+
+/// Where they stand, in the same order.
+struct Sent(Vec<Result<Option<Position>, ErrorCode>>);
+
+enum Added {
+    Publish(usize),
+    /// For each channel its place, or what is wrong with it.
+    Broadcast(Vec<Result<usize, Failure>>),
+}
+
+impl Outbound {
+    fn add(&mut self, api: &Api, method: Method, params: &[u8]) -> Result<Added, Failure> {
+        api.metrics.api.count_request(method.name());
+        match method {
+            Method::Broadcast => self.add_broadcast(api, params).map(Added::Broadcast),
+            _ => self.add_publish(api, params).map(Added::Publish),
         }
     }
-    Ok(BroadcastResult { responses })
+
+    /// Returns the publication's place.
+    fn add_publish(&mut self, api: &Api, params: &[u8]) -> Result<usize, Failure> {
+        let request: PublishRequest<'_> = parse(params)?;
+        let content = Content::check(api, &request)?;
+        self.add_to(api, &request.channel, &content)
+    }
+
+    fn add_broadcast(&mut self, api: &Api, params: &[u8]) -> Result<Vec<Result<usize, Failure>>, Failure> {
+        let request: PublishRequest<'_> = parse(params)?;
+        if request.channels.is_empty() {
+            return Err(Failure::field("channels", "must not be empty"));
+        }
+        let content = Content::check(api, &request)?;
+        Ok(request.channels.iter().map(|channel| self.add_to(api, channel, &content)).collect())
+    }
+
+    fn add_to(&mut self, api: &Api, channel: &str, content: &Content) -> Result<usize, Failure> {
+        self.0.push(content.to(parse_channel(api, channel)?));
+        Ok(self.0.len() - 1)
+    }
+
+    async fn send(self, api: &Api) -> Sent {
+        let mut positions = Vec::with_capacity(self.0.len());
+        let mut left = self.0;
+        while !left.is_empty() {
+            let later = left.split_off(left.len().min(PUBLICATIONS_TOGETHER_MAX));
+            positions.extend(api.handle.publish_all(left).await);
+            left = later;
+        }
+        Sent(positions)
+    }
+}
+
+impl Sent {
+    fn result(&self, place: usize) -> Result<PublishResult, ErrorCode> {
+        self.0[place].map(PublishResult::from)
+    }
+
+    fn responses(&self, places: Vec<Result<usize, Failure>>) -> BroadcastResult {
+        let result = |place: Result<usize, Failure>| place.and_then(|place| Ok(self.result(place)?));
+        BroadcastResult { responses: places.into_iter().map(|place| Reply::from(result(place))).collect() }
+    }
 }
 
 /// What is published, checked once for all channels.
@@ -93,22 +166,22 @@ struct Content {
 impl Content {
     /// Errors: too much data, or too long a key or epoch, is a bad request; whether there may be no data is for
     /// the namespace to say.
-    fn check(api: &Api, request: &PublishRequest<'_>) -> Result<Content, ErrorCode> {
+    fn check(api: &Api, request: &PublishRequest<'_>) -> Result<Content, Failure> {
         let (key, epoch) = (&*request.idempotency_key, &*request.version_epoch);
-        if key.len() > IDEMPOTENCY_KEY_BYTES_MAX || epoch.len() > VERSION_EPOCH_BYTES_MAX {
-            return Err(ErrorCode::BadRequest);
-        }
-        let (data, shape) = match request.data {
+        check_length("idempotency_key", key.len(), IDEMPOTENCY_KEY_BYTES_MAX)?;
+        check_length("version_epoch", epoch.len(), VERSION_EPOCH_BYTES_MAX)?;
+        let (field, data, shape) = match request.data {
             Some(data) => {
                 let data = Bytes::copy_from_slice(data.get().as_bytes());
                 let shape = DataShape::of_json(&data);
-                (data, shape)
+                ("data", data, shape)
             }
-            None => decode(&request.b64data)?,
+            None => {
+                let (data, shape) = decode(&request.b64data)?;
+                ("b64data", data, shape)
+            }
         };
-        if data.len() > api.options.publication_bytes_max {
-            return Err(ErrorCode::BadRequest);
-        }
+        check_length(field, data.len(), api.options.publication_bytes_max)?;
         let tags = (!request.tags.is_empty()).then(|| Box::new(request.tags.clone()));
         Ok(Content {
             data,
@@ -120,38 +193,29 @@ impl Content {
             version: (request.version > 0).then(|| Version { number: request.version, epoch: epoch.into() }),
         })
     }
+
+    fn to(&self, channel: ChannelName) -> ServerPublication {
+        let Content { data, shape, tags, skip_history, delta, idempotency_key, version } = self.clone();
+        ServerPublication { channel, data, shape, tags, skip_history, delta, idempotency_key, version }
+    }
+}
+
+fn check_length(field: &'static str, bytes: usize, bytes_max: usize) -> Result<(), Failure> {
+    if bytes > bytes_max {
+        return Err(Failure::field(field, format!("has {bytes} bytes, at most {bytes_max} are allowed")));
+    }
+    Ok(())
 }
 
 /// Bytes in base64, and what they are: looked at here, so that no shard has to read them.
-fn decode(b64data: &str) -> Result<(Bytes, DataShape), ErrorCode> {
-    let data: Bytes = STANDARD.decode(b64data).map_err(|_| ErrorCode::BadRequest)?.into();
+fn decode(base64: &str) -> Result<(Bytes, DataShape), Failure> {
+    let bytes = STANDARD.decode(base64).map_err(|error| Failure::field("b64data", format!("is no base64: {error}")))?;
+    let data: Bytes = bytes.into();
     let shape = match serde_json::from_slice::<&RawValue>(&data) {
         Ok(_) => DataShape::of_json(&data),
         Err(_) => DataShape::Bytes,
     };
     Ok((data, shape))
-}
-
-/// The publication leaves at the call; the future waits for the home's answer.
-fn publish_to(
-    api: &Api,
-    channel: &str,
-    content: &Content,
-) -> impl Future<Output = Result<Option<Position>, ErrorCode>> + use<> {
-    let answer = parse_channel(api, channel).map(|channel| {
-        let Content { data, shape, tags, skip_history, delta, idempotency_key, version } = content.clone();
-        api.handle.publish(ServerPublication {
-            channel,
-            data,
-            shape,
-            tags,
-            skip_history,
-            delta,
-            idempotency_key,
-            version,
-        })
-    });
-    async { answer?.await }
 }
 
 impl From<Option<Position>> for PublishResult {
@@ -172,7 +236,7 @@ fn some_raw<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Ra
 mod tests {
     use crate::api::fixture::{Fixture, channel, check, position};
     use crate::handle::{Answered, Question, ServerPublication};
-    use crate::limits::IDEMPOTENCY_KEY_BYTES_MAX;
+    use crate::limits::{IDEMPOTENCY_KEY_BYTES_MAX, VERSION_EPOCH_BYTES_MAX};
     use crate::model::{DataShape, ErrorCode, Tags, Version};
 
     fn publication(name: &str, data: &'static str) -> ServerPublication {
@@ -220,16 +284,23 @@ mod tests {
 
     #[tokio::test]
     async fn what_lacks_or_is_not_there_is_refused_before_the_home_is_asked() {
-        const BAD: &str = r#"{"error":{"code":107,"message":"bad request"}}"#;
+        let bad = |detail: &str| format!(r#"{{"error":{{"code":107,"message":"bad request","detail":"{detail}"}}}}"#);
         let fixture = Fixture::new();
-        check(&fixture, "publish", r#"{"data": 1}"#, BAD).await;
-        check(&fixture, "publish", r#"{"channel": "a", "b64data": "?"}"#, BAD).await;
-        check(&fixture, "publish", &format!(r#"{{"channel": "{}", "data": 1}}"#, "a".repeat(256)), BAD).await;
-        check(&fixture, "publish", &format!(r#"{{"channel": "a", "data": "{}"}}"#, "x".repeat(1000)), BAD).await;
-        let long = "k".repeat(IDEMPOTENCY_KEY_BYTES_MAX + 1);
-        check(&fixture, "publish", &format!(r#"{{"channel":"a","data":1,"idempotency_key":"{long}"}}"#), BAD).await;
-        check(&fixture, "publish", &format!(r#"{{"channel":"a","data":1,"version_epoch":"{long}"}}"#), BAD).await;
-        check(&fixture, "broadcast", r#"{"data": 1}"#, BAD).await;
+        check(&fixture, "publish", r#"{"data": 1}"#, &bad("channel: must not be empty")).await;
+        let no_base64 = bad("b64data: is no base64: Invalid symbol 63, offset 0.");
+        check(&fixture, "publish", r#"{"channel": "a", "b64data": "?"}"#, &no_base64).await;
+        let long = format!(r#"{{"channel": "{}", "data": 1}}"#, "a".repeat(256));
+        check(&fixture, "publish", &long, &bad("channel: has 256 bytes, at most 255 are allowed")).await;
+        let large = format!(r#"{{"channel": "a", "data": "{}"}}"#, "x".repeat(1000));
+        check(&fixture, "publish", &large, &bad("data: has 1002 bytes, at most 1000 are allowed")).await;
+        for (field, max) in [("idempotency_key", IDEMPOTENCY_KEY_BYTES_MAX), ("version_epoch", VERSION_EPOCH_BYTES_MAX)]
+        {
+            let long = "k".repeat(max + 1);
+            let body = format!(r#"{{"channel": "a", "data": 1, "{field}": "{long}"}}"#);
+            let problem = format!("{field}: has {} bytes, at most {max} are allowed", max + 1);
+            check(&fixture, "publish", &body, &bad(&problem)).await;
+        }
+        check(&fixture, "broadcast", r#"{"data": 1}"#, &bad("channels: must not be empty")).await;
         assert_eq!(fixture.asked(), []);
     }
 
@@ -242,19 +313,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_broadcast_answers_for_each_channel_in_order() {
-        let fixture = Fixture::answering(|question| match question {
-            Question::Publish(publication) if publication.channel.as_str() == "no:b" => Err(ErrorCode::UnknownChannel),
-            _ => Ok(Answered::Published(Some(position(1)))),
-        });
+        let fixture = Fixture::publishing();
         let body = r#"{"channels": ["a", "no:b", "", "c"], "data": {}}"#;
         let expected = concat!(
             r#"{"result":{"responses":[{"result":{"offset":1,"epoch":"aaaaaaaa"}},"#,
             r#"{"error":{"code":102,"message":"unknown channel"}},"#,
-            r#"{"error":{"code":107,"message":"bad request"}},"#,
+            r#"{"error":{"code":107,"message":"bad request","detail":"channel: must not be empty"}},"#,
             r#"{"result":{"offset":1,"epoch":"aaaaaaaa"}}]}}"#,
         );
         check(&fixture, "broadcast", body, expected).await;
-        let published = ["a", "no:b", "c"].map(|name| Question::Publish(publication(name, "{}")));
-        assert_eq!(fixture.asked(), published);
+        assert_eq!(fixture.published(), ["a", "c", "no:b"].map(|name| publication(name, "{}")));
+        assert!(fixture.asked().len() <= 2, "each home is asked once");
     }
 }

@@ -3,63 +3,80 @@
 use std::fmt::Display;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Request, State};
 use axum::http::header::ALLOW;
 use axum::http::{HeaderValue, Method as HttpMethod, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer};
 use tokio::time::timeout;
 
-use super::reply::{Refusal, Reply};
-use super::{Api, history, history_remove, info, presence, publish};
+use super::failure::Failure;
+use super::method::{Method, Outcome};
+use super::reply::{ErrorMode, Refusal};
+use super::{Api, batch};
 use crate::limits::{API_BODY_BYTES_MAX, API_BODY_TIMEOUT};
-use crate::model::{ChannelName, ErrorCode};
+use crate::model::ChannelName;
 
-/// What a method comes to when it does not succeed.
-pub enum Failure {
-    /// The body is not the JSON that the method reads: status 400.
-    Unreadable(serde_json::Error),
-    /// An answer with status 200.
-    Code(ErrorCode),
-}
-
-impl From<ErrorCode> for Failure {
-    fn from(code: ErrorCode) -> Failure {
-        Failure::Code(code)
-    }
-}
-
-/// Answers `<method> <prefix>/<name>`.
+/// Answers `POST <prefix>/<name>`.
 ///
 /// Refused in this order, each with a JSON text: an unknown method 404, another verb than POST 405,
 /// a wrong key 401, a body too large 413 or too slow 408, one that is not JSON 400.
 pub async fn answer(State(api): State<Arc<Api>>, Path(name): Path<String>, request: Request) -> Response {
-    let response = match read(&api, &name, request).await {
-        Ok(body) => run(&api, &name, &body).await,
-        Err(refusal) => Err(refusal),
-    };
-    response.unwrap_or_else(|refusal| {
-        api.metrics.api.count_error(refusal.status.as_u16());
-        let is_wrong_verb = refusal.status == StatusCode::METHOD_NOT_ALLOWED;
-        let mut response = refusal.into_response();
-        if is_wrong_verb {
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
-        }
-        response
-    })
+    serve(&api, Called::find(&name), request).await
 }
 
-const METHODS: &[&str] = &["publish", "broadcast", "presence", "presence_stats", "history", "history_remove", "info"];
+/// Answers `POST <prefix>`, the route of old: a command on each line.
+pub async fn answer_lines(State(api): State<Arc<Api>>, request: Request) -> Response {
+    serve(&api, Some(Called::Lines), request).await
+}
 
-/// The body of a request that is let in.
-async fn read(api: &Api, name: &str, request: Request) -> Result<Bytes, Refusal> {
-    if !METHODS.contains(&name) {
-        let known = METHODS.join(", ");
-        return Err(Refusal::new(StatusCode::NOT_FOUND, format!("unknown method; there are {known}")));
+async fn serve(api: &Arc<Api>, called: Option<Called>, request: Request) -> Response {
+    let mode = api.options.error_mode.of(request.headers());
+    let outcome = match read(api, called, request).await {
+        Ok((Called::Method(method), body)) => run(api, mode, method, &body).await,
+        Ok((Called::Batch, body)) => batch::batch(api, mode, &body).await,
+        Ok((Called::Lines, body)) => batch::lines(api, &body).await,
+        Err(refusal) => Err(refusal),
+    };
+    outcome.unwrap_or_else(|refusal| refuse(api, mode, refusal))
+}
+
+/// What a request is for.
+enum Called {
+    Method(Method),
+    Batch,
+    Lines,
+}
+
+impl Called {
+    fn find(name: &str) -> Option<Called> {
+        match name {
+            BATCH => Some(Called::Batch),
+            _ => Method::find(name).map(Called::Method),
+        }
     }
+}
+
+const BATCH: &str = "batch";
+
+fn refuse(api: &Api, mode: ErrorMode, refusal: Refusal) -> Response {
+    api.metrics.api.count_error(refusal.status.as_u16());
+    let is_wrong_verb = refusal.status == StatusCode::METHOD_NOT_ALLOWED;
+    let mut response = refusal.into_response(mode);
+    if is_wrong_verb {
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+    }
+    response
+}
+
+/// The body of a request that is let in, and what it is for.
+async fn read(api: &Api, called: Option<Called>, request: Request) -> Result<(Called, Bytes), Refusal> {
+    let Some(called) = called else {
+        let known = Method::ALL.iter().map(|method| method.name()).collect::<Vec<_>>().join(", ");
+        return Err(Refusal::new(StatusCode::NOT_FOUND, format!("unknown method; there are {known}, {BATCH}")));
+    };
     if request.method() != HttpMethod::POST {
         return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "the API is called with POST"));
     }
@@ -67,7 +84,7 @@ async fn read(api: &Api, name: &str, request: Request) -> Result<Bytes, Refusal>
         let message = "send the API key in the header X-API-Key, or in Authorization: apikey <key>";
         return Err(Refusal::new(StatusCode::UNAUTHORIZED, message));
     }
-    read_body(request.into_body()).await
+    Ok((called, read_body(request.into_body()).await?))
 }
 
 async fn read_body(body: Body) -> Result<Bytes, Refusal> {
@@ -83,33 +100,22 @@ async fn read_body(body: Body) -> Result<Bytes, Refusal> {
     }
 }
 
-async fn run(api: &Api, name: &str, body: &[u8]) -> Result<Response, Refusal> {
-    api.metrics.api.count_request(name);
-    match name {
-        "publish" => respond(api, publish::publish(api, body).await),
-        "broadcast" => respond(api, publish::broadcast(api, body).await),
-        "presence" => respond(api, presence::presence(api, body).await),
-        "presence_stats" => respond(api, presence::presence_stats(api, body).await),
-        "history" => respond(api, history::history(api, body).await),
-        "history_remove" => respond(api, history_remove::history_remove(api, body).await),
-        "info" => respond(api, info::info(api, body)),
-        other => unreachable!("{other} is in METHODS and has no arm here"),
+async fn run(api: &Api, mode: ErrorMode, method: Method, body: &[u8]) -> Result<Response, Refusal> {
+    match method.call(api, body).await {
+        Err(Failure::Unreadable(error)) => Err(refuse_json(&error)),
+        outcome => Ok(respond(api, mode, outcome)),
     }
 }
 
-fn respond<T: Serialize>(api: &Api, outcome: Result<T, Failure>) -> Result<Response, Refusal> {
-    let outcome = match outcome {
-        Ok(result) => Ok(result),
-        Err(Failure::Code(code)) => {
-            api.metrics.api.count_error(code.code());
-            Err(code)
-        }
-        Err(Failure::Unreadable(error)) => return Err(refuse_json(&error)),
-    };
-    Ok(Json(Reply::from(outcome)).into_response())
+/// The answer of one method, with its error counted.
+fn respond(api: &Api, mode: ErrorMode, outcome: Outcome) -> Response {
+    if let Err(failure) = &outcome {
+        api.metrics.api.count_error(failure.code().code());
+    }
+    mode.respond(outcome)
 }
 
-fn refuse_json(error: &impl Display) -> Refusal {
+pub fn refuse_json(error: &impl Display) -> Refusal {
     Refusal::new(StatusCode::BAD_REQUEST, format!("the body is not a request of this method: {error}"))
 }
 
@@ -128,8 +134,12 @@ where
 }
 
 /// Checks a channel's name; a missing one is empty.
-pub fn parse_channel(api: &Api, name: &str) -> Result<ChannelName, ErrorCode> {
-    ChannelName::parse(name, api.options.channel_bytes_max).map_err(|_| ErrorCode::BadRequest)
+pub fn parse_channel(api: &Api, name: &str) -> Result<ChannelName, Failure> {
+    let bytes_max = api.options.channel_bytes_max;
+    ChannelName::parse(name, bytes_max).map_err(|_| match name.len() {
+        0 => Failure::field("channel", "must not be empty"),
+        bytes => Failure::field("channel", format!("has {bytes} bytes, at most {bytes_max} are allowed")),
+    })
 }
 
 #[cfg(test)]

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crate::access::{
-    ChannelOptions, DataFormat, Flush, FlushWindow, NamePattern, Namespaces, SlowConsumerPolicy,
-};
+use crate::access::{ChannelOptions, DataFormat, Flush, FlushWindow, NamePattern, Namespaces, SlowConsumerPolicy};
+use crate::api::ErrorMode;
 use crate::model::Homes;
 use crate::shard::{self, Compression};
 
@@ -96,6 +95,7 @@ fn build(root: &Scope<'_>, flags: &Flags, problems: &mut Problems<'_>) -> Option
             key: root.text("http_api.key").map(|key| Secret::new(&key)),
             insecure: root.flag("http_api.insecure"),
             disabled: root.flag("http_api.disabled"),
+            error_mode: root.text("http_api.error_mode").and_then(|name| ErrorMode::parse(&name)).unwrap_or_default(),
             external: root.flag("http_api.external"),
         },
         shard: shard_options(root, shards, problems),

@@ -161,8 +161,6 @@ rpc:
     namespace_boundary=: proxy{proxy}
 proxies[]:
     name="" {proxy}
-http_api:
-    error_mode=""
 grpc_api:
     enabled=false error_mode="" address="" port=10000 key="" tls{tls} reflection=false max_receive_message_size=0
 websocket:

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::api::ErrorMode;
 use crate::io::Pair;
 use crate::shard;
 
@@ -64,6 +65,7 @@ pub struct ApiOptions {
     /// No key is asked for.
     pub insecure: bool,
     pub disabled: bool,
+    pub error_mode: ErrorMode,
     /// Served at the client address although there is an internal one.
     pub external: bool,
 }

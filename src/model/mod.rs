@@ -16,7 +16,7 @@ mod push;
 mod reply;
 mod time;
 
-pub use channel::{ChannelName, ChannelNameTooLong, Homes};
+pub use channel::{ChannelName, ChannelNameTooLong, Homes, UserHash};
 pub use client::{ClientId, ClientInfo};
 pub use codes::{DisconnectCode, ErrorCode, UnsubscribeCode};
 pub use command::{

@@ -31,6 +31,10 @@ pub enum Push<'a> {
         channel: &'a str,
         code: UnsubscribeCode,
     },
+    /// Until when the connection lasts now; `ttl` in seconds, `None` when it never expires.
+    Refresh {
+        ttl: Option<u32>,
+    },
     /// Only for transports without close codes.
     Disconnect {
         code: DisconnectCode,

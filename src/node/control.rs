@@ -91,6 +91,7 @@ fn build_api(options: &Options, handle: Handle, metrics: Arc<NodeMetrics>) -> Ar
     let node = NodeName { uid: uuid::Uuid::new_v4().to_string(), name: options.node_name.clone() };
     let options = api::Options {
         admission,
+        error_mode: options.api.error_mode,
         prefix: options.http.api_prefix.clone(),
         channel_bytes_max: options.shard.channel_bytes_max,
         // Two of them fit an empty outbox, whatever the encoding adds.

@@ -31,22 +31,27 @@ impl Shard {
     /// A slow consumer (3008) is the exception: what waits is dropped, so that the code has a chance
     /// to reach it. Source: protocol page, section 2.4 (Disconnect).
     pub(super) fn disconnect(&mut self, slot: u32, code: DisconnectCode) {
+        self.disconnect_for(slot, code.code(), code.text());
+    }
+
+    /// The same with a code and a reason of the application's.
+    pub(super) fn disconnect_for(&mut self, slot: u32, code: u16, reason: &str) {
         self.flush_replies();
         let Some(connection) = self.connections.at(slot).filter(|connection| connection.is_open()) else { return };
-        self.metrics.count_disconnect(code.code());
+        self.metrics.count_disconnect(code);
         let close = match connection.speaks {
-            Speaks::Centrifugo(_) => ws::close_frame(code.code(), code.text()),
+            Speaks::Centrifugo(_) => ws::close_frame(code, reason),
             // 1001: going away. The echo endpoint knows no codes of the protocol.
             Speaks::Echo => ws::close_frame(1001, ""),
         };
-        let patience = match code {
-            DisconnectCode::Slow => {
+        let patience = match code == DisconnectCode::Slow.code() {
+            true => {
                 self.outbox_bytes -= connection.outbox.bytes();
                 connection.outbox.drop_unsent();
                 self.outbox_bytes += connection.outbox.bytes();
                 self.options.write_timeout
             }
-            _ => limits::CLOSE_HANDSHAKE_TIMEOUT,
+            false => limits::CLOSE_HANDSHAKE_TIMEOUT,
         };
         self.close_with(slot, close, Phase::Closing);
         self.set_clock(slot, Clock::Drop, self.time.now() + patience);
@@ -117,6 +122,7 @@ impl Shard {
                     if let Some(connection) = self.connections.at(slot) {
                         connection.is_leaving = false;
                     }
+                    self.unlist(slot);
                     self.free_if_gone(slot);
                 }
             }
@@ -141,13 +147,13 @@ impl Shard {
             // It is read again, for the peer's close frame.
             self.resumed.push_back(id);
         }
-        if !connection.is_leaving && !connection.subscriptions.is_empty() {
+        if !connection.is_leaving && (connection.is_listed || !connection.subscriptions.is_empty()) {
             connection.is_leaving = true;
             self.leaving.push_back(slot);
         }
     }
 
-    /// Frees the slot when io has let go of it and no subscription names it.
+    /// Frees the slot when io has let go of it, and neither a subscription nor the index of users names it.
     pub(super) fn free_if_gone(&mut self, slot: u32) {
         if self.connections.at(slot).is_some_and(|connection| connection.is_released && !connection.is_leaving) {
             self.connections.remove(slot);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::events::{Opening, Speaks};
 use super::outbox::Outbox;
+use super::users::Neighbours;
 use crate::model::{ChannelName, ClientInfo, Command, DisconnectCode, WindowBits};
 use crate::room::MemberIndex;
 use crate::workers::CancelOnDrop;
@@ -28,6 +29,8 @@ pub struct Connection {
     pub is_finished: bool,
     /// io has dropped the socket.
     pub is_released: bool,
+    /// In the shard's index of users.
+    pub is_listed: bool,
     pub reader: ws::Reader,
     pub outbox: Outbox,
     /// Who it is, once connected.
@@ -35,6 +38,8 @@ pub struct Connection {
     pub subscriptions: Vec<Subscription>,
     /// What its next command has to wait for.
     pub waiting: Option<Box<Waiting>>,
+    /// Its neighbours in the index of users.
+    pub neighbours: Neighbours,
     /// When `clock` runs out.
     pub deadline: Duration,
     /// When the token expires, grace included; `Duration::MAX` without expiry.
@@ -114,6 +119,8 @@ pub enum On {
     Home,
     /// The home of a channel answers a subscribe.
     Subscribe(Wanted),
+    /// The same, and the application has ended the subscription meanwhile.
+    Revoked,
     /// Its own socket takes the answers that wait: more of them would not fit.
     Outbox,
     /// It has used up its share of the turn.
@@ -151,11 +158,13 @@ impl Connection {
             is_leaving: false,
             is_finished: false,
             is_released: false,
+            is_listed: false,
             reader: ws::Reader::new(),
             outbox: Outbox::default(),
             client: None,
             subscriptions: Vec::new(),
             waiting: None,
+            neighbours: Neighbours::default(),
             deadline: Duration::MAX,
             expires: Duration::MAX,
             tick: NO_TICK,

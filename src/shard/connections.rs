@@ -69,6 +69,11 @@ impl Connections {
         self.entry_mut(slot)?.connection.as_mut()
     }
 
+    /// Whoever is at `slot` now, to be looked at.
+    pub fn look_at(&self, slot: u32) -> Option<&Connection> {
+        self.pieces.get(slot as usize / PIECE)?.get(slot as usize % PIECE)?.connection.as_ref()
+    }
+
     /// The full name of whoever is at `slot` now.
     pub fn id_at(&self, slot: u32) -> Option<ConnectionId> {
         let entry = self.pieces.get(slot as usize / PIECE)?.get(slot as usize % PIECE)?;

@@ -170,10 +170,12 @@ pub struct Answerer(pub Box<dyn FnOnce(Answer) + Send>);
 
 pub type Answer = Result<Answered, ErrorCode>;
 
-/// What the control plane asks of a channel's home.
+/// What the control plane asks of a channel's home; what is about users it asks of every shard.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Question {
     Publish(ServerPublication),
+    /// Some of one home, in order.
+    PublishAll(Vec<ServerPublication>),
     Presence {
         channel: ChannelName,
     },
@@ -188,6 +190,46 @@ pub enum Question {
     HistoryRemove {
         channel: ChannelName,
     },
+    /// Something is to be done to connections of this shard.
+    Reach(Box<Reach>),
+    /// Which users have connections on this shard.
+    Users,
+}
+
+/// Something that the application does to connections of one user.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reach {
+    /// Empty for those without an id, of whom `client` names one.
+    pub user: Box<str>,
+    /// Only this one.
+    pub client: Option<ClientId>,
+    pub act: Act,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Act {
+    Disconnect {
+        code: u16,
+        /// Fits a close frame.
+        reason: Box<str>,
+        /// Not these; sorted.
+        spared: Vec<ClientId>,
+    },
+    /// `None`: from all channels.
+    Unsubscribe {
+        channel: Option<ChannelName>,
+    },
+    Refresh(ServerRefresh),
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ServerRefresh {
+    /// They are disconnected (3005).
+    pub is_expired: bool,
+    /// When they expire, seconds since 1970; `None`: never.
+    pub expire_at: Option<i64>,
+    /// Takes the place of what is known of the client.
+    pub info: Option<Bytes>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -218,8 +260,22 @@ impl ServerPublication {
 pub enum Answered {
     /// `None` in channels without history.
     Published(Option<Position>),
+    /// The same for each, in order.
+    PublishedAll(Vec<Result<Option<Position>, ErrorCode>>),
     Presence(Vec<Arc<ClientInfo>>),
     PresenceStats(PresenceStats),
     History(HistoryResult),
     HistoryRemoved,
+    /// To how many connections (or subscriptions, where those were to end) it was done.
+    Reached(u64),
+    Users(ShardUsers),
+}
+
+/// The users of one shard's connections, those without an id left out.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ShardUsers {
+    pub count: u64,
+    /// 32 bits of each one's hash, to tell who is on other shards too; nothing where there are none.
+    /// Users that have them in common stand here once.
+    pub keys: Vec<u32>,
 }

@@ -75,6 +75,13 @@ impl Shard {
     pub(super) fn home_question(&mut self, question: Question) -> Answer {
         match question {
             Question::Publish(publication) => self.home_server_publish(publication).map(Answered::Published),
+            Question::PublishAll(publications) => {
+                let published = publications.into_iter().map(|publication| {
+                    self.work.add(limits::COMMAND_WORK_BYTES);
+                    self.home_server_publish(publication)
+                });
+                Ok(Answered::PublishedAll(published.collect()))
+            }
             Question::Presence { channel } => self.home_presence(&channel, usize::MAX).map(Answered::Presence),
             Question::PresenceStats { channel } => self.home_presence_stats(&channel).map(Answered::PresenceStats),
             Question::History { channel, request } => {
@@ -83,6 +90,8 @@ impl Shard {
             Question::HistoryRemove { channel } => {
                 self.home_history_remove(&channel).map(|()| Answered::HistoryRemoved)
             }
+            Question::Users => Ok(Answered::Users(self.shard_users())),
+            Question::Reach(_) => unreachable!("its answer may take some turns: `begin_reach`"),
         }
     }
 

@@ -31,6 +31,7 @@ mod options;
 mod outbox;
 mod outgoing;
 mod pressure;
+mod reach;
 mod receive;
 mod release;
 mod replies;
@@ -38,6 +39,7 @@ mod server_publish;
 mod slow;
 mod timers;
 mod upkeep;
+mod users;
 mod windows;
 mod work;
 
@@ -45,8 +47,8 @@ mod work;
 mod tests;
 
 pub use events::{
-    Answer, Answered, Answerer, Ask, Asked, HomeAnswer, LaneMessage, Opening, Question, Reached, ServerPublication,
-    Speaks, SubscribeAsk, Subscribed, TrayMessage,
+    Act, Answer, Answered, Answerer, Ask, Asked, HomeAnswer, LaneMessage, Opening, Question, Reach, Reached,
+    ServerPublication, ServerRefresh, ShardUsers, Speaks, SubscribeAsk, Subscribed, TrayMessage,
 };
 pub use fault::Faults;
 pub use options::Options;
@@ -81,9 +83,11 @@ use drain::Drain;
 use jobs::Jobs;
 use outgoing::{Class, Outgoing};
 use pressure::Cutting;
+use reach::Reaching;
 use release::Lines;
 use replies::Replies;
 use timers::{Agenda, StallProofClock, Wheel};
+use users::Users;
 use windows::Windows;
 use work::Work;
 
@@ -98,6 +102,7 @@ pub struct Shard {
     unix_seconds: i64,
 
     connections: Connections,
+    users: Users,
     channels: Channels,
     subscriptions: u64,
     outbox_bytes: usize,
@@ -115,6 +120,8 @@ pub struct Shard {
     drain: Option<Drain>,
     /// The outboxes are being looked at, for those to cut.
     cutting: Option<Cutting>,
+    /// What the application does to connections; the first is under way.
+    reaching: VecDeque<Reaching>,
 
     /// Local channels with pending deliveries; rooms take turns.
     walking: VecDeque<u32>,
@@ -162,6 +169,7 @@ impl Shard {
             time: StallProofClock::default(),
             unix_seconds: 0,
             connections: Connections::default(),
+            users: Users::default(),
             channels: Channels::default(),
             subscriptions: 0,
             outbox_bytes: 0,
@@ -172,6 +180,7 @@ impl Shard {
             agenda: Agenda::default(),
             drain: None,
             cutting: None,
+            reaching: VecDeque::new(),
             walking: VecDeque::new(),
             cut: VecDeque::new(),
             windows: Windows::default(),
@@ -263,6 +272,7 @@ impl Shard {
     pub fn tray_message(&mut self, now: Now, message: TrayMessage) {
         self.tell_time(now);
         match message {
+            TrayMessage::Ask { question: Question::Reach(reach), answerer } => self.begin_reach(*reach, answerer),
             TrayMessage::Ask { question, answerer } => (answerer.0)(self.home_question(question)),
             TrayMessage::Done(done) => {
                 self.work.begin_share();

@@ -4,7 +4,19 @@ use std::sync::atomic::Ordering;
 
 use super::codes::{CodeCounts, NameCounts, places};
 
-const METHODS: &[&str] = &["publish", "broadcast", "presence", "presence_stats", "history", "history_remove", "info"];
+const METHODS: &[&str] = &[
+    "publish",
+    "broadcast",
+    "unsubscribe",
+    "disconnect",
+    "refresh",
+    "presence",
+    "presence_stats",
+    "history",
+    "history_remove",
+    "info",
+    "batch",
+];
 
 /// Error codes of answers (protocol page, section 1.12), and HTTP statuses of refusals.
 const CODES: &[(u16, u16)] = &[(100, 113), (400, 417)];

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::{ApiMetrics, CertificateMetrics, Gauge, JwksMetrics, MemoryMetrics, ShardMetrics, WorkersMetrics};
+use super::{ApiMetrics, CertificateMetrics, Counter, Gauge, JwksMetrics, MemoryMetrics, ShardMetrics, WorkersMetrics};
 
 /// The metrics of the node: made once, before any thread starts, and shared by all.
 #[derive(Debug)]
@@ -66,6 +66,11 @@ impl NodeMetrics {
     /// The sum of a gauge over all shards.
     pub fn total(&self, gauge: Gauge) -> u64 {
         self.shards.iter().map(|shard| shard.gauge(gauge)).sum()
+    }
+
+    /// The sum of a counter over all shards.
+    pub fn total_count(&self, counter: Counter) -> u64 {
+        self.shards.iter().map(|shard| shard.counter(counter)).sum()
     }
 
     /// For each shard the time since its last turn.

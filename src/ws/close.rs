@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::frame::{FrameKind, build_frame};
 use super::header::CONTROL_BYTES_MAX;
 use super::violation::PeerViolated;
+use crate::limits::CLOSE_REASON_BYTES_MAX;
 
 /// What the peer's close frame said. Its reason was checked and is of no use to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,11 +38,12 @@ impl PeerClose {
 
 /// The frame that ends a connection: a code and a text for whoever debugs the client.
 ///
-/// The text is static, so that nothing of another connection can ever leak into it.
+/// The text is a constant, or the application's word.
 ///
 /// # Panics
-/// On a code that must not be sent, and on a reason over 123 bytes: both are ours.
-pub fn close_frame(code: u16, reason: &'static str) -> Bytes {
+/// On a code that must not be sent, and on a reason over [`CLOSE_REASON_BYTES_MAX`]: both are checked
+/// where they come from.
+pub fn close_frame(code: u16, reason: &str) -> Bytes {
     assert!(is_for_the_wire(code), "close code {code} must not be sent");
     assert!(reason.len() <= REASON_BYTES_MAX, "close reason over {REASON_BYTES_MAX} bytes");
     build_frame(FrameKind::Close, CODE_BYTES + reason.len(), |payload| {
@@ -70,6 +72,8 @@ const CODE_BYTES: usize = 2;
 
 /// What a control frame has room for beside the code.
 pub(super) const REASON_BYTES_MAX: usize = CONTROL_BYTES_MAX - CODE_BYTES;
+
+const _: () = assert!(REASON_BYTES_MAX == CLOSE_REASON_BYTES_MAX, "what the API lets through fits the frame");
 
 #[cfg(test)]
 mod tests {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use fanfare::access::{Flush, FlushWindow, SlowConsumerPolicy};
+use fanfare::api::ErrorMode;
 use fanfare::config::{self, ApiOptions, Flags, HttpOptions, LogLevel, MemoryLimit, Options, Secret};
 use fanfare::shard::{self, Compression};
 
@@ -39,7 +40,10 @@ fn an_empty_file_is_centrifugos_defaults() {
             echo: false,
         }
     );
-    assert_eq!(options.api, ApiOptions { key: None, insecure: false, disabled: false, external: false });
+    assert_eq!(
+        options.api,
+        ApiOptions { key: None, insecure: false, disabled: false, error_mode: ErrorMode::Body, external: false }
+    );
     assert_eq!((options.log.level, options.log.file), (LogLevel::Info, None));
     assert_eq!(options.shutdown_timeout, Duration::from_secs(30));
     assert_eq!(options.dev, None);

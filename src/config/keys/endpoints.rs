@@ -1,6 +1,7 @@
 //! Keys of what is served: API, WebSocket, metrics, health.
 
 use super::{MIB, Row};
+use crate::api::ErrorMode;
 use crate::config::values::Kind;
 
 pub const ROWS: &[Row] = &[
@@ -12,6 +13,12 @@ pub const ROWS: &[Row] = &[
         Kind::Flag,
         "false",
         "Serves the API at the clients' port although there is an internal one.",
+    ),
+    (
+        "http_api.error_mode",
+        Kind::OneOf(ErrorMode::NAMES),
+        "\"\"",
+        "How errors are told: empty: in the body, with status 200; \"transport\": by the HTTP status too.",
     ),
     ("http_api.insecure", Kind::Flag, "false", "Serves the API without a key; for development only."),
     ("websocket.handler_prefix", Kind::Path, "/connection/websocket", "Path of the WebSocket endpoint."),

@@ -42,7 +42,7 @@ impl Shard {
         self.reply(slot, command, Err(error));
     }
 
-    pub(super) fn token_verified(
+    pub(in crate::shard) fn token_verified(
         &mut self,
         id: ConnectionId,
         command: u32,
@@ -89,6 +89,7 @@ impl Shard {
         connection.phase = Phase::Ready;
         connection.client = Some(Arc::new(info));
         connection.expires = expires;
+        self.list(id.slot);
         let interval = self.options.ping_interval;
         if interval.is_zero() {
             self.set_clock(id.slot, Clock::Ping, Duration::MAX);
@@ -144,7 +145,7 @@ impl Shard {
     ///
     /// Errors: `Expired` (110) when that time has come already. Only the claim `expire_at` can say so:
     /// a token past its `exp` is not valid.
-    fn lifetime(&self, expires_at: Option<i64>) -> Result<(Option<u32>, Duration), ErrorCode> {
+    pub(in crate::shard) fn lifetime(&self, expires_at: Option<i64>) -> Result<(Option<u32>, Duration), ErrorCode> {
         let Some(expires_at) = expires_at.filter(|_| !self.options.insecure) else {
             return Ok((None, Duration::MAX));
         };

@@ -116,7 +116,18 @@ impl Shard {
         };
         match self.find_wanted(asker) {
             Some(wanted) => self.join(asker, command, local, wanted, subscribed),
-            None => self.forsake(client, local),
+            None => {
+                self.forsake(client, local);
+                self.refuse_revoked(asker, command);
+            }
+        }
+    }
+
+    /// What the application has ended before it began was not permitted.
+    fn refuse_revoked(&mut self, asker: ConnectionId, command: u32) {
+        let waiting = self.connections.find(asker).and_then(|connection| connection.waiting.as_ref());
+        if waiting.is_some_and(|waiting| waiting.on == On::Revoked) {
+            self.reply(asker.slot, command, Err(ErrorCode::PermissionDenied));
         }
     }
 

@@ -8,6 +8,7 @@ mod delta;
 mod loss;
 mod offload;
 mod pressure;
+mod reach;
 mod server_publish;
 mod slow;
 mod tokens;
@@ -18,8 +19,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::connection::TokenPurpose;
 use super::{Answerer, LaneMessage, Opening, Options, Question, ServerPublication, Shard, Speaks, TrayMessage};
-use crate::access::{ChannelOptions, Namespaces};
+use crate::access::{ChannelOptions, Claims, Namespaces};
 use crate::model::{ConnectionId, Format, Homes, Now, ShardId};
 use crate::telemetry::{Counter, ShardMetrics};
 
@@ -108,6 +110,22 @@ impl Bench {
         self.say(client, r#"{"id":1,"connect":{}}"#);
         self.settle();
         assert_eq!(self.told(client).len(), 1, "it is connected");
+        client
+    }
+
+    /// A client that is connected, with a token of `user`.
+    fn connect_as(&mut self, shard: usize, user: &str) -> Client {
+        let client = self.begin_connect_as(shard, user);
+        self.settle();
+        assert_eq!(ids(&self.told(client)), [1], "it is connected");
+        client
+    }
+
+    /// A client whose token was verified this moment.
+    fn begin_connect_as(&mut self, shard: usize, user: &str) -> Client {
+        let client = self.open(shard);
+        let claims = Claims { user: user.into(), ..Claims::default() };
+        self.shards[shard].token_verified(client.id, 1, TokenPurpose::Connect, Ok(claims));
         client
     }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use fanfare::config::{self, Flags};
 use fanfare::model::{ChannelName, ConnectionId, Homes, Now, ShardId, Version};
 use fanfare::shard::{
-    Answer, Answerer, Compression, LaneMessage, Opening, Options, Question, ServerPublication, Shard, Speaks, Tools,
-    TrayMessage,
+    Act, Answer, Answerer, Compression, LaneMessage, Opening, Options, Question, ServerPublication, Shard, Speaks,
+    Tools, TrayMessage,
 };
 use fanfare::telemetry::ShardMetrics;
 use serde_json::Value;
@@ -167,18 +167,21 @@ impl Cluster {
     fn publish(&mut self, channel: &str, data: &str, version: u64) {
         let version = (version > 0).then(|| Version { number: version, epoch: "".into() });
         let publication = ServerPublication { version, ..ServerPublication::new(name(channel), data.to_owned()) };
-        self.ask(channel, Question::Publish(publication));
+        self.ask_home(channel, Question::Publish(publication));
     }
 
-    /// The application asks the home of a channel, and is answered at once.
-    fn ask(&mut self, channel: &str, question: Question) {
-        let home = self.options.homes.home_of(channel);
+    fn ask_home(&mut self, channel: &str, question: Question) {
+        let home = self.options.homes.home_of(channel).as_index();
+        self.ask(home, question);
+    }
+
+    /// The application asks `shard`, which answers at once.
+    fn ask(&mut self, shard: usize, question: Question) {
         let answer: Arc<Mutex<Option<Answer>>> = Arc::default();
         let answered = Arc::clone(&answer);
         let take = move |answer| *answered.lock().expect("nobody panics with it") = Some(answer);
-        let ask = TrayMessage::Ask { question, answerer: Answerer(Box::new(take)) };
         let now = self.now();
-        self.shards[home.as_index()].tray_message(now, ask);
+        self.shards[shard].tray_message(now, TrayMessage::Ask { question, answerer: Answerer(Box::new(take)) });
         let answer = answer.lock().expect("nobody panics with it").take();
         assert!(matches!(answer, Some(Ok(_))), "the application was answered {answer:?}");
     }
@@ -242,7 +245,16 @@ impl World for Cluster {
             }
             Event::Publish { channel, data, version } => self.publish(channel, data, *version),
             Event::RemoveHistory { channel } => {
-                self.ask(channel, Question::HistoryRemove { channel: name(channel) });
+                self.ask_home(channel, Question::HistoryRemove { channel: name(channel) });
+            }
+            Event::Reach(reach) => {
+                let mut reach = reach.clone();
+                if let Act::Refresh(refresh) = &mut reach.act {
+                    refresh.expire_at = refresh.expire_at.map(|seconds| now.unix_seconds + seconds);
+                }
+                for shard in 0..self.shards.len() {
+                    self.ask(shard, Question::Reach(Box::new(reach.clone())));
+                }
             }
             Event::Drain { window } => {
                 for shard in &mut self.shards {

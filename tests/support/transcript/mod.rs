@@ -42,6 +42,7 @@ pub use server::{Server, ServerWorld};
 use std::time::Duration;
 
 use fanfare::model::Format;
+use fanfare::shard::Reach;
 
 /// What the messages of a client are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +75,9 @@ pub enum Event {
     Publish { channel: String, data: String, version: u64 },
     /// The application removes a channel's history.
     RemoveHistory { channel: String },
+    /// The application does something to the connections of a user; when they expire is said in
+    /// seconds from now.
+    Reach(Reach),
     /// The hub is told to send everybody away.
     Drain { window: Duration },
 }

@@ -158,6 +158,12 @@ fn push_value(push: schema::Push) -> Fields {
         inner.text("reason", unsubscribe.reason);
         fields.put("unsubscribe", inner);
     }
+    if let Some(refresh) = push.refresh {
+        let mut inner = Fields::default();
+        inner.truth("expires", refresh.expires);
+        inner.number("ttl", refresh.ttl);
+        fields.put("refresh", inner);
+    }
     fields
 }
 

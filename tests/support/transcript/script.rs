@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::{Dialect, Event};
-use fanfare::model::Format;
+use fanfare::model::{ChannelName, Format};
+use fanfare::shard::{Act, Reach, ServerRefresh};
 
 /// One file, read.
 pub struct Transcript {
@@ -245,10 +246,39 @@ fn parse_event(text: &str) -> Option<Action> {
             Event::Publish { channel: channel.into(), data: data.into(), version: version.parse().ok()? }
         }
         ["remove", "history", channel] => Event::RemoveHistory { channel: channel.into() },
+        ["disconnect", user] => {
+            reach(user, Act::Disconnect { code: 3503, reason: "force disconnect".into(), spared: vec![] })
+        }
+        ["disconnect", user, code, ..] => {
+            let reason = text.splitn(4, ' ').nth(3)?.into();
+            reach(user, Act::Disconnect { code: code.parse().ok()?, reason, spared: vec![] })
+        }
+        ["unsubscribe", user] => reach(user, Act::Unsubscribe { channel: None }),
+        ["unsubscribe", user, channel] => {
+            reach(user, Act::Unsubscribe { channel: Some(ChannelName::parse(channel, 255).ok()?) })
+        }
+        ["refresh", user, until] => reach(user, Act::Refresh(parse_refresh(until)?)),
+        ["refresh", user, until, info] => {
+            let info = Some(info.to_owned().into());
+            reach(user, Act::Refresh(ServerRefresh { info, ..parse_refresh(until)? }))
+        }
         [time] => Event::Advance(parse_time(time)?),
         _ => return None,
     };
     Some(Action::Happen(event))
+}
+
+fn reach(user: &str, act: Act) -> Event {
+    Event::Reach(Reach { user: user.into(), client: None, act })
+}
+
+/// `expired`, `never`, or when it expires: `60s` from now.
+fn parse_refresh(until: &str) -> Option<ServerRefresh> {
+    let expire_at = match until {
+        "expired" | "never" => None,
+        time => Some(i64::try_from(parse_time(time)?.as_secs()).ok()?),
+    };
+    Some(ServerRefresh { is_expired: until == "expired", expire_at, info: None })
 }
 
 fn parse_dialect(text: &str) -> Option<Dialect> {

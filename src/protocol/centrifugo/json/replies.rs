@@ -178,6 +178,10 @@ fn write_push(object: &mut Object<'_>, push: &Push<'_>) -> Written {
             object.object("unsubscribe", |object| write_reason(object, code.code(), code.text()));
             Ok(())
         }
+        Push::Refresh { ttl } => {
+            object.object("refresh", |object| write_ttl(object, *ttl));
+            Ok(())
+        }
         Push::Disconnect { code } => {
             object.object("disconnect", |object| write_reason(object, code.code(), code.text()));
             Ok(())

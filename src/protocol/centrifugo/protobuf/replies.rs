@@ -132,6 +132,10 @@ fn wire_push(push: &Push<'_>) -> schema::Push {
             unsubscribe: Some(schema::Unsubscribe { code: u32::from(code.code()), reason: code.text().to_owned() }),
             ..push_in(channel)
         },
+        Push::Refresh { ttl } => schema::Push {
+            refresh: Some(schema::Refresh { expires: ttl.is_some(), ttl: ttl.unwrap_or_default() }),
+            ..Default::default()
+        },
         Push::Disconnect { code } => schema::Push {
             disconnect: Some(schema::Disconnect {
                 code: u32::from(code.code()),

@@ -78,6 +78,10 @@ fn push(value: Value) -> schema::Push {
                 let (code, reason) = code_and_reason(value);
                 push.unsubscribe = Some(schema::Unsubscribe { code, reason });
             }
+            "refresh" => {
+                let schema::SubRefreshResult { expires, ttl, .. } = sub_refresh(value);
+                push.refresh = Some(schema::Refresh { expires, ttl });
+            }
             "disconnect" => {
                 let (code, reason) = code_and_reason(value);
                 push.disconnect = Some(schema::Disconnect { code, reason, reconnect: false });

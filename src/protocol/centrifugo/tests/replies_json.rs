@@ -203,6 +203,8 @@ fn other_pushes() {
         Push::Unsubscribe { channel: "c", code: UnsubscribeCode::InsufficientState },
         r#"{"push":{"channel":"c","unsubscribe":{"code":2500,"reason":"insufficient state"}}}"#,
     );
+    check_push(Push::Refresh { ttl: None }, r#"{"push":{"refresh":{}}}"#);
+    check_push(Push::Refresh { ttl: Some(60) }, r#"{"push":{"refresh":{"expires":true,"ttl":60}}}"#);
     check_push(
         Push::Disconnect { code: DisconnectCode::Shutdown },
         r#"{"push":{"disconnect":{"code":3001,"reason":"shutdown"}}}"#,

@@ -201,6 +201,8 @@ fn the_other_pushes() {
         Push::Unsubscribe { channel: "x", code: UnsubscribeCode::Expired },
         schema::Push { unsubscribe: Some(unsubscribe), ..in_channel },
     );
+    let refresh = schema::Refresh { expires: true, ttl: 60 };
+    check_push(Push::Refresh { ttl: Some(60) }, schema::Push { refresh: Some(refresh), ..Default::default() });
     let disconnect = schema::Disconnect { code: 3008, reason: "slow".into(), reconnect: false };
     check_push(
         Push::Disconnect { code: DisconnectCode::Slow },

@@ -39,6 +39,7 @@ pub enum OwnedPush {
     Join(String, ClientInfo),
     Leave(String, ClientInfo),
     Unsubscribe(String, UnsubscribeCode),
+    Refresh(Option<u32>),
     Disconnect(DisconnectCode),
 }
 
@@ -51,6 +52,7 @@ impl OwnedPush {
             OwnedPush::Join(channel, info) => Push::Join { channel, info },
             OwnedPush::Leave(channel, info) => Push::Leave { channel, info },
             OwnedPush::Unsubscribe(channel, code) => Push::Unsubscribe { channel, code: *code },
+            OwnedPush::Refresh(ttl) => Push::Refresh { ttl: *ttl },
             OwnedPush::Disconnect(code) => Push::Disconnect { code: *code },
         }
     }
@@ -65,6 +67,7 @@ pub fn pushes() -> impl Strategy<Value = OwnedPush> {
         (text(), infos()).prop_map(|(channel, info)| OwnedPush::Leave(channel, info)),
         (text(), prop::sample::select(UnsubscribeCode::ALL))
             .prop_map(|(channel, c)| OwnedPush::Unsubscribe(channel, c)),
+        any::<Option<u32>>().prop_map(OwnedPush::Refresh),
         prop::sample::select(DisconnectCode::ALL).prop_map(OwnedPush::Disconnect),
     ]
 }
