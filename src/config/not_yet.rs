@@ -123,11 +123,11 @@ shared_poll:
     hmac_secret_key="" hmac_previous_secret_key="" hmac_previous_secret_key_valid_until=0 concurrency_limit=0
 client:
     expired_sub_close_delay=25s concurrency=0
-    channel_position_max_time_lag=0 !connection_limit=0 !user_connection_limit=0 !connection_rate_limit=0
+    channel_position_max_time_lag=0 !connection_limit=0 !connection_rate_limit=0
     connect_include_server_time=false user_id_http_header=""
     subscribe_to_user_personal_channel.enabled=false
     subscribe_to_user_personal_channel.personal_channel_namespace=""
-    subscribe_to_user_personal_channel.single_connection=false connect_code_to_unidirectional_disconnect{transforms}
+    connect_code_to_unidirectional_disconnect{transforms}
     proxy.connect.enabled=false proxy.connect{proxy} proxy.refresh.enabled=false proxy.refresh{proxy}
 channel:
     proxy.subscribe{proxy} proxy.publish{proxy}

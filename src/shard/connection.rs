@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::admission::Candidate;
 use super::events::{Opening, Speaks};
 use super::outbox::Outbox;
 use super::users::Neighbours;
@@ -31,6 +32,8 @@ pub struct Connection {
     pub is_released: bool,
     /// In the shard's index of users.
     pub is_listed: bool,
+    /// The user's home counts it.
+    pub is_counted: bool,
     pub reader: ws::Reader,
     pub outbox: Outbox,
     /// Who it is, once connected.
@@ -55,7 +58,7 @@ pub const NO_TICK: u64 = u64::MAX;
 pub enum Phase {
     /// Before the connect command.
     Fresh,
-    /// A worker verifies its token.
+    /// A worker verifies its token, or its user's home is asked about it.
     Verifying,
     Ready,
     /// Its connect was answered with an error: nothing is read any more.
@@ -115,6 +118,8 @@ pub enum On {
     Token { id: u32, purpose: TokenPurpose },
     /// A worker encodes the answer to the command with this id.
     Answer { id: u32 },
+    /// The home of the user says whether one more connection is let in.
+    Admission(Box<Candidate>),
     /// The home of a channel answers a question.
     Home,
     /// The home of a channel answers a subscribe.
@@ -159,6 +164,7 @@ impl Connection {
             is_finished: false,
             is_released: false,
             is_listed: false,
+            is_counted: false,
             reader: ws::Reader::new(),
             outbox: Outbox::default(),
             client: None,

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::pressure::Pressure;
 use crate::model::{
     ChannelName, ClientId, ClientInfo, ConnectionId, DataShape, Encoding, ErrorCode, Format, HistoryRequest,
-    HistoryResult, Outcome, Position, PresenceStats, Publication, Since, Tags, Version, WindowBits,
+    HistoryResult, Outcome, Position, PresenceStats, Publication, Since, Tags, UserHash, Version, WindowBits,
 };
 use crate::room::Delivery;
 use crate::workers::{Done, Owner};
@@ -53,6 +53,24 @@ pub enum LaneMessage {
         channel: ChannelName,
     },
 
+    // To a user's home, where connections of a user are limited.
+    Admit(Admit),
+    /// A connection that was let in is gone.
+    Departed(UserHash),
+
+    // From a user's home.
+    /// Answers `Admit`.
+    Admission {
+        asker: ConnectionId,
+        user: UserHash,
+        is_admitted: bool,
+    },
+    /// Connections of the user are closed, but for the newest, if it is the receiver's.
+    Superseded {
+        user: Arc<str>,
+        newest: Option<ConnectionId>,
+    },
+
     // From a channel's home.
     Answer(Box<Reached>),
     Deliver(Arc<Delivery>),
@@ -72,9 +90,17 @@ impl LaneMessage {
     pub fn continues(&self) -> Option<ConnectionId> {
         match self {
             LaneMessage::Answer(reached) => Some(reached.asker),
+            LaneMessage::Admission { asker, .. } => Some(*asker),
             _ => None,
         }
     }
+}
+
+/// A connection asks its user's home to be let in.
+#[derive(Debug)]
+pub struct Admit {
+    pub asker: ConnectionId,
+    pub user: Arc<str>,
 }
 
 /// A question of one connection to a channel's home.

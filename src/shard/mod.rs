@@ -10,6 +10,7 @@
 //! queue has a bound. Must never touch tokio, threads, sockets, the clock, files or config.
 //! Read `events.rs` first, then `commands/subscribe.rs`, `home.rs` and `deliver.rs`.
 
+mod admission;
 mod backlog;
 mod bases;
 mod channels;
@@ -69,14 +70,14 @@ use bytes::Bytes;
 
 use crate::engine::Memory;
 use crate::limits;
-use crate::model::{ChannelName, ConnectionId, DisconnectCode, Now, ShardId};
+use crate::model::{ChannelName, ConnectionId, DisconnectCode, Now, ShardId, UserHash};
 use crate::protocol::FrameBuilder;
 use crate::room::Room;
 use crate::telemetry::{Counter, Gauge, ShardMetrics};
 use crate::ws::Inflater;
 use backlog::Dropped;
 use channels::Channels;
-use connection::{Clock, Connection, NO_TICK, Phase};
+use connection::{Connection, Phase};
 use connections::Connections;
 use deliver::Doomed;
 use drain::Drain;
@@ -103,6 +104,8 @@ pub struct Shard {
 
     connections: Connections,
     users: Users,
+    /// Connections of users at home here, on all shards; where they are limited.
+    user_connections: AHashMap<UserHash, u32>,
     channels: Channels,
     subscriptions: u64,
     outbox_bytes: usize,
@@ -170,6 +173,7 @@ impl Shard {
             unix_seconds: 0,
             connections: Connections::default(),
             users: Users::default(),
+            user_connections: AHashMap::new(),
             channels: Channels::default(),
             subscriptions: 0,
             outbox_bytes: 0,
@@ -258,6 +262,10 @@ impl Shard {
                     self.outgoing.push(from, LaneMessage::PositionIs { channel, position });
                 }
             }
+            LaneMessage::Admit(admit) => self.home_admit(from, admit),
+            LaneMessage::Departed(user) => self.home_departed(user),
+            LaneMessage::Admission { asker, user, is_admitted } => self.admission_answered(asker, user, is_admitted),
+            LaneMessage::Superseded { user, newest } => self.superseded(&user, newest),
             LaneMessage::Answer(reached) => {
                 self.work.begin_share();
                 self.answered(*reached);
@@ -371,26 +379,5 @@ impl Shard {
     fn tell_time(&mut self, now: Now) {
         self.unix_seconds = now.unix_seconds;
         self.time.advance(now.monotonic);
-    }
-
-    /// Puts the connection on the wheel for what it has due.
-    fn remind(&mut self, slot: u32) {
-        let Some(connection) = self.connections.at(slot) else { return };
-        let due = connection.due();
-        if due != Duration::MAX {
-            connection.tick = self.wheel.insert(slot, due);
-        }
-    }
-
-    /// Gives the connection something to do at `deadline`.
-    fn set_clock(&mut self, slot: u32, clock: Clock, deadline: Duration) {
-        let Some(connection) = self.connections.at(slot) else { return };
-        let was_due = connection.due();
-        connection.clock = clock;
-        connection.deadline = deadline;
-        // A later deadline is found when the queued one comes; only an earlier one can't wait.
-        if connection.due() < was_due || connection.tick == NO_TICK {
-            self.remind(slot);
-        }
     }
 }

@@ -74,7 +74,9 @@ impl Shard {
             On::Answer { id: command } => self.answer_encoded(id, command, outcome),
             _ => return,
         }
-        self.decided(id);
+        if !self.is_asked_about(id) {
+            self.decided(id);
+        }
     }
 
     /// Lets the workers read a message; with the limit of what it may expand to, if it is compressed.

@@ -31,6 +31,10 @@ pub struct Options {
     /// Grace after a token's expiry (3005).
     pub expired_close_delay: Duration,
     pub channels_max: usize,
+    /// Connections of one user on the node; 0: no limit (3504).
+    pub user_connections_max: u32,
+    /// A new connection of a user takes the place of the older ones, which are closed (3504).
+    pub has_single_connection: bool,
     pub channel_bytes_max: usize,
     pub message_bytes_max: usize,
     /// Of a message that came compressed, once it is expanded.
@@ -80,6 +84,8 @@ impl Default for Options {
             stale_close_delay: Duration::from_secs(10),
             expired_close_delay: Duration::from_secs(25),
             channels_max: 128,
+            user_connections_max: 0,
+            has_single_connection: false,
             channel_bytes_max: 255,
             message_bytes_max: 65_536,
             decompressed_bytes_max: 655_360,

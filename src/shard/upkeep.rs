@@ -1,5 +1,7 @@
 //! What happens by itself: pings, time-outs, expiry, position checks, presence.
 
+use std::time::Duration;
+
 use super::Shard;
 use super::connection::{Clock, NO_TICK, Phase};
 use super::events::LaneMessage;
@@ -112,6 +114,27 @@ impl Shard {
                 }
                 self.agenda.insert(again, appointment);
             }
+        }
+    }
+
+    /// Puts the connection on the wheel for what it has due.
+    pub(super) fn remind(&mut self, slot: u32) {
+        let Some(connection) = self.connections.at(slot) else { return };
+        let due = connection.due();
+        if due != Duration::MAX {
+            connection.tick = self.wheel.insert(slot, due);
+        }
+    }
+
+    /// Gives the connection something to do at `deadline`.
+    pub(super) fn set_clock(&mut self, slot: u32, clock: Clock, deadline: Duration) {
+        let Some(connection) = self.connections.at(slot) else { return };
+        let was_due = connection.due();
+        connection.clock = clock;
+        connection.deadline = deadline;
+        // A later deadline is found when the queued one comes; only an earlier one can't wait.
+        if connection.due() < was_due || connection.tick == NO_TICK {
+            self.remind(slot);
         }
     }
 }

@@ -143,9 +143,11 @@ impl Shard {
     pub(super) fn unlist(&mut self, slot: u32) {
         let Some(connection) = self.connections.at(slot).filter(|connection| connection.is_listed) else { return };
         connection.is_listed = false;
+        let is_counted = std::mem::take(&mut connection.is_counted);
         let Some(client) = &connection.client else { return };
         let hash = self.options.homes.hash_of_user(&client.user);
         self.users.remove(&mut self.connections, hash, slot);
+        self.give_back(hash, is_counted);
     }
 }
 

@@ -49,6 +49,18 @@ pub const ROWS: &[Row] = &[
     ),
     ("client.channel_limit", Kind::Count { min: 1, max: 100_000 }, "128", "Subscriptions of one connection."),
     (
+        "client.user_connection_limit",
+        Kind::Count { min: 0, max: 1_000_000 },
+        "0",
+        "Connections of one user on the node, anonymous ones not counted; further ones are closed (3504). 0: no limit.",
+    ),
+    (
+        "client.subscribe_to_user_personal_channel.single_connection",
+        Kind::Flag,
+        "false",
+        "A user has one connection: a new one closes the older ones (3504).",
+    ),
+    (
         "client.queue_max_size",
         Kind::Count { min: 1, max: 1024 * MIB },
         "1048576",

@@ -53,7 +53,7 @@ impl Shard {
             (TokenPurpose::Connect, Ok(claims)) if claims.user.is_empty() && self.options.disallow_anonymous_tokens => {
                 self.disconnect(id.slot, DisconnectCode::PermissionDenied);
             }
-            (TokenPurpose::Connect, Ok(claims)) => self.accept(id, command, claims),
+            (TokenPurpose::Connect, Ok(claims)) => self.admit(id, command, claims),
             (TokenPurpose::Connect, Err(TokenProblem::Expired)) => self.refuse(id, command, ErrorCode::TokenExpired),
             (TokenPurpose::Refresh, Ok(claims)) => self.extend(id, command, claims),
             (TokenPurpose::Refresh, Err(TokenProblem::Expired)) => self.disconnect(id.slot, DisconnectCode::Expired),
@@ -78,7 +78,7 @@ impl Shard {
         }
     }
 
-    fn accept(&mut self, id: ConnectionId, command: u32, claims: Claims) {
+    pub(in crate::shard) fn accept(&mut self, id: ConnectionId, command: u32, claims: Claims) {
         let (ttl, expires) = match self.lifetime(claims.expires_at) {
             Ok(lifetime) => lifetime,
             Err(error) => return self.refuse(id, command, error),

@@ -2,6 +2,7 @@
 //!
 //! [`Bench`] holds some shards and the lanes between them; nothing moves until the test moves it.
 
+mod admission;
 mod closing;
 mod deflate;
 mod delta;
