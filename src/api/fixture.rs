@@ -93,26 +93,31 @@ impl Fixture {
 
     /// The status and the text of the answer.
     pub async fn send(&self, verb: &str, path: &str, key: &str, body: String) -> (u16, String) {
-        let response = self.respond(verb, path, key, body).await;
-        let status = response.status().as_u16();
-        let body = response.into_body().collect().await.expect("a whole body").to_bytes();
-        (status, String::from_utf8(body.to_vec()).expect("an answer is text"))
+        read(self.respond(verb, path, key, body).await).await
     }
 
     /// The same for a request that asks for errors by status.
     pub async fn send_for_transport(&self, path: &str, body: &str) -> (u16, String) {
-        let request = Request::post(path).header("x-api-key", KEY).header("X-Centrifugo-Error-Mode", "transport");
+        self.send_with(path, &[("x-api-key", KEY), ("X-Centrifugo-Error-Mode", "transport")], body).await
+    }
+
+    /// The same with any headers.
+    pub async fn send_with(&self, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, String) {
+        let request = headers.iter().fold(Request::post(path), |request, (name, value)| request.header(*name, *value));
         let request = request.body(Body::from(body.to_owned())).expect("a request");
-        let response = self.router.clone().oneshot(request).await.expect("the router answers everything");
-        let status = response.status().as_u16();
-        let body = response.into_body().collect().await.expect("a whole body").to_bytes();
-        (status, String::from_utf8(body.to_vec()).expect("an answer is text"))
+        read(self.router.clone().oneshot(request).await.expect("the router answers everything")).await
     }
 
     /// What the homes were asked.
     pub fn asked(&self) -> Vec<Question> {
         self.asked.lock().expect("no test panics while it holds this").clone()
     }
+}
+
+async fn read(response: Response) -> (u16, String) {
+    let status = response.status().as_u16();
+    let body = response.into_body().collect().await.expect("a whole body").to_bytes();
+    (status, String::from_utf8(body.to_vec()).expect("an answer is text"))
 }
 
 /// Calls `method` with `body` and compares the answer.

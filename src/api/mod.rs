@@ -27,6 +27,8 @@ mod server;
 mod users;
 
 #[cfg(test)]
+mod documented;
+#[cfg(test)]
 mod fixture;
 
 use std::sync::Arc;
