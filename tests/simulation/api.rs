@@ -1,11 +1,12 @@
 //! The backend's side: questions of the control plane, by the shards' in-trays.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use fanfare::model::{ChannelName, ClientId, HistoryRequest, HistoryResult, Since};
-use fanfare::shard::{Answer, Answered, Answerer, Question, ServerPublication, TrayMessage};
+use fanfare::shard::{Act, Answer, Answered, Answerer, Question, Reach, ServerPublication, TrayMessage};
 
+use super::client::Client;
 use super::ledger::{Checked, Fate, Promise, Publisher, violated};
 use super::namespaces::{CHANNELS, ChannelIndex};
 use super::queries::PageAsked;
@@ -23,6 +24,9 @@ pub struct Api {
     pub tops: HashMap<ChannelIndex, Position>,
     pub present: HashMap<ChannelIndex, Vec<ClientId>>,
     pub present_counts: HashMap<ChannelIndex, u32>,
+    /// Users to whom it was done at any time.
+    disconnected: HashSet<u32>,
+    unsubscribed: HashSet<u32>,
 }
 
 struct Asked {
@@ -30,15 +34,49 @@ struct Asked {
     pub since: Micros,
 }
 
+/// What the application does to a user.
 #[derive(Clone, Copy, Debug)]
+pub enum ApiReach {
+    Disconnect,
+    /// `None`: from all channels.
+    Unsubscribe {
+        channel: Option<ChannelIndex>,
+    },
+}
+
+/// A subscription, as its client knew it when the application asked.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    socket: usize,
+    channel: ChannelIndex,
+    began: Micros,
+}
+
+#[derive(Clone, Debug)]
 enum What {
-    Publish { number: u32 },
+    Publish {
+        number: u32,
+    },
     Page(PageAsked),
-    Presence { channel: ChannelIndex },
-    PresenceStats { channel: ChannelIndex },
+    Presence {
+        channel: ChannelIndex,
+    },
+    PresenceStats {
+        channel: ChannelIndex,
+    },
+    /// These end.
+    Reach(Vec<Known>),
 }
 
 impl Api {
+    pub fn has_disconnected(&self, client: &Client) -> bool {
+        client.user_number().is_some_and(|user| self.disconnected.contains(&user))
+    }
+
+    pub fn has_unsubscribed(&self, client: &Client) -> bool {
+        client.user_number().is_some_and(|user| self.unsubscribed.contains(&user))
+    }
+
     /// When the question was asked that waits longest for its answer.
     pub fn oldest(&self) -> Option<Micros> {
         self.asked.values().map(|asked| asked.since).min()
@@ -82,8 +120,60 @@ impl World {
         self.ask_home(channel, Question::PresenceStats { channel: name_of(channel) }, What::PresenceStats { channel });
     }
 
+    /// Every shard is asked.
+    pub fn api_reach(&mut self, user: u32, reach: ApiReach) {
+        self.note(|| format!("the API does {reach:?} to user{user}"));
+        let (mark, act, channel) = match reach {
+            ApiReach::Disconnect => {
+                self.api.disconnected.insert(user);
+                let (code, reason) = (3503, "force disconnect".into());
+                (Mark::ApiDisconnects, Act::Disconnect { code, reason, spared: vec![] }, None)
+            }
+            ApiReach::Unsubscribe { channel } => {
+                self.api.unsubscribed.insert(user);
+                (Mark::ApiUnsubscribes, Act::Unsubscribe { channel: channel.map(name_of) }, channel)
+            }
+        };
+        self.tally.add(mark, 1);
+        let reach = Reach { user: format!("user{user}").into(), client: None, act };
+        for shard in 0..self.plan.shards {
+            let known = self.known_subscriptions(user, shard, channel);
+            self.ask_shard(shard, Question::Reach(Box::new(reach.clone())), What::Reach(known));
+        }
+    }
+
+    /// What the user's clients on a shard know that they are subscribed to; of one channel or of all.
+    fn known_subscriptions(&self, user: u32, shard: usize, only: Option<ChannelIndex>) -> Vec<Known> {
+        let clients = self.clients.iter().filter(|client| client.user_number() == Some(user));
+        let links = clients.filter_map(|client| client.link.as_ref());
+        let links = links.filter(|link| self.sockets[link.socket].shard == shard);
+        let known = links.flat_map(|link| {
+            let of_link = link.subscriptions.iter().flatten();
+            of_link.map(|held| Known { socket: link.socket, channel: held.channel, began: held.began })
+        });
+        known.filter(|known| only.is_none_or(|only| only == known.channel)).collect()
+    }
+
+    /// What was known when the application asked, and still is, is given nothing that comes from here on.
+    fn reached(&mut self, known: Vec<Known>) {
+        let next = self.ledger.published().len() as u32;
+        for Known { socket, channel, began } in known {
+            let client = self.sockets[socket].client;
+            let link = self.clients[client].link.as_mut().filter(|link| link.socket == socket);
+            if let Some(held) = link.and_then(|link| link.subscriptions[channel].as_mut())
+                && held.began == began
+            {
+                held.ends_before.get_or_insert(next);
+            }
+        }
+    }
+
     fn ask_home(&mut self, channel: ChannelIndex, question: Question, what: What) {
         let home = self.plan.options.homes.home_of(CHANNELS[channel].name).as_index();
+        self.ask_shard(home, question, what);
+    }
+
+    fn ask_shard(&mut self, shard: usize, question: Question, what: What) {
         let id = self.api.next;
         self.api.next += 1;
         self.api.asked.insert(id, Asked { what, since: self.patience() });
@@ -91,7 +181,7 @@ impl World {
         let answerer = Answerer(Box::new(move |answer| {
             answers.lock().expect("nobody panics with it").push((id, answer));
         }));
-        self.tell_shard(home, TrayMessage::Ask { question, answerer });
+        self.tell_shard(shard, TrayMessage::Ask { question, answerer });
     }
 
     /// Puts a message into a shard's in-tray.
@@ -140,6 +230,10 @@ impl World {
             }
             (What::PresenceStats { channel }, Ok(Answered::PresenceStats(stats))) => {
                 self.api.present_counts.insert(channel, stats.clients);
+                Ok(())
+            }
+            (What::Reach(known), Ok(Answered::Reached(_))) => {
+                self.reached(known);
                 Ok(())
             }
             (what, answer) => violated(Promise::Protocol, format!("{what:?} was answered by {answer:?}")),

@@ -23,6 +23,9 @@ pub enum User {
     Passing(u32),
 }
 
+/// Users that clients are of.
+pub const USERS: u32 = 20;
+
 pub struct Client {
     pub format: Format,
     pub user: User,
@@ -139,8 +142,8 @@ impl Client {
         };
         let user = match random.u8(..8) {
             0..2 => User::Anonymous,
-            2 => User::Passing(random.u32(..20)),
-            _ => User::Known(random.u32(..20)),
+            2 => User::Passing(random.u32(..USERS)),
+            _ => User::Known(random.u32(..USERS)),
         };
         let mut wishes = [None; CHANNELS.len()];
         for _ in 0..random.usize(2..8) {
@@ -152,6 +155,13 @@ impl Client {
 
     pub fn is_anonymous(&self) -> bool {
         self.user == User::Anonymous
+    }
+
+    pub fn user_number(&self) -> Option<u32> {
+        match self.user {
+            User::Anonymous => None,
+            User::Known(user) | User::Passing(user) => Some(user),
+        }
     }
 
     pub fn token(&self, unix_now: i64, expires: bool, random: &mut fastrand::Rng) -> String {

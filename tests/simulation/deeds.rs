@@ -1,6 +1,7 @@
 //! What people, backends and machines do while things go wrong.
 
-use super::client::{Client, LinkPhase, Question, Reading, Wish};
+use super::api::ApiReach;
+use super::client::{Client, LinkPhase, Question, Reading, USERS, Wish};
 use super::frames;
 use super::namespaces::{CHANNELS, ChannelIndex, HOPELESS};
 use super::plan::{Deed, choose};
@@ -32,6 +33,8 @@ impl World {
                 let channel = self.any_channel();
                 self.api_presence_or_history(channel);
             }
+            Deed::ApiDisconnect => self.api_disconnects(),
+            Deed::ApiUnsubscribe => self.api_unsubscribes(),
             Deed::CutMany => self.cut_many(),
             Deed::StallShard => self.stall_shard(),
             Deed::StallProcess => self.stall_process(),
@@ -262,6 +265,17 @@ impl World {
             let skips_history = self.random.u8(..20) == 0;
             self.api_publish(channel, padding, skips_history);
         }
+    }
+
+    fn api_disconnects(&mut self) {
+        let user = self.random.u32(..USERS);
+        self.api_reach(user, ApiReach::Disconnect);
+    }
+
+    fn api_unsubscribes(&mut self) {
+        let user = self.random.u32(..USERS);
+        let channel = (self.random.u8(..4) > 0).then(|| self.any_channel());
+        self.api_reach(user, ApiReach::Unsubscribe { channel });
     }
 
     fn api_presence_or_history(&mut self, channel: ChannelIndex) {

@@ -166,7 +166,15 @@ impl World {
         let (name, kind) = (CHANNELS[channel].name, CHANNELS[channel].kind);
         let is_anonymous = self.clients[client].is_anonymous();
         let is_fair = match code {
-            103 => !kind.subscribe.may(is_anonymous, false),
+            103 if kind.subscribe.may(is_anonymous, false) => {
+                self.tally.add(Mark::RefusedRevoked, 1);
+                self.renew_later(client, channel);
+                return match self.api.has_unsubscribed(&self.clients[client]) {
+                    true => Ok(()),
+                    false => violated(Promise::Protocol, format!("{name}: subscribing got error {code}")),
+                };
+            }
+            103 => true,
             105 => self.link(client).subscriptions[channel].is_some(),
             106 => self.is_at_limit(client, code),
             112 => asked.must_recover && asked.since.is_some() && kind.recovery != Offer::Never,

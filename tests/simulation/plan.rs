@@ -64,6 +64,8 @@ pub enum Deed {
     ApiPublish,
     ApiBurst,
     ApiQuery,
+    ApiDisconnect,
+    ApiUnsubscribe,
     Cut,
     CutMany,
     Leave,
@@ -75,7 +77,7 @@ pub enum Deed {
     StallProcess,
 }
 
-const WEIGHTS: [(Deed, u32); 22] = [
+const WEIGHTS: [(Deed, u32); 24] = [
     (Deed::Publish, 300),
     (Deed::PublishBurst, 60),
     (Deed::Subscribe, 120),
@@ -89,6 +91,8 @@ const WEIGHTS: [(Deed, u32); 22] = [
     (Deed::ApiPublish, 80),
     (Deed::ApiBurst, 10),
     (Deed::ApiQuery, 15),
+    (Deed::ApiDisconnect, 2),
+    (Deed::ApiUnsubscribe, 6),
     (Deed::Cut, 25),
     (Deed::CutMany, 1),
     (Deed::Leave, 8),

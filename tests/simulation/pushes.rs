@@ -28,6 +28,7 @@ impl World {
     pub fn heard_push(&mut self, client: usize, channel: ChannelIndex, push: Push) -> Checked {
         let name = CHANNELS[channel].name;
         let now = self.patience();
+        let was_revoked = self.api.has_unsubscribed(&self.clients[client]);
         let Some(subscription) = &mut self.clients[client].link.as_mut().expect("it hears").subscriptions[channel]
         else {
             return violated(Promise::I3, format!("{name}: {push:?} to a client that is not subscribed"));
@@ -56,6 +57,12 @@ impl World {
                 }
                 self.tally.add(Mark::JoinsAndLeaves, 1);
                 self.check_known(channel, &[id])
+            }
+            Push::Unsubscribe(2000) if was_revoked => {
+                self.end_subscription(client, channel);
+                self.tally.add(Mark::ToldRevoked, 1);
+                self.renew_later(client, channel);
+                Ok(())
             }
             Push::Unsubscribe(code) => {
                 if code != 2500 || subscription.position.is_none() {
@@ -99,6 +106,7 @@ impl World {
             3005 => matches!(self.clients[client].user, User::Passing(_)),
             3008 => is_impaired || !self.plan.has_large_outboxes,
             3012 => is_impaired,
+            3503 => self.api.has_disconnected(&self.clients[client]),
             1002 | 1007 | 3501 => has_misbehaved,
             _ => false,
         };
@@ -111,6 +119,7 @@ impl World {
             3005 => Mark::Expired,
             3008 => Mark::Slow,
             3012 => Mark::NoPong,
+            3503 => Mark::ToldForced,
             1000 => Mark::CloseAnswered,
             _ => Mark::Malformed,
         };

@@ -25,6 +25,8 @@ pub struct Subscription {
     pub joined_twice: Option<ClientId>,
     /// Numbers of the publications that it was given.
     pub log: Vec<u32>,
+    /// The application has ended it, and was answered: nothing is given from this publication on.
+    pub ends_before: Option<u32>,
     /// The newest publication of each publisher.
     newest: Vec<(Publisher, u32)>,
 }
@@ -73,6 +75,7 @@ impl Subscription {
             joined: Vec::new(),
             joined_twice: None,
             log: Vec::new(),
+            ends_before: None,
             newest: Vec::new(),
         }
     }
@@ -85,6 +88,9 @@ impl Subscription {
             Err(what) => return violated(Promise::Protocol, format!("{name}: {what}")),
         };
         let published = ledger.saw(self.channel, number, publication.publisher)?;
+        if self.ends_before.is_some_and(|end| number >= end) {
+            return violated(Promise::I3, format!("{name}: {number} came after the application had ended it"));
+        }
         // One publisher's publications have rising numbers: a lower one comes late, the same twice.
         match self.newest.iter_mut().find(|(publisher, _)| *publisher == published.publisher) {
             Some((_, newest)) if *newest >= number => {
