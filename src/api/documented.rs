@@ -91,7 +91,7 @@ fn answer(question: &Question) -> Answer {
         Question::PresenceStats { .. } => Ok(Answered::PresenceStats(PresenceStats { clients: 3, users: 2 })),
         Question::History { .. } => {
             let data = r#"{"text": "hello"}"#.into();
-            let publications = vec![Arc::new(Publication { data, info: None, offset: 7, tags: None })];
+            let publications = vec![Arc::new(Publication { data, offset: 7, ..Publication::default() })];
             Ok(Answered::History(HistoryResult { publications, epoch: position(7).epoch, offset: 7 }))
         }
         Question::Reach(_) => Ok(Answered::Reached(1)),
