@@ -166,13 +166,41 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_api_stands_where_it_is_configured() {
+        let (mut options, _) = load(&Flags::default()).expect("dev mode needs no file");
+        options.http.api_prefix = "/v1/hub".to_owned();
+        let there = ["/v1/hub", "/v1/hub/info"].map(|path| (path, true, true));
+        check(&options, false, &there).await;
+        check(&options, false, &[("/api", false, false), ("/api/info", false, false)]).await;
+        // At the root the page stays, and there is no route of old.
+        options.http.api_prefix = "/".to_owned();
+        check(&options, false, &["/", "/info", "/livez"].map(|path| (path, true, true))).await;
+    }
+
+    #[tokio::test]
+    async fn an_insecure_api_asks_for_no_key() {
+        let (mut options, _) = load(&Flags::default()).expect("dev mode needs no file");
+        for (is_insecure, status) in [(false, StatusCode::UNAUTHORIZED), (true, StatusCode::BAD_REQUEST)] {
+            options.api.insecure = is_insecure;
+            let handle = Handle::new(options.shard.homes.clone(), Arc::new(|_, message| Err(message)));
+            let metrics = Arc::new(NodeMetrics::new(1, 1, Instant::now()));
+            let router = routes(&options, handle, metrics, false).at_clients_port;
+            for path in ["/api", "/api/publish", "/api/batch"] {
+                let request = Request::post(path).body(Body::from("no JSON")).expect("a request");
+                let response = router.clone().oneshot(request).await.expect("the router answers everything");
+                assert_eq!(response.status(), status, "{path}");
+            }
+        }
+    }
+
+    #[tokio::test]
     async fn what_is_switched_off_is_not_there() {
         let (mut options, _) = load(&Flags::default()).expect("dev mode needs no file");
         options.api.disabled = true;
         options.http.page = false;
         options.http.metrics_path = None;
         options.http.health_path = None;
-        let paths = ["/", "/page.js", "/metrics", "/health", "/api/info"];
+        let paths = ["/", "/page.js", "/metrics", "/health", "/api", "/api/info"];
         check(&options, false, &paths.map(|path| (path, false, false))).await;
     }
 }
