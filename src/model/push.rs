@@ -1,6 +1,6 @@
 //! What the hub says unasked.
 
-use super::{ClientInfo, DisconnectCode, Epoch, Publication, UnsubscribeCode};
+use super::{ClientInfo, DisconnectCode, Epoch, Publication, SubscribeResult, UnsubscribeCode};
 
 /// One push, borrowed: it is encoded at once and shared as bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,6 +26,12 @@ pub enum Push<'a> {
     Leave {
         channel: &'a str,
         info: &'a ClientInfo,
+    },
+    /// The server has subscribed the client. Publications in the result are not said here: they follow as
+    /// pushes of their own.
+    Subscribe {
+        channel: &'a str,
+        result: &'a SubscribeResult,
     },
     Unsubscribe {
         channel: &'a str,

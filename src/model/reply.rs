@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{ClientId, ClientInfo, Epoch, ErrorCode, Position, Publication};
+use super::{ChannelName, ClientId, ClientInfo, Epoch, ErrorCode, Position, Publication};
 
 /// The answer to the command `id`.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,6 +43,8 @@ pub struct ConnectResult {
     /// Seconds until the client must refresh its token; `None` when it never expires.
     pub ttl: Option<u32>,
     pub data: Bytes,
+    /// What the server subscribed the client to, sorted by name.
+    pub subs: Vec<(ChannelName, SubscribeResult)>,
     /// Seconds between server pings; 0: none.
     pub ping: u32,
     /// Whether the client must answer pings.
@@ -51,6 +53,8 @@ pub struct ConnectResult {
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SubscribeResult {
+    /// Seconds until the subscription must be refreshed; `None` when it never expires.
+    pub ttl: Option<u32>,
     pub recoverable: bool,
     pub positioned: bool,
     /// Top of the stream, or the request's position when `recovered` (protocol page, 2.4).

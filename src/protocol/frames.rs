@@ -199,6 +199,7 @@ fn capacity_for(push: &Push<'_>) -> usize {
             channel.len() + patch.map_or(publication.data.len(), <[u8]>::len) + 256
         }
         Push::Join { channel, .. } | Push::Leave { channel, .. } => channel.len() + 256,
+        Push::Subscribe { channel, result } => channel.len() + result.data.len() + 256,
         Push::Unsubscribe { .. } | Push::Refresh { .. } | Push::Disconnect { .. } => 128,
     }
 }

@@ -104,6 +104,7 @@ impl Shard {
             version: Arc::clone(&self.options.version),
             ttl,
             data: Bytes::new(),
+            subs: Vec::new(),
             ping: interval.as_secs() as u32,
             pong: !interval.is_zero() && !self.options.pong_timeout.is_zero(),
         };

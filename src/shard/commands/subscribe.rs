@@ -244,6 +244,7 @@ fn result_of(wanted: Wanted, subscribed: Subscribed) -> SubscribeResult {
         _ => top,
     });
     SubscribeResult {
+        ttl: None,
         recoverable: wanted.is_recoverable,
         positioned: wanted.is_positioned,
         position,

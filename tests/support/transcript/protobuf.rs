@@ -53,6 +53,9 @@ fn connect(value: &Value) -> schema::ConnectRequest {
         match field.as_str() {
             "token" => connect.token = text(value),
             "data" => connect.data = data(Some(value)),
+            "subs" => {
+                connect.subs = object(value).iter().map(|(name, value)| (name.clone(), subscribe(value))).collect();
+            }
             "name" => connect.name = text(value),
             "version" => connect.version = text(value),
             other => panic!("{other} is no field of connect that transcripts know"),
@@ -134,6 +137,12 @@ fn reply_value(reply: Reply) -> Value {
     fields.put_if("presence", reply.presence.map(presence_value));
     fields.put_if("history", reply.history.map(history_value));
     fields.put_if("refresh", reply.refresh.map(refresh_value));
+    if let Some(refresh) = reply.sub_refresh {
+        let mut inner = Fields::default();
+        inner.truth("expires", refresh.expires);
+        inner.number("ttl", refresh.ttl);
+        fields.put("sub_refresh", inner);
+    }
     if let Some(stats) = reply.presence_stats {
         let stats = json!({"num_clients": stats.num_clients, "num_users": stats.num_users});
         fields.0.insert("presence_stats".into(), stats);
@@ -151,6 +160,15 @@ fn push_value(push: schema::Push) -> Fields {
             inner.put("info", info_value(info.expect("joins and leaves say who")));
             fields.put(name, inner);
         }
+    }
+    if let Some(subscribe) = push.subscribe {
+        let mut inner = Fields::default();
+        inner.truth("recoverable", subscribe.recoverable);
+        inner.text("epoch", subscribe.epoch);
+        inner.number("offset", subscribe.offset);
+        inner.truth("positioned", subscribe.positioned);
+        inner.data("data", &subscribe.data);
+        fields.put("subscribe", inner);
     }
     if let Some(unsubscribe) = push.unsubscribe {
         let mut inner = Fields::default();
@@ -174,6 +192,10 @@ fn connect_value(connect: schema::ConnectResult) -> Fields {
     fields.truth("expires", connect.expires);
     fields.number("ttl", connect.ttl);
     fields.data("data", &connect.data);
+    if !connect.subs.is_empty() {
+        let subs = connect.subs.into_iter().map(|(name, result)| (name, Value::Object(subscribe_value(result).0)));
+        fields.0.insert("subs".into(), Value::Object(subs.collect()));
+    }
     fields.number("ping", connect.ping);
     fields.truth("pong", connect.pong);
     fields
@@ -181,6 +203,8 @@ fn connect_value(connect: schema::ConnectResult) -> Fields {
 
 fn subscribe_value(subscribe: schema::SubscribeResult) -> Fields {
     let mut fields = Fields::default();
+    fields.truth("expires", subscribe.expires);
+    fields.number("ttl", subscribe.ttl);
     fields.truth("recoverable", subscribe.recoverable);
     fields.text("epoch", subscribe.epoch);
     if !subscribe.publications.is_empty() {

@@ -104,12 +104,19 @@ fn write_connect(object: &mut Object<'_>, result: &ConnectResult) -> Written {
     object.text("version", &result.version);
     write_ttl(object, result.ttl);
     object.data("data", &result.data)?;
+    if !result.subs.is_empty() {
+        object.object("subs", |object| {
+            let mut subs = result.subs.iter();
+            subs.try_for_each(|(channel, result)| object.object_at(channel, |object| write_subscribe(object, result)))
+        })?;
+    }
     object.number("ping", u64::from(result.ping));
     object.truth("pong", result.pong);
     Ok(())
 }
 
 fn write_subscribe(object: &mut Object<'_>, result: &SubscribeResult) -> Written {
+    write_ttl(object, result.ttl);
     object.truth("recoverable", result.recoverable);
     if let Some(position) = result.position {
         object.text("epoch", position.epoch.as_str());
@@ -173,6 +180,10 @@ fn write_push(object: &mut Object<'_>, push: &Push<'_>) -> Written {
             object.text("channel", channel);
             object.object("leave", |object| object.object("info", |object| write_client(object, info)))
         }
+        Push::Subscribe { channel, result } => {
+            object.text("channel", channel);
+            object.object("subscribe", |object| write_subscribed(object, result))
+        }
         Push::Unsubscribe { channel, code } => {
             object.text("channel", channel);
             object.object("unsubscribe", |object| write_reason(object, code.code(), code.text()));
@@ -187,6 +198,17 @@ fn write_push(object: &mut Object<'_>, push: &Push<'_>) -> Written {
             Ok(())
         }
     }
+}
+
+/// What a push says of a subscription that the server made.
+fn write_subscribed(object: &mut Object<'_>, result: &SubscribeResult) -> Written {
+    object.truth("recoverable", result.recoverable);
+    if let Some(position) = result.position {
+        object.text("epoch", position.epoch.as_str());
+        object.number("offset", position.offset);
+    }
+    object.truth("positioned", result.positioned);
+    object.data("data", &result.data)
 }
 
 fn write_publication<P: AsRef<[u8]>>(

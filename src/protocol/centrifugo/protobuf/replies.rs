@@ -77,6 +77,7 @@ fn connect(result: &ConnectResult) -> schema::ConnectResult {
         expires: result.ttl.is_some(),
         ttl: result.ttl.unwrap_or_default(),
         data: result.data.clone(),
+        subs: result.subs.iter().map(|(channel, result)| (channel.to_string(), subscribe(result))).collect(),
         ping: result.ping,
         pong: result.pong,
         ..Default::default()
@@ -89,6 +90,8 @@ fn subscribe(result: &SubscribeResult) -> schema::SubscribeResult {
         false => result.publications.iter().map(|published| publication(published, None)).collect(),
     };
     let mut wire = schema::SubscribeResult {
+        expires: result.ttl.is_some(),
+        ttl: result.ttl.unwrap_or_default(),
         recoverable: result.recoverable,
         publications,
         recovered: result.recovered,
@@ -128,6 +131,7 @@ fn wire_push(push: &Push<'_>) -> schema::Push {
         Push::Leave { channel, info } => {
             schema::Push { leave: Some(schema::Leave { info: Some(client(info)) }), ..push_in(channel) }
         }
+        Push::Subscribe { channel, result } => schema::Push { subscribe: Some(subscribed(result)), ..push_in(channel) },
         Push::Unsubscribe { channel, code } => schema::Push {
             unsubscribe: Some(schema::Unsubscribe { code: u32::from(code.code()), reason: code.text().to_owned() }),
             ..push_in(channel)
@@ -144,6 +148,17 @@ fn wire_push(push: &Push<'_>) -> schema::Push {
             }),
             ..Default::default()
         },
+    }
+}
+
+/// What a push says of a subscription that the server made.
+fn subscribed(result: &SubscribeResult) -> schema::Subscribe {
+    schema::Subscribe {
+        recoverable: result.recoverable,
+        epoch: result.position.map(|position| position.epoch.as_str().to_owned()).unwrap_or_default(),
+        offset: result.position.map_or(0, |position| position.offset),
+        positioned: result.positioned,
+        data: result.data.clone(),
     }
 }
 

@@ -74,6 +74,7 @@ fn push(value: Value) -> schema::Push {
             "pub" => push.r#pub = Some(publication(value)),
             "join" => push.join = Some(schema::Join { info: Some(only_info(value)) }),
             "leave" => push.leave = Some(schema::Leave { info: Some(only_info(value)) }),
+            "subscribe" => push.subscribe = Some(subscribed(value)),
             "unsubscribe" => {
                 let (code, reason) = code_and_reason(value);
                 push.unsubscribe = Some(schema::Unsubscribe { code, reason });
@@ -101,6 +102,7 @@ fn connect(value: Value) -> schema::ConnectResult {
             "expires" => connect.expires = truth(value),
             "ttl" => connect.ttl = number32(value),
             "data" => connect.data = data(value),
+            "subs" => connect.subs = object(value).into_iter().map(|(name, value)| (name, subscribe(value))).collect(),
             "ping" => connect.ping = number32(value),
             "pong" => connect.pong = truth(value),
             other => panic!("a connect result has no field {other}"),
@@ -113,6 +115,8 @@ fn subscribe(value: Value) -> schema::SubscribeResult {
     let mut subscribe = schema::SubscribeResult::default();
     for (field, value) in object(value) {
         match field.as_str() {
+            "expires" => subscribe.expires = truth(value),
+            "ttl" => subscribe.ttl = number32(value),
             "recoverable" => subscribe.recoverable = truth(value),
             "epoch" => subscribe.epoch = text(value),
             "publications" => subscribe.publications = publications(value),
@@ -125,6 +129,11 @@ fn subscribe(value: Value) -> schema::SubscribeResult {
         }
     }
     subscribe
+}
+
+fn subscribed(value: Value) -> schema::Subscribe {
+    let schema::SubscribeResult { recoverable, epoch, offset, positioned, data, .. } = subscribe(value);
+    schema::Subscribe { recoverable, epoch, offset, positioned, data }
 }
 
 fn presence(value: Value) -> schema::PresenceResult {

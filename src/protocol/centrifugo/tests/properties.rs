@@ -22,13 +22,15 @@ fn normalize(mut reply: schema::Reply) -> schema::Reply {
         publication.data = canonical(&publication.data);
         publication.info.as_mut().map(info);
     };
-    if let Some(connect) = &mut reply.connect {
-        connect.data = canonical(&connect.data);
-    }
-    if let Some(subscribe) = &mut reply.subscribe {
+    let subscribe = |subscribe: &mut schema::SubscribeResult| {
         subscribe.data = canonical(&subscribe.data);
         subscribe.publications.iter_mut().for_each(publication);
+    };
+    if let Some(connect) = &mut reply.connect {
+        connect.data = canonical(&connect.data);
+        connect.subs.values_mut().for_each(subscribe);
     }
+    reply.subscribe.as_mut().map(subscribe);
     if let Some(history) = &mut reply.history {
         history.publications.iter_mut().for_each(publication);
     }
@@ -40,6 +42,9 @@ fn normalize(mut reply: schema::Reply) -> schema::Reply {
     }
     if let Some(push) = &mut reply.push {
         push.r#pub.as_mut().map(publication);
+        if let Some(subscribe) = &mut push.subscribe {
+            subscribe.data = canonical(&subscribe.data);
+        }
         push.join.as_mut().and_then(|join| join.info.as_mut()).map(info);
         push.leave.as_mut().and_then(|leave| leave.info.as_mut()).map(info);
     }

@@ -4,8 +4,8 @@ use bytes::Bytes;
 
 use super::samples::{CLIENT, client_id, epoch, info, publication};
 use crate::model::{
-    ClientInfo, ConnectResult, DisconnectCode, ErrorCode, Format, HistoryResult, Outcome, Position, PresenceStats,
-    Publication, Push, Reply, SubscribeResult, UnsubscribeCode,
+    ChannelName, ClientInfo, ConnectResult, DisconnectCode, ErrorCode, Format, HistoryResult, Outcome, Position,
+    PresenceStats, Publication, Push, Reply, SubscribeResult, UnsubscribeCode,
 };
 use crate::protocol::{Inappropriate, append_ping, append_push, append_reply};
 
@@ -41,6 +41,7 @@ fn connect() {
         version: "0.1.0 OSS".into(),
         ttl: None,
         data: Bytes::new(),
+        subs: Vec::new(),
         ping: 25,
         pong: true,
     };
@@ -49,6 +50,19 @@ fn connect() {
         data: Bytes::from_static(b"{\"a\":\n1}"),
         ping: 0,
         pong: false,
+        ..result.clone()
+    };
+    let recovered = SubscribeResult {
+        recoverable: true,
+        position: Some(Position { epoch: epoch(), offset: 4 }),
+        publications: vec![Arc::new(publication("5", 5))],
+        recovered: true,
+        was_recovering: true,
+        ..SubscribeResult::default()
+    };
+    let name = |name| ChannelName::parse(name, 255).expect("a short name");
+    let subscribed = ConnectResult {
+        subs: vec![(name("#42"), SubscribeResult::default()), (name("a\"b"), recovered)],
         ..result.clone()
     };
     check(
@@ -60,6 +74,11 @@ fn connect() {
         1,
         Ok(Outcome::Connect(Box::new(expiring))),
         r#"{"id":1,"connect":{"client":"CLIENT","version":"0.1.0 OSS","expires":true,"ttl":60,"data":{"a":1}}}"#,
+    );
+    check(
+        1,
+        Ok(Outcome::Connect(Box::new(subscribed))),
+        r##"{"id":1,"connect":{"client":"CLIENT","version":"0.1.0 OSS","subs":{"#42":{},"a\"b":{"recoverable":true,"epoch":"aaaaaaaa","publications":[{"data":5,"offset":5}],"recovered":true,"offset":4,"was_recovering":true}},"ping":25,"pong":true}}"##,
     );
 }
 
@@ -74,6 +93,7 @@ fn subscribe() {
     );
     check(
         SubscribeResult {
+            ttl: Some(60),
             recoverable: true,
             positioned: true,
             position: position(4),
@@ -83,7 +103,7 @@ fn subscribe() {
             data: Bytes::from_static(b"[]"),
             delta: false,
         },
-        r#"{"id":7,"subscribe":{"recoverable":true,"epoch":"aaaaaaaa","publications":[{"data":5,"offset":5},{"data":{"n":6},"offset":6}],"recovered":true,"offset":4,"positioned":true,"data":[],"was_recovering":true}}"#,
+        r#"{"id":7,"subscribe":{"expires":true,"ttl":60,"recoverable":true,"epoch":"aaaaaaaa","publications":[{"data":5,"offset":5},{"data":{"n":6},"offset":6}],"recovered":true,"offset":4,"positioned":true,"data":[],"was_recovering":true}}"#,
     );
 }
 
@@ -198,6 +218,23 @@ fn other_pushes() {
     check_push(
         Push::Leave { channel: "x", info: &info("u") },
         r#"{"push":{"channel":"x","leave":{"info":{"user":"u","client":"CLIENT"}}}}"#,
+    );
+    check_push(
+        Push::Subscribe { channel: "x", result: &SubscribeResult::default() },
+        r#"{"push":{"channel":"x","subscribe":{}}}"#,
+    );
+    let result = SubscribeResult {
+        recoverable: true,
+        positioned: true,
+        position: Some(Position { epoch: epoch(), offset: 4 }),
+        publications: vec![Arc::new(publication("5", 5))],
+        recovered: true,
+        data: Bytes::from_static(b"{}"),
+        ..SubscribeResult::default()
+    };
+    check_push(
+        Push::Subscribe { channel: "x", result: &result },
+        r#"{"push":{"channel":"x","subscribe":{"recoverable":true,"epoch":"aaaaaaaa","offset":4,"positioned":true,"data":{}}}}"#,
     );
     check_push(
         Push::Unsubscribe { channel: "c", code: UnsubscribeCode::InsufficientState },

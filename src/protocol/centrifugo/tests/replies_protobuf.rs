@@ -5,8 +5,8 @@ use bytes::Bytes;
 use super::client::read_protobuf;
 use super::samples::{CLIENT, client_id, epoch, info, publication};
 use crate::model::{
-    ClientInfo, ConnectResult, DisconnectCode, ErrorCode, Format, HistoryResult, Outcome, Position, PresenceStats,
-    Publication, Push, Reply, SubscribeResult, UnsubscribeCode,
+    ChannelName, ClientInfo, ConnectResult, DisconnectCode, ErrorCode, Format, HistoryResult, Outcome, Position,
+    PresenceStats, Publication, Push, Reply, SubscribeResult, UnsubscribeCode,
 };
 use crate::protocol::centrifugo::schema;
 use crate::protocol::{append_ping, append_push, append_reply};
@@ -50,6 +50,7 @@ fn connect() {
         version: "v".into(),
         ttl: Some(60),
         data: Bytes::from_static(b"\0"),
+        subs: vec![(ChannelName::parse("#42", 255).expect("a short name"), SubscribeResult::default())],
         ping: 25,
         pong: true,
     };
@@ -59,6 +60,7 @@ fn connect() {
         expires: true,
         ttl: 60,
         data: Bytes::from_static(b"\0"),
+        subs: [("#42".to_owned(), schema::SubscribeResult::default())].into(),
         ping: 25,
         pong: true,
         ..Default::default()
@@ -69,6 +71,7 @@ fn connect() {
 #[test]
 fn subscribe() {
     let result = SubscribeResult {
+        ttl: Some(60),
         recoverable: true,
         positioned: true,
         position: Some(Position { epoch: epoch(), offset: 4 }),
@@ -79,6 +82,8 @@ fn subscribe() {
         delta: false,
     };
     let expected = schema::SubscribeResult {
+        expires: true,
+        ttl: 60,
         recoverable: true,
         epoch: "aaaaaaaa".into(),
         publications: vec![schema::Publication { data: Bytes::from_static(b"5"), offset: 5, ..Default::default() }],
@@ -195,6 +200,24 @@ fn the_other_pushes() {
     check_push(
         Push::Leave { channel: "x", info: &info("u") },
         schema::Push { leave: Some(schema::Leave { info: Some(wire_info()) }), ..in_channel.clone() },
+    );
+    let result = SubscribeResult {
+        recoverable: true,
+        positioned: true,
+        position: Some(Position { epoch: epoch(), offset: 4 }),
+        data: Bytes::from_static(b"d"),
+        ..SubscribeResult::default()
+    };
+    let subscribe = schema::Subscribe {
+        recoverable: true,
+        epoch: "aaaaaaaa".into(),
+        offset: 4,
+        positioned: true,
+        data: Bytes::from_static(b"d"),
+    };
+    check_push(
+        Push::Subscribe { channel: "x", result: &result },
+        schema::Push { subscribe: Some(subscribe), ..in_channel.clone() },
     );
     let unsubscribe = schema::Unsubscribe { code: 2501, reason: "subscription expired".into() };
     check_push(

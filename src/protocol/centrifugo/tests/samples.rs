@@ -8,8 +8,8 @@ use proptest::option;
 use proptest::prelude::*;
 
 use crate::model::{
-    ClientId, ClientInfo, ConnectResult, DisconnectCode, Epoch, ErrorCode, HistoryResult, Outcome, Position,
-    PresenceStats, Publication, Push, Reply, SubscribeResult, UnsubscribeCode,
+    ChannelName, ClientId, ClientInfo, ConnectResult, DisconnectCode, Epoch, ErrorCode, HistoryResult, Outcome,
+    Position, PresenceStats, Publication, Push, Reply, SubscribeResult, UnsubscribeCode,
 };
 
 /// The client of golden texts.
@@ -38,6 +38,7 @@ pub enum OwnedPush {
     Publication(String, Publication, Option<Epoch>),
     Join(String, ClientInfo),
     Leave(String, ClientInfo),
+    Subscribe(String, SubscribeResult),
     Unsubscribe(String, UnsubscribeCode),
     Refresh(Option<u32>),
     Disconnect(DisconnectCode),
@@ -51,6 +52,7 @@ impl OwnedPush {
             }
             OwnedPush::Join(channel, info) => Push::Join { channel, info },
             OwnedPush::Leave(channel, info) => Push::Leave { channel, info },
+            OwnedPush::Subscribe(channel, result) => Push::Subscribe { channel, result },
             OwnedPush::Unsubscribe(channel, code) => Push::Unsubscribe { channel, code: *code },
             OwnedPush::Refresh(ttl) => Push::Refresh { ttl: *ttl },
             OwnedPush::Disconnect(code) => Push::Disconnect { code: *code },
@@ -65,6 +67,7 @@ pub fn pushes() -> impl Strategy<Value = OwnedPush> {
             .prop_map(|(channel, p, e)| OwnedPush::Publication(channel, p, e)),
         (text(), infos()).prop_map(|(channel, info)| OwnedPush::Join(channel, info)),
         (text(), infos()).prop_map(|(channel, info)| OwnedPush::Leave(channel, info)),
+        (text(), subscribes()).prop_map(|(channel, result)| OwnedPush::Subscribe(channel, result)),
         (text(), prop::sample::select(UnsubscribeCode::ALL))
             .prop_map(|(channel, c)| OwnedPush::Unsubscribe(channel, c)),
         any::<Option<u32>>().prop_map(OwnedPush::Refresh),
@@ -96,12 +99,15 @@ fn outcomes() -> impl Strategy<Value = Outcome> {
 }
 
 fn connects() -> impl Strategy<Value = ConnectResult> {
-    (client_ids(), text(), any::<Option<u32>>(), maybe_json(), any::<u32>(), any::<bool>()).prop_map(
-        |(client, version, ttl, data, ping, pong)| ConnectResult {
+    let names = "[a-z<\"\n]{1,12}".prop_map(|name| ChannelName::parse(&name, 255).expect("a short name"));
+    let subs = btree_map(names, subscribes(), 0..3).prop_map(|subs| subs.into_iter().collect());
+    (client_ids(), text(), any::<Option<u32>>(), maybe_json(), subs, any::<u32>(), any::<bool>()).prop_map(
+        |(client, version, ttl, data, subs, ping, pong)| ConnectResult {
             client,
             version: version.into(),
             ttl,
             data,
+            subs,
             ping,
             pong,
         },
@@ -110,8 +116,9 @@ fn connects() -> impl Strategy<Value = ConnectResult> {
 
 fn subscribes() -> impl Strategy<Value = SubscribeResult> {
     let position = (epochs(), any::<u64>()).prop_map(|(epoch, offset)| Position { epoch, offset });
-    (any::<[bool; 4]>(), option::of(position), published(), maybe_json()).prop_map(
-        |([recoverable, positioned, recovered, was_recovering], position, publications, data)| SubscribeResult {
+    (any::<Option<u32>>(), any::<[bool; 4]>(), option::of(position), published(), maybe_json()).prop_map(
+        |(ttl, [recoverable, positioned, recovered, was_recovering], position, publications, data)| SubscribeResult {
+            ttl,
             recoverable,
             positioned,
             position,
