@@ -25,7 +25,9 @@ use tokio::sync::mpsc;
 
 use crate::config::Options;
 use crate::handle::{Handle, TrayMessage};
-use crate::io::{AllowedOrigins, ControlSender, JobSink, Newest, ShardSetup, bind, raise_descriptors, start_shard};
+use crate::io::{
+    Admission, AllowedOrigins, ControlSender, JobSink, Newest, ShardSetup, bind, raise_descriptors, start_shard,
+};
 use crate::jwks::Jwks;
 use crate::lane::{Ports, TrayReceiver, TraySender, mesh, tray};
 use crate::limits::{JOB_DELIVERY_RETRY, JOB_DELIVERY_TRIES, JOBS_WAITING_MAX, TRAY_SLOTS};
@@ -92,6 +94,7 @@ pub fn run(options: &Options, start: Instant) -> Result<(), StartError> {
     let shards = Shards {
         options,
         io_options,
+        admission: Arc::new(Admission::new(options.admission)),
         tls: client_tls,
         cores: &cores,
         metrics: &metrics,
@@ -145,6 +148,7 @@ impl Listeners {
 struct Shards<'a> {
     options: &'a Options,
     io_options: Arc<crate::io::Options>,
+    admission: Arc<Admission>,
     tls: Option<Newest>,
     /// More shards than cores share them.
     cores: &'a [core_affinity::CoreId],
@@ -175,6 +179,7 @@ impl Shards<'_> {
                 tray,
                 shard_options: Arc::clone(&shard_options),
                 io_options: Arc::clone(&self.io_options),
+                admission: Arc::clone(&self.admission),
                 tls: self.tls.clone(),
                 metrics: Arc::clone(&self.metrics.shards[index]),
                 control: self.control.clone(),

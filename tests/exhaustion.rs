@@ -74,6 +74,7 @@ fn newcomers_are_told_503_and_nothing_spins() {
         // The served connection stays open, with its descriptor.
         tls: None,
         io_options: Arc::new(io::Options { head_timeout: Duration::from_secs(600), ..io::Options::default() }),
+        admission: Arc::default(),
         metrics: Arc::default(),
         control,
         jobs: Box::new(Err),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::access::{ChannelOptions, DataFormat, Flush, FlushWindow, NamePattern, Namespaces, SlowConsumerPolicy};
 use crate::api::ErrorMode;
+use crate::io::AdmissionLimits;
 use crate::model::Homes;
 use crate::shard::{self, Compression};
 
@@ -91,6 +92,10 @@ fn build(root: &Scope<'_>, flags: &Flags, problems: &mut Problems<'_>) -> Option
         client_tls,
         internal_tls,
         http: http(root, flags),
+        admission: AdmissionLimits {
+            connections_max: root.count("client.connection_limit"),
+            per_second: root.count("client.connection_rate_limit"),
+        },
         api: ApiOptions {
             key: root.text("http_api.key").map(|key| Secret::new(&key)),
             insecure: root.flag("http_api.insecure"),
@@ -162,6 +167,7 @@ fn shard_options(root: &Scope<'_>, shards: u16, problems: &mut Problems<'_>) -> 
         insecure: root.flag("client.insecure"),
         ping_interval: root.duration("client.ping_interval"),
         pong_timeout: root.duration("client.pong_timeout"),
+        unconnected_max: root.count("fanfare.unconnected_limit"),
         stale_close_delay: root.duration("client.stale_close_delay"),
         expired_close_delay: root.duration("client.expired_close_delay"),
         channels_max: root.count("client.channel_limit"),

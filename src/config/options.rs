@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::api::ErrorMode;
-use crate::io::Pair;
+use crate::io::{AdmissionLimits, Pair};
 use crate::shard;
 
 /// Options of one node. Nobody who holds them checks them again.
@@ -23,6 +23,7 @@ pub struct Options {
     /// The same for the internal port, if there is one.
     pub internal_tls: Option<Pair>,
     pub http: HttpOptions,
+    pub admission: AdmissionLimits,
     pub api: ApiOptions,
     /// The same for every shard.
     pub shard: shard::Options,

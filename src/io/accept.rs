@@ -10,6 +10,7 @@ use std::task::Poll;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::limits;
+use crate::telemetry::{Counter, ShardMetrics};
 
 use super::door::Door;
 
@@ -25,11 +26,12 @@ pub(super) async fn accept(listener: TcpListener, door: Rc<Door>) -> Infallible 
             Ok((stream, _)) => {
                 door.let_pass().await;
                 if let Err(stream) = door.admit(stream) {
+                    door.metrics.add(Counter::RefusedForDoor, 1);
                     turn_away(stream);
                 }
             }
             Err(error) if is_exhaustion(&error) => {
-                spare.shed(&listener).await;
+                spare.shed(&listener, &door.metrics).await;
                 // Without this pause the loop would spin: the listener stays readable.
                 tokio::time::sleep(limits::ACCEPT_PAUSE).await;
             }
@@ -47,11 +49,14 @@ impl Spare {
         Spare(File::open("/dev/null").ok())
     }
 
-    async fn shed(&mut self, listener: &TcpListener) {
+    async fn shed(&mut self, listener: &TcpListener, metrics: &ShardMetrics) {
         for _ in 0..limits::SHED_CONNECTIONS_MAX {
             self.0 = None;
             match poll_fn(|context| Poll::Ready(listener.poll_accept(context))).await {
-                Poll::Ready(Ok((stream, _))) => turn_away(stream),
+                Poll::Ready(Ok((stream, _))) => {
+                    metrics.add(Counter::RefusedForDescriptors, 1);
+                    turn_away(stream);
+                }
                 // Nobody waits any more, or another thread was faster to take the descriptor.
                 _ => break,
             }

@@ -174,7 +174,7 @@ impl EventLoop {
             let mut socket = arrival.socket;
             let id = self.shard.opened(now, arrival.opening);
             let watched = self.poller.watch(&mut socket, id.as_index());
-            self.sockets.insert(id, socket);
+            self.sockets.insert(id, socket, arrival.place);
             if watched.is_err() {
                 // The kernel has no memory for one more; a socket that is not watched is dead.
                 self.lose(now, id);

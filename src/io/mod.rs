@@ -10,6 +10,7 @@
 //! Read `event_loop.rs` first, then `poller.rs` and `door/mod.rs`.
 
 mod accept;
+mod admission;
 mod descriptors;
 mod door;
 mod event_loop;
@@ -22,6 +23,7 @@ mod sockets;
 mod thread;
 mod tls;
 
+pub use admission::{Admission, AdmissionLimits};
 pub use descriptors::{Descriptors, raise_descriptors};
 pub use door::{AllowedOrigins, BadOriginPattern, ControlRequest, ControlSender};
 pub use listener::bind;

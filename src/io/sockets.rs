@@ -1,9 +1,11 @@
 //! The sockets of one shard, by connection, and which of them want to be read or written.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use crate::model::ConnectionId;
 
+use super::admission::{Admission, Place};
 use super::poller::Readiness;
 use super::ready::Ready;
 use super::socket::Socket;
@@ -30,11 +32,18 @@ pub(super) struct Sockets {
     to_read: Ready<ConnectionId>,
     /// Connections whose blocked socket takes bytes again, or that had more than their part of a turn.
     to_write: VecDeque<ConnectionId>,
+    /// Where each of them has a place.
+    admission: Arc<Admission>,
 }
 
 impl Sockets {
+    pub fn new(admission: Arc<Admission>) -> Sockets {
+        Sockets { admission, ..Sockets::default() }
+    }
+
     /// Puts the socket of a connection that the shard has just opened.
-    pub fn insert(&mut self, id: ConnectionId, socket: Socket) {
+    pub fn insert(&mut self, id: ConnectionId, socket: Socket, place: Place) {
+        place.keep();
         let index = id.as_index();
         if self.entries.len() <= index {
             self.entries.resize_with(index + 1, || None);
@@ -51,6 +60,7 @@ impl Sockets {
     pub fn remove(&mut self, id: ConnectionId) -> Option<Socket> {
         self.find(id)?;
         let entry = self.entries[id.as_index()].take()?;
+        self.admission.leave();
         if entry.blocked {
             entry.socket.reset_on_close();
         }
@@ -152,7 +162,8 @@ mod tests {
         let mut sockets = Sockets::default();
         for id in ids {
             let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-            sockets.insert(*id, Socket::Plain(mio::net::TcpStream::from_std(stream)));
+            let place = sockets.admission.admit().unwrap();
+            sockets.insert(*id, Socket::Plain(mio::net::TcpStream::from_std(stream)), place);
         }
         sockets
     }

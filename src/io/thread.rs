@@ -20,6 +20,7 @@ use crate::shard::{self, Job, LaneMessage, Shard, TrayMessage};
 use crate::telemetry::ShardMetrics;
 
 use super::accept::accept;
+use super::admission::Admission;
 use super::door::{ControlSender, Door, Told};
 use super::event_loop::EventLoop;
 use super::poller::Poller;
@@ -41,6 +42,8 @@ pub struct ShardSetup {
     pub tray: TrayReceiver<TrayMessage>,
     pub shard_options: Arc<shard::Options>,
     pub io_options: Arc<super::Options>,
+    /// The same one for all shards.
+    pub admission: Arc<Admission>,
     /// What TLS is spoken with; `None`: the port is plain.
     pub tls: Option<Newest>,
     pub metrics: Arc<ShardMetrics>,
@@ -93,7 +96,8 @@ async fn live(setup: ShardSetup) -> io::Result<()> {
     let ration = Rc::new(Ration::new(limits::HANDSHAKE_SHARE));
     let tls = setup.tls.map(|newest| (newest, Rc::clone(&ration)));
     let told = Told { draining: drains.clone(), full: is_full };
-    let (door, arriving) = Door::new(setup.io_options, setup.control, Arc::clone(&setup.metrics), told, tls);
+    let (admission, metrics) = (Arc::clone(&setup.admission), Arc::clone(&setup.metrics));
+    let (door, arriving) = Door::new(setup.io_options, setup.control, admission, metrics, told, tls);
     let listener = tokio::net::TcpListener::from_std(setup.listener)?;
 
     let poller = Poller::new(limits::POLL_EVENTS_MAX)?;
@@ -104,7 +108,7 @@ async fn live(setup: ShardSetup) -> io::Result<()> {
     let turns = EventLoop {
         shard: Shard::new(setup.id, Arc::clone(&setup.shard_options), Arc::clone(&setup.metrics), setup.seed),
         poller,
-        sockets: Sockets::default(),
+        sockets: Sockets::new(setup.admission),
         scratch: vec![0; limits::READ_SCRATCH_BYTES].into(),
         tls_buffers: Buffers::default(),
         ration,

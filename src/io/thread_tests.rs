@@ -67,6 +67,7 @@ pub(super) fn start_setup(
         tray: receiver,
         shard_options: Arc::new(options),
         io_options: Arc::new(io_options),
+        admission: Arc::default(),
         tls,
         metrics: Arc::clone(&metrics),
         control,

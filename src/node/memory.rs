@@ -69,7 +69,7 @@ impl MemoryWatch {
                 limit,
                 outboxes,
                 cut = self.count(Counter::ConnectionsCut) + self.count(Counter::OutboxesShrunk),
-                refused = self.count(Counter::UpgradesRefusedForMemory),
+                refused = self.count(Counter::RefusedForMemory),
                 "there is memory again: new clients are taken (counts are since the start)"
             ),
         }

@@ -103,6 +103,7 @@ impl Shard {
         connection.phase = Phase::Ending;
         self.outbox_bytes -= connection.outbox.bytes();
         connection.outbox = Default::default();
+        self.owes_no_connect(slot);
         self.finished.push_back(id);
         self.leave_all(slot);
     }
@@ -131,6 +132,7 @@ impl Shard {
     }
 
     fn close_with(&mut self, slot: u32, close: Bytes, phase: Phase) {
+        self.owes_no_connect(slot);
         let Some(connection) = self.connections.at(slot) else { return };
         connection.phase = phase;
         connection.expires = Duration::MAX;

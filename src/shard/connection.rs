@@ -22,6 +22,8 @@ pub struct Connection {
     pub window: Option<WindowBits>,
     pub phase: Phase,
     pub clock: Clock,
+    /// Counted among those whose connect command has not come.
+    pub is_unconnected: bool,
     /// In the shard's list of connections to write.
     pub is_dirty: bool,
     /// In the shard's list of connections whose subscriptions are being taken down.
@@ -159,6 +161,7 @@ impl Connection {
             window: opening.window,
             phase: Phase::Fresh,
             clock: Clock::Stale,
+            is_unconnected: false,
             is_dirty: false,
             is_leaving: false,
             is_finished: false,

@@ -39,6 +39,7 @@ mod replies;
 mod server_publish;
 mod slow;
 mod timers;
+mod unconnected;
 mod upkeep;
 mod users;
 mod windows;
@@ -88,6 +89,7 @@ use reach::Reaching;
 use release::Lines;
 use replies::Replies;
 use timers::{Agenda, StallProofClock, Wheel};
+use unconnected::Unconnected;
 use users::Users;
 use windows::Windows;
 use work::Work;
@@ -106,6 +108,7 @@ pub struct Shard {
     users: Users,
     /// Connections of users at home here, on all shards; where they are limited.
     user_connections: AHashMap<UserHash, u32>,
+    unconnected: Unconnected,
     channels: Channels,
     subscriptions: u64,
     outbox_bytes: usize,
@@ -174,6 +177,7 @@ impl Shard {
             connections: Connections::default(),
             users: Users::default(),
             user_connections: AHashMap::new(),
+            unconnected: Unconnected::default(),
             channels: Channels::default(),
             subscriptions: 0,
             outbox_bytes: 0,
@@ -217,6 +221,8 @@ impl Shard {
         self.metrics.set(Gauge::Connections, self.connections.len() as u64);
         if self.drain.is_some() {
             self.disconnect(id.slot, DisconnectCode::Shutdown);
+        } else if let Speaks::Centrifugo(_) = opening.speaks {
+            self.await_connect(id);
         }
         id
     }

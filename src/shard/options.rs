@@ -28,6 +28,9 @@ pub struct Options {
     pub pong_timeout: Duration,
     /// Time for the connect command (3502).
     pub stale_close_delay: Duration,
+    /// Connections of the node whose connect command has not come, shared evenly by its shards; one more
+    /// pushes the oldest out (3013).
+    pub unconnected_max: usize,
     /// Grace after a token's expiry (3005).
     pub expired_close_delay: Duration,
     pub channels_max: usize,
@@ -82,6 +85,7 @@ impl Default for Options {
             ping_interval: Duration::from_secs(25),
             pong_timeout: Duration::from_secs(8),
             stale_close_delay: Duration::from_secs(10),
+            unconnected_max: 16_384,
             expired_close_delay: Duration::from_secs(25),
             channels_max: 128,
             user_connections_max: 0,

@@ -70,10 +70,17 @@ indices! {
         RecoveriesFailed,
         /// Panics caught while one connection was handled.
         Bugs,
-        /// Heads that did not become a connection.
-        UpgradesRefused,
-        /// Those of them that asked for a socket while memory was above its limit.
-        UpgradesRefusedForMemory,
+        /// Who did not become a connection, by the reason: a head that can't be read, one that is no
+        /// WebSocket handshake, the origin, the limits of the node, and what it has too little of.
+        RefusedForHead,
+        RefusedForHandshake,
+        RefusedForOrigin,
+        RefusedForConnectionLimit,
+        RefusedForRate,
+        RefusedForMemory,
+        RefusedForControl,
+        RefusedForDoor,
+        RefusedForDescriptors,
         /// Outboxes cut because memory was above its limit: by what could be dropped, and together with
         /// their connections.
         OutboxesShrunk,

@@ -52,16 +52,26 @@ pub static TABLE: &[Metric] = &[
         Counter::ConnectionsOpened,
         "Sockets that finished their upgrade.",
     ),
-    shard_counter(
-        "fanfare_upgrades_refused_total",
-        Counter::UpgradesRefused,
-        "HTTP heads that did not become a connection.",
-    ),
-    shard_counter(
-        "fanfare_upgrades_refused_for_memory_total",
-        Counter::UpgradesRefusedForMemory,
-        "Those of them that asked for a socket while memory was above `fanfare.memory_limit`: answered 503.",
-    ),
+    Metric {
+        name: "fanfare_refusals_total",
+        kind: Kind::Counter,
+        labels: &["shard", "reason"],
+        help: "Who was refused at the clients' port, by reason. 4xx: `head` (unreadable, too large or too slow), \
+               `handshake` (no WebSocket handshake), `origin` (`client.allowed_origins`). 503: `connection_limit` and \
+               `connection_rate_limit` (of `client`), `memory` (`fanfare.memory_limit`), `control_plane` (too many \
+               requests wait for it), `door` (too many connections wait for an answer), `descriptors` (none is left).",
+        source: Source::Kinds(&[
+            ("head", Counter::RefusedForHead),
+            ("handshake", Counter::RefusedForHandshake),
+            ("origin", Counter::RefusedForOrigin),
+            ("connection_limit", Counter::RefusedForConnectionLimit),
+            ("connection_rate_limit", Counter::RefusedForRate),
+            ("memory", Counter::RefusedForMemory),
+            ("control_plane", Counter::RefusedForControl),
+            ("door", Counter::RefusedForDoor),
+            ("descriptors", Counter::RefusedForDescriptors),
+        ]),
+    },
     shard_counter(
         "fanfare_connections_compressed_total",
         Counter::ConnectionsCompressed,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use fanfare::access::{Flush, FlushWindow, SlowConsumerPolicy};
 use fanfare::api::ErrorMode;
 use fanfare::config::{self, ApiOptions, Flags, HttpOptions, LogLevel, MemoryLimit, Options, Secret};
+use fanfare::io::AdmissionLimits;
 use fanfare::shard::{self, Compression};
 
 use super::options;
@@ -84,6 +85,8 @@ fn values_arrive_where_they_belong() {
         stale_close_delay = "1s"
         expired_close_delay = "0s"
         channel_limit = 2
+        connection_limit = 9
+        connection_rate_limit = 10
         queue_max_size = 3
         presence_update_interval = "4s"
         channel_position_check_delay = "5s"
@@ -104,6 +107,7 @@ fn values_arrive_where_they_belong() {
         presence_ttl = "10s"
         shard_memory_limit = 1048576
         memory_limit = 33554432
+        unconnected_limit = 11
         "#,
     );
     assert_eq!(options.client_address.to_string(), "127.0.0.1:0");
@@ -125,6 +129,8 @@ fn values_arrive_where_they_belong() {
     .map(|duration| duration.as_millis());
     assert_eq!(milliseconds, [30_000, 10_500, 1_000, 0, 4_000, 5_000, 9, 10_000]);
     assert_eq!((shard.channels_max, shard.outbox_bytes_max, shard.channel_bytes_max), (2, 3, 8));
+    assert_eq!(options.admission, AdmissionLimits { connections_max: 9, per_second: 10 });
+    assert_eq!(shard.unconnected_max, 11);
     assert_eq!((shard.history_publications_max, shard.recovery_publications_max), (6, 7));
     assert_eq!((shard.message_bytes_max, shard.memory_bytes_max), (1_024, 1_048_576));
     assert_eq!(options.memory_limit, MemoryLimit::Bytes(33_554_432));

@@ -73,7 +73,7 @@ for (const [shards, bytes] of [
       assert.ok(highest > LIMIT && highest < LIMIT + SLACK, `${highest / MIB} MiB at the highest`);
       assert.equal(refused?.status, 503);
       assert.equal(refused.fields['retry-after'], '1');
-      assert.ok((await hub.metric('fanfare_upgrades_refused_for_memory_total')) > 0);
+      assert.ok((await hub.metric('fanfare_refusals_total', 'reason="memory"')) > 0);
       const cut = await hub.metric('fanfare_outboxes_cut_total', 'closed');
       assert.ok(cut > 0 && cut <= SLEEPERS, `${cut} connections cut`);
       assert.match(hub.log, /memory is above fanfare.memory_limit: new clients are refused/);

@@ -61,6 +61,19 @@ pub const ROWS: &[Row] = &[
         "A user has one connection: a new one closes the older ones (3504).",
     ),
     (
+        "client.connection_limit",
+        Kind::Count { min: 0, max: 1_000_000_000 },
+        "0",
+        "Sockets of this node, over all shards; one more is answered 503 (0: no limit).",
+    ),
+    (
+        "client.connection_rate_limit",
+        Kind::Count { min: 0, max: 1_000_000 },
+        "0",
+        "Sockets that this node opens in a second, over all shards, and at once after a quiet second; one more is \
+         answered 503 with `Retry-After` (0: no limit).",
+    ),
+    (
         "client.queue_max_size",
         Kind::Count { min: 1, max: 1024 * MIB },
         "1048576",

@@ -15,6 +15,13 @@ pub const ROWS: &[Row] = &[
     ),
     ("fanfare.presence_ttl", Kind::Duration { min: "2s" }, "60s", "How long presence outlives its last update."),
     (
+        "fanfare.unconnected_limit",
+        Kind::Count { min: 1, max: 100_000_000 },
+        "16384",
+        "Open sockets of this node whose connect command has not come, shared evenly by the shards; for one more, \
+         the one that has waited longest is closed with 3013.",
+    ),
+    (
         "fanfare.memory_limit",
         Kind::CountOr { names: &["auto", "off"], min: 16 * MIB, max: 1024 * 1024 * MIB },
         "auto",

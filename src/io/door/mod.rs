@@ -42,6 +42,7 @@ use crate::shard::Opening;
 use crate::telemetry::{Counter, ShardMetrics};
 
 use super::Options;
+use super::admission::{Admission, Crowded, Place};
 use super::socket::Socket;
 use super::tls::{Newest, Parts, Ration, Stream, TlsSocket};
 use guests::{Guest, Guests};
@@ -58,8 +59,16 @@ pub type ControlSender = mpsc::Sender<ControlRequest>;
 pub(super) struct Arrival {
     pub socket: Socket,
     pub opening: Opening,
+    pub place: Place,
     /// What came in behind the head, at most `READ_AHEAD_BYTES_MAX`: the connection's first bytes.
     pub read_ahead: Bytes,
+}
+
+/// A socket that was granted, while its answer is on its way.
+struct Granted {
+    upgrade: OnUpgrade,
+    opening: Opening,
+    place: Place,
 }
 
 /// What the door is told of the node, as it changes.
@@ -76,6 +85,7 @@ pub(super) struct Door {
     pub control: ControlSender,
     /// Has room for every guest, and one is in it at most once.
     pub arrivals: mpsc::Sender<Arrival>,
+    pub admission: Arc<Admission>,
     pub metrics: Arc<ShardMetrics>,
     pub told: Told,
     guests: Rc<Guests>,
@@ -88,6 +98,7 @@ impl Door {
     pub fn new(
         options: Arc<Options>,
         control: ControlSender,
+        admission: Arc<Admission>,
         metrics: Arc<ShardMetrics>,
         told: Told,
         tls: Option<(Newest, Rc<Ration>)>,
@@ -95,7 +106,7 @@ impl Door {
         let handshakes = tls.map(|(newest, ration)| Handshakes::new(newest, ration));
         let (arrivals, arriving) = mpsc::channel(limits::DOOR_CONNECTIONS_MAX);
         let guests = Guests::new(limits::DOOR_CONNECTIONS_MAX, Arc::clone(&metrics));
-        (Rc::new(Door { options, control, arrivals, metrics, told, guests, handshakes }), arriving)
+        (Rc::new(Door { options, control, arrivals, admission, metrics, told, guests, handshakes }), arriving)
     }
 
     /// Takes in a connection that was just accepted; gives it back if the door is full.
@@ -169,41 +180,51 @@ impl Door {
             ended = &mut connection => ended,
         };
         match (ended, granted.take()) {
-            (Ok(()), Some((upgrade, opening))) => self.hand_over::<S>(upgrade, opening).await,
+            (Ok(()), Some(granted)) => self.hand_over::<S>(granted).await,
             (Ok(()), None) => {}
             // Unreadable (hyper has answered 4xx), too slow, or gone in the middle of a head.
             (Err(error), _) if error.is_parse() || error.is_timeout() || error.is_incomplete_message() => {
-                self.metrics.add(Counter::UpgradesRefused, 1);
+                self.metrics.add(Counter::RefusedForHead, 1);
             }
             // The network's doing.
             (Err(_), _) => {}
         }
     }
 
-    async fn answer(
-        &self,
-        mut request: Request<Incoming>,
-        granted: &Cell<Option<(OnUpgrade, Opening)>>,
-    ) -> Response<Body> {
-        match decide(&self.options, &request) {
-            Asked::Socket(..) if *self.told.full.borrow() => {
-                self.metrics.add(Counter::UpgradesRefused, 1);
-                self.metrics.add(Counter::UpgradesRefusedForMemory, 1);
-                Refusal::busy("out of memory for more clients: try again, at another node if there is one")
-                    .into_response()
-            }
-            Asked::Socket(response, opening) => {
-                granted.set(Some((hyper::upgrade::on(&mut request), opening)));
-                response
-            }
-            Asked::Refused(refusal) => {
-                self.metrics.add(Counter::UpgradesRefused, 1);
-                // Browsers do not show the answer's text to the page's author.
-                tracing::debug!(reason = refusal.text, "refused a WebSocket");
-                refusal.into_response()
-            }
-            Asked::Other => self.ask_control(request).await,
+    async fn answer(&self, mut request: Request<Incoming>, granted: &Cell<Option<Granted>>) -> Response<Body> {
+        let refused = match decide(&self.options, &request) {
+            Asked::Socket(response, opening) => match self.take_place() {
+                Ok(place) => {
+                    granted.set(Some(Granted { upgrade: hyper::upgrade::on(&mut request), opening, place }));
+                    return response;
+                }
+                Err(refusal) => refusal,
+            },
+            Asked::Refused(refusal) => refusal,
+            Asked::Other => return self.ask_control(request).await,
+        };
+        self.metrics.add(refused.counter, 1);
+        // Browsers do not show the answer's text to the page's author.
+        tracing::debug!(reason = refused.text, "refused a WebSocket");
+        refused.into_response()
+    }
+
+    /// A place for one socket more, as far as memory and the node's limits allow.
+    fn take_place(&self) -> Result<Place, Refusal> {
+        if *self.told.full.borrow() {
+            let text = "out of memory for more clients: try again, at another node if there is one";
+            return Err(Refusal::busy(text, Counter::RefusedForMemory));
         }
+        self.admission.admit().map_err(|crowded| match crowded {
+            Crowded::Connections => Refusal::busy(
+                "this node has as many clients as client.connection_limit allows: try again, at another node",
+                Counter::RefusedForConnectionLimit,
+            ),
+            Crowded::Rate => Refusal::busy(
+                "more clients connect in a second than client.connection_rate_limit allows: try again",
+                Counter::RefusedForRate,
+            ),
+        })
     }
 
     async fn ask_control(&self, request: Request<Incoming>) -> Response<Body> {
@@ -214,17 +235,19 @@ impl Door {
             return response;
         }
         // Too many requests wait already, or the control plane ends.
-        Refusal::busy("busy: try again").into_response()
+        self.metrics.add(Counter::RefusedForControl, 1);
+        Refusal::busy("busy: try again", Counter::RefusedForControl).into_response()
     }
 
     /// Takes the socket out of hyper and tokio; nothing of theirs stays with it.
-    async fn hand_over<S: Street>(&self, upgrade: OnUpgrade, opening: Opening) {
+    async fn hand_over<S: Street>(&self, granted: Granted) {
+        let Granted { upgrade, opening, place } = granted;
         // An error is a peer that left before it had our answer.
         let Ok(upgraded) = upgrade.await else { return };
         let parts = upgraded.downcast::<TokioIo<S>>().expect("what comes out of hyper went in");
         let Ok((socket, read_ahead)) = parts.io.into_inner().into_socket(parts.read_buf) else { return };
         // Refused only when the shard's loop has ended.
-        let _ = self.arrivals.try_send(Arrival { socket, opening, read_ahead });
+        let _ = self.arrivals.try_send(Arrival { socket, opening, place, read_ahead });
     }
 }
 

@@ -1,5 +1,7 @@
 //! The door through a real socket: raw bytes in, status line and arrivals out.
 
+mod crowded;
+
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -9,7 +11,7 @@ use tokio::task::{LocalSet, spawn_local};
 
 use super::*;
 use crate::io::accept::accept;
-use crate::io::bind;
+use crate::io::{AdmissionLimits, bind};
 use crate::model::{Format, WindowBits};
 use crate::shard::Speaks;
 
@@ -20,16 +22,22 @@ struct House {
     asked: mpsc::Receiver<ControlRequest>,
     draining: watch::Sender<bool>,
     full: watch::Sender<bool>,
+    metrics: Arc<ShardMetrics>,
 }
 
 async fn in_house<F: Future>(options: Options, test: impl FnOnce(House) -> F) -> F::Output {
+    in_house_of(options, AdmissionLimits::default(), test).await
+}
+
+async fn in_house_of<F: Future>(options: Options, limits: AdmissionLimits, test: impl FnOnce(House) -> F) -> F::Output {
     let listener = bind((Ipv4Addr::LOCALHOST, 0).into(), 1).unwrap().remove(0);
     let address = listener.local_addr().unwrap();
     let (control, asked) = mpsc::channel(1);
     let (draining, drains) = watch::channel(false);
     let (full, is_full) = watch::channel(false);
     let told = Told { draining: drains, full: is_full };
-    let (door, arriving) = Door::new(Arc::new(options), control, Arc::default(), told, None);
+    let (admission, metrics) = (Arc::new(Admission::new(limits)), Arc::<ShardMetrics>::default());
+    let (door, arriving) = Door::new(Arc::new(options), control, admission, Arc::clone(&metrics), told, None);
     let tasks = LocalSet::new();
     tasks
         .run_until(async move {
@@ -37,7 +45,7 @@ async fn in_house<F: Future>(options: Options, test: impl FnOnce(House) -> F) ->
             spawn_local(async move { match accept(listener, door).await {} });
             // Held here too: a test that does not name it would drop it, and that is draining.
             let _draining = draining.clone();
-            test(House { address, arriving, asked, draining, full }).await
+            test(House { address, arriving, asked, draining, full, metrics }).await
         })
         .await
 }

@@ -9,6 +9,7 @@ use tungstenite::handshake::server::create_response_with_body;
 use crate::io::Options;
 use crate::model::{Format, WindowBits};
 use crate::shard::{Opening, Speaks, format_of_subprotocol, subprotocol};
+use crate::telemetry::Counter;
 use crate::ws::accept_deflate;
 
 /// What a head asks for.
@@ -29,17 +30,24 @@ pub(super) struct Refusal {
     pub text: String,
     /// Tells a program what the text tells a person.
     pub hint: Option<(HeaderName, &'static str)>,
+    /// Where it is counted.
+    pub counter: Counter,
 }
 
 impl Refusal {
     fn new(status: StatusCode, text: impl Into<String>) -> Refusal {
-        Refusal { status, text: text.into(), hint: None }
+        Refusal { status, text: text.into(), hint: None, counter: Counter::RefusedForHandshake }
     }
 
     /// It would be granted at another time.
-    pub fn busy(text: &str) -> Refusal {
+    pub fn busy(text: &str, counter: Counter) -> Refusal {
         let hint = Some((header::RETRY_AFTER, "1"));
-        Refusal { status: StatusCode::SERVICE_UNAVAILABLE, text: text.into(), hint }
+        Refusal { status: StatusCode::SERVICE_UNAVAILABLE, text: text.into(), hint, counter }
+    }
+
+    /// Not from this page.
+    fn foreign(text: impl Into<String>) -> Refusal {
+        Refusal { counter: Counter::RefusedForOrigin, ..Refusal::new(StatusCode::FORBIDDEN, text) }
     }
 
     pub fn into_response(self) -> Response<Body> {
@@ -94,11 +102,11 @@ pub(super) fn decide<B: hyper::body::Body>(options: &Options, request: &Request<
 fn check_origin<B>(options: &Options, request: &Request<B>) -> Result<(), Refusal> {
     for origin in request.headers().get_all(header::ORIGIN) {
         let Ok(origin) = origin.to_str() else {
-            return Err(Refusal::new(StatusCode::FORBIDDEN, "the Origin header is not plain text"));
+            return Err(Refusal::foreign("the Origin header is not plain text"));
         };
         if !options.allowed_origins.allows(origin) {
             let text = format!("origin {origin:?} is not allowed: add it to client.allowed_origins");
-            return Err(Refusal::new(StatusCode::FORBIDDEN, text));
+            return Err(Refusal::foreign(text));
         }
     }
     Ok(())
@@ -135,19 +143,19 @@ fn explain(error: &Error) -> Refusal {
     };
     match problem {
         ProtocolError::WrongHttpMethod => Refusal {
-            status: StatusCode::METHOD_NOT_ALLOWED,
-            text: "a WebSocket is opened with GET".into(),
             hint: Some((header::ALLOW, "GET")),
+            ..Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "a WebSocket is opened with GET")
         },
         ProtocolError::MissingConnectionUpgradeHeader | ProtocolError::MissingUpgradeWebSocketHeader => Refusal {
-            status: StatusCode::UPGRADE_REQUIRED,
-            text: "this is a WebSocket endpoint: it wants `Connection: Upgrade` and `Upgrade: websocket`".into(),
             hint: Some((header::UPGRADE, "websocket")),
+            ..Refusal::new(
+                StatusCode::UPGRADE_REQUIRED,
+                "this is a WebSocket endpoint: it wants `Connection: Upgrade` and `Upgrade: websocket`",
+            )
         },
         ProtocolError::MissingSecWebSocketVersionHeader => Refusal {
-            status: StatusCode::UPGRADE_REQUIRED,
-            text: "the WebSocket version spoken here is 13".into(),
             hint: Some((header::SEC_WEBSOCKET_VERSION, "13")),
+            ..Refusal::new(StatusCode::UPGRADE_REQUIRED, "the WebSocket version spoken here is 13")
         },
         ProtocolError::WrongHttpVersion => Refusal::new(StatusCode::BAD_REQUEST, "a WebSocket is opened with HTTP/1.1"),
         ProtocolError::MissingSecWebSocketKey | ProtocolError::InvalidSecWebSocketKey => {

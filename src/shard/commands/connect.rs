@@ -16,6 +16,7 @@ use crate::workers::Work;
 
 impl Shard {
     pub(super) fn connect(&mut self, id: ConnectionId, command: u32, request: &ConnectRequest) {
+        self.owes_no_connect(id.slot);
         if !request.token.is_empty() {
             return self.verify(id, command, &request.token, TokenPurpose::Connect);
         }

@@ -13,6 +13,7 @@ mod reach;
 mod server_publish;
 mod slow;
 mod tokens;
+mod unconnected;
 mod waiting;
 mod windows;
 
