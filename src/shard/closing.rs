@@ -112,7 +112,7 @@ impl Shard {
     pub(super) fn leave_some(&mut self) -> bool {
         let mut budget = limits::LEAVES_PER_TURN;
         while let Some(&slot) = self.leaving.front() {
-            if budget == 0 || !self.outgoing.has_room_everywhere() {
+            if budget == 0 || !self.outgoing.has_room_for_leaves() {
                 return true;
             }
             budget -= 1;

@@ -28,7 +28,7 @@ impl Shard {
         };
         while let Some(&slot) = self.cut.front()
             && !slice.is_used_up()
-            && self.outgoing.has_room_everywhere()
+            && self.outgoing.has_room_for_leaves()
         {
             let Some(channel) = self.channels.at(slot) else {
                 self.cut.pop_front();

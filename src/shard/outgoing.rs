@@ -10,11 +10,11 @@ use crate::model::ShardId;
 ///
 /// A lane never blocks a shard. When it is full, publishes of clients are refused first, then
 /// deliveries are lost and the room is *behind*, and what holds the system together (subscribes and
-/// their answers, leaves) always goes in.
+/// their answers) always goes in. Leaves, which nobody waits for, wait themselves long before anything
+/// is refused or lost: whoever goes with ten thousand subscriptions costs the others nothing.
 ///
 /// Bound: publishes and deliveries stop at `slots`. Control messages may pass it, but a connection
-/// has at most one question under way, and subscriptions of closed connections are taken down only
-/// while there is room.
+/// has at most one question under way.
 #[derive(Debug)]
 pub struct Outgoing {
     lanes: Vec<VecDeque<LaneMessage>>,
@@ -34,18 +34,22 @@ impl Outgoing {
     }
 
     pub fn has_room(&self, to: ShardId, class: Class) -> bool {
-        let control = self.slots * limits::LANE_SLOTS_CONTROL / limits::LANE_SLOTS;
-        let delivery = self.slots * limits::LANE_SLOTS_DELIVERY / limits::LANE_SLOTS;
-        let usable = match class {
-            Class::Publish => self.slots - control - delivery,
-            Class::Delivery => self.slots - control,
-        };
-        self.lanes[to.as_index()].len() < usable
+        self.lanes[to.as_index()].len() < self.slots_of(class)
     }
 
-    /// Whether every lane has room for control messages.
-    pub fn has_room_everywhere(&self) -> bool {
-        self.lanes.iter().all(|lane| lane.len() < self.slots)
+    /// Whether every lane has room for leaves: half of what publishes may use.
+    pub fn has_room_for_leaves(&self) -> bool {
+        let publishes = self.slots_of(Class::Publish);
+        self.lanes.iter().all(|lane| lane.len() < publishes.div_ceil(2))
+    }
+
+    fn slots_of(&self, class: Class) -> usize {
+        let control = self.slots * limits::LANE_SLOTS_CONTROL / limits::LANE_SLOTS;
+        let delivery = self.slots * limits::LANE_SLOTS_DELIVERY / limits::LANE_SLOTS;
+        match class {
+            Class::Publish => self.slots - control - delivery,
+            Class::Delivery => self.slots - control,
+        }
     }
 
     pub fn push(&mut self, to: ShardId, message: LaneMessage) {

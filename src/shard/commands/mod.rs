@@ -23,6 +23,7 @@ impl Shard {
         self.metrics.count_command(command.request.kind().as_str());
         let Some(id) = self.connections.id_at(slot) else { return };
         let has_unread_answers = self.has_unread_answers(id);
+        let must_yield = self.must_yield(&command);
         let Some(connection) = self.connections.at(slot) else { return };
         let is_connect = matches!(command.request, Request::Connect(_));
         if is_connect != (connection.phase == Phase::Fresh) {
@@ -34,7 +35,7 @@ impl Shard {
             Some(waiting) if waiting.then_close.is_some() => {}
             Some(waiting) if waiting.must_wait(&command) => self.command_waits(slot, command),
             _ if has_unread_answers => self.postpone(id, command, On::Outbox),
-            _ if self.work.is_used_up() => self.postpone(id, command, On::Turn),
+            _ if must_yield => self.postpone(id, command, On::Turn),
             _ => self.start(id, command),
         }
     }
@@ -70,6 +71,13 @@ impl Shard {
             waiting.on = On::Turn;
             self.resumed.push_back(id);
         }
+    }
+
+    /// Whether the command has to wait for the next turn: its connection has had its share, or it would
+    /// put a leave where publishes and deliveries may be soon.
+    fn must_yield(&self, command: &Command) -> bool {
+        self.work.is_used_up()
+            || matches!(command.request, Request::Unsubscribe { .. }) && !self.outgoing.has_room_for_leaves()
     }
 
     fn start(&mut self, id: ConnectionId, command: Command) {
@@ -156,7 +164,7 @@ impl Shard {
                 self.postpone(id, next, On::Outbox);
                 break;
             }
-            if self.work.is_used_up() {
+            if self.must_yield(&next) {
                 self.postpone(id, next, On::Turn);
                 break;
             }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::limits;
 use crate::shard::Faults;
+use crate::shard::outgoing::Class;
 use crate::telemetry::Gauge;
 
 #[test]
@@ -36,7 +37,7 @@ fn subscriptions_of_a_closed_connection_are_taken_down_in_slices() {
 fn leaving_goes_on_only_while_the_lanes_have_room() {
     let mut bench = Bench::with(2, |options| {
         options.channels_max = 1000;
-        options.lane_slots = 8;
+        options.lane_slots = 16;
     });
     let client = bench.connect(0);
     let names: Vec<String> =
@@ -48,14 +49,42 @@ fn leaving_goes_on_only_while_the_lanes_have_room() {
     bench.told(client);
     let now = bench.now();
     bench.shards[0].lost(now, client.id);
-    assert!(bench.shards[0].walk(now), "a leave and an unlisten for each: four fill the lane");
-    assert_eq!(bench.shards[0].outgoing.len(), 8);
+    assert!(bench.shards[0].walk(now), "a leave and an unlisten for each: two use up their part of the lane");
+    assert_eq!(bench.shards[0].outgoing.len(), 4);
     assert!(bench.shards[0].walk(now));
-    assert_eq!(bench.shards[0].outgoing.len(), 8);
+    assert_eq!(bench.shards[0].outgoing.len(), 4);
+    for class in [Class::Publish, Class::Delivery] {
+        assert!(bench.shards[0].outgoing.has_room(ShardId(1), class), "nobody else's part: {class:?}");
+    }
     while bench.shards[0].walk(now) {
         let message = bench.shards[0].next_outgoing(ShardId(1)).expect("the lane is full");
         bench.shards[1].lane_message(now, ShardId(0), message);
     }
+    bench.settle();
+    assert!(bench.shards[1].rooms.is_empty());
+}
+
+#[test]
+fn unsubscribes_leave_the_lanes_to_others_too() {
+    let mut bench = Bench::with(2, |options| options.lane_slots = 16);
+    let client = bench.connect(0);
+    let names: Vec<String> =
+        (0..).map(|n| format!("c{n}")).filter(|name| bench.homes.home_of(name).as_index() == 1).take(20).collect();
+    for (name, id) in names.iter().zip(2..) {
+        bench.say(client, &format!(r#"{{"id":{id},"subscribe":{{"channel":"{name}"}}}}"#));
+        bench.settle();
+    }
+    bench.told(client);
+    for (name, id) in names.iter().zip(100..) {
+        bench.say(client, &format!(r#"{{"id":{id},"unsubscribe":{{"channel":"{name}"}}}}"#));
+    }
+    assert_eq!(bench.shards[0].outgoing.len(), 4, "two of them; the others wait");
+    while bench.shards[0].has_yielded(client.id) {
+        bench.settle();
+        bench.go_on_once(client);
+        assert!(bench.shards[0].outgoing.len() <= 4);
+    }
+    assert_eq!(ids(&bench.told(client)), (100..120).collect::<Vec<_>>());
     bench.settle();
     assert!(bench.shards[1].rooms.is_empty());
 }

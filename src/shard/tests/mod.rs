@@ -168,7 +168,8 @@ impl Bench {
     fn told(&mut self, client: Client) -> Vec<String> {
         let now = self.now();
         let shard = &mut self.shards[client.shard];
-        while shard.walk(now) {}
+        // Leaves wait for room in the lanes.
+        while shard.walk(now) && shard.outgoing.has_room_for_leaves() {}
         while shard.next_dirty().is_some() {}
         let waiting: Vec<u8> = shard.unsent(client.id).flat_map(|frame| frame.to_vec()).collect();
         shard.sent(now, client.id, waiting.len());
@@ -179,15 +180,21 @@ impl Bench {
     /// All slices of a turn. The lanes have no room.
     fn walk(&mut self, shard: usize) {
         let now = self.now();
-        while self.shards[shard].walk(now) {}
+        let shard = &mut self.shards[shard];
+        while shard.walk(now) && shard.outgoing.has_room_for_leaves() {}
     }
 
     /// Turns until nothing that the client said waits for one.
     fn go_on(&mut self, client: Client) {
         while self.shards[client.shard].has_yielded(client.id) {
-            let now = self.now();
-            self.shards[client.shard].go_on(now, client.id);
+            self.go_on_once(client);
         }
+    }
+
+    /// One more turn for what the client said.
+    fn go_on_once(&mut self, client: Client) {
+        let now = self.now();
+        self.shards[client.shard].go_on(now, client.id);
     }
 
     /// The client's socket breaks, and io lets go of it.
@@ -236,7 +243,7 @@ impl Bench {
             self.now = due.unwrap_or(end).clamp(self.now + Duration::from_millis(1), end);
             let now = self.now();
             for shard in &mut self.shards {
-                while shard.timers(now) || shard.walk(now) {}
+                while (shard.timers(now) || shard.walk(now)) && shard.outgoing.has_room_for_leaves() {}
             }
         }
     }
