@@ -4,17 +4,20 @@ use std::sync::Arc;
 
 use crate::access::TokenKeys;
 
+use super::environment::Environment;
 use super::flags::Flags;
-use super::load;
-use super::options::{DevSecrets, Options, Secret};
-use super::source::{ConfigError, Warning};
+use super::load::{Configuration, read_layers};
+use super::options::{DevSecrets, Secret};
+use super::source::{ConfigError, Format, Source};
 
 /// What dev mode is, as the file that it might be.
 pub const FILE: &str = include_str!("dev.toml");
 
-/// The options of [`FILE`] with the page, and with secrets that no other run will have.
-pub fn options(flags: &Flags) -> Result<(Options, Vec<Warning>), ConfigError> {
-    let (mut options, warnings) = load::read("dev.toml", FILE, flags)?;
+/// What [`FILE`] says with the page, and with secrets that no other run will have.
+pub fn configuration(environment: &Environment, flags: &Flags) -> Result<Configuration, ConfigError> {
+    let source = Source { name: "dev.toml".into(), text: FILE.into(), format: Format::Toml };
+    let mut configuration = read_layers(source, environment, flags)?;
+    let options = &mut configuration.options;
     if !options.client_address.ip().is_loopback() {
         if !flags.allow_insecure {
             return Err(ConfigError::new(format!(
@@ -32,7 +35,7 @@ pub fn options(flags: &Flags) -> Result<(Options, Vec<Warning>), ConfigError> {
     options.api.key = Some(secrets.api_key.clone());
     options.http.page = true;
     options.dev = Some(secrets);
-    Ok((options, warnings))
+    Ok(configuration)
 }
 
 /// 122 random bits of the operating system's generator.

@@ -1,6 +1,6 @@
 //! A configuration file as a tree in which every key and value knows its place.
 //!
-//! TOML and JSON come to the same tree, so all that follows is written once.
+//! TOML, YAML and JSON come to the same tree, so all that follows is written once.
 
 use std::fmt;
 
@@ -10,11 +10,12 @@ use serde_json::value::RawValue;
 use toml::de::{DeTable, DeValue};
 
 use super::source::{Format, Problems, Source, Span};
+use super::yaml;
 
 /// Keys with their values, in the order of the file.
 pub type Table = Vec<Entry>;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Entry {
     pub key: String,
     pub key_span: Span,
@@ -22,7 +23,7 @@ pub struct Entry {
     pub value: Value,
 }
 
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// JSON's null: as if the key were not there.
     Null,
@@ -35,7 +36,7 @@ pub enum Value {
     Table(Table),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Item {
     pub span: Span,
     pub value: Value,
@@ -45,6 +46,7 @@ pub struct Item {
 pub fn parse(source: &Source, problems: &mut Problems<'_>) -> Table {
     match source.format {
         Format::Toml => parse_toml(&source.text, problems),
+        Format::Yaml => yaml::parse(&source.text, problems),
         Format::Json => parse_json(source, problems),
     }
 }
@@ -57,10 +59,11 @@ fn parse_toml(text: &str, problems: &mut Problems<'_>) -> Table {
     let mut lines = Vec::new();
     for error in errors {
         // What follows the first error of a line are often its consequences.
-        let line = error.span().map(|span| problems.line_of(&span));
+        let span = error.span().map(Span::of);
+        let line = span.as_ref().map(|span| problems.place_of(span));
         if !lines.contains(&line) {
             lines.push(line);
-            problems.add(error.span(), error.message());
+            problems.add(span, error.message());
         }
     }
     Table::new()
@@ -70,13 +73,13 @@ fn toml_table(table: DeTable<'_>) -> Table {
     let mut entries: Table = table
         .into_iter()
         .map(|(key, value)| Entry {
-            key_span: key.span(),
+            key_span: Span::of(key.span()),
             key: key.into_inner().into_owned(),
-            span: value.span(),
+            span: Span::of(value.span()),
             value: toml_value(value.into_inner()),
         })
         .collect();
-    entries.sort_by_key(|entry| entry.key_span.start);
+    entries.sort_by(|one, other| one.key_span.cmp(&other.key_span));
     entries
 }
 
@@ -89,7 +92,10 @@ fn toml_value(value: DeValue<'_>) -> Value {
         DeValue::Boolean(flag) => Value::Flag(flag),
         DeValue::Datetime(_) => Value::Other("a date"),
         DeValue::Array(items) => Value::List(
-            items.into_iter().map(|item| Item { span: item.span(), value: toml_value(item.into_inner()) }).collect(),
+            items
+                .into_iter()
+                .map(|item| Item { span: Span::of(item.span()), value: toml_value(item.into_inner()) })
+                .collect(),
         ),
         DeValue::Table(table) => Value::Table(toml_table(table)),
     }
@@ -102,11 +108,11 @@ fn parse_json(source: &Source, problems: &mut Problems<'_>) -> Table {
             let offset = offset_of(&source.text, error.line(), error.column());
             let message = error.to_string();
             let message = message.split(" at line ").next().unwrap_or_default();
-            problems.add(Some(offset..offset), message);
+            problems.add(Some(Span::File(offset, offset)), message);
             return Table::new();
         }
     };
-    let mut json = Json { text: &source.text, problems };
+    let mut json = Json { text: &source.text, depth: 0, problems };
     match json.value(raw) {
         Value::Table(table) => table,
         _ => {
@@ -127,25 +133,31 @@ fn offset_of(text: &str, line: usize, column: usize) -> usize {
 /// it begins is where the value stands.
 struct Json<'a, 'p, 's> {
     text: &'a str,
+    /// Lists and tables around what is read.
+    depth: usize,
     problems: &'p mut Problems<'s>,
 }
 
 impl Json<'_, '_, '_> {
     fn span_of(&self, part: &str) -> Span {
         let start = (part.as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize);
-        start..start + part.len()
+        Span::File(start, start + part.len())
     }
 
     /// The syntax of `raw` is known to be right; only nested values are left to read.
     fn value(&mut self, raw: &RawValue) -> Value {
         let text = raw.get();
         match text.as_bytes().first() {
-            Some(b'{') => self.table(text),
-            Some(b'[') => {
-                let items: Vec<&RawValue> = serde_json::from_str(text).expect("the syntax was checked");
-                let items = items.into_iter().map(|raw| Item { span: self.span_of(raw.get()), value: self.value(raw) });
-                Value::List(items.collect())
+            Some(b'{' | b'[') if self.depth == DEPTH_MAX => {
+                self.problems.add(Some(self.span_of(text)), "this is nested too deeply");
+                Value::Null
             }
+            Some(b'{') => self.inside(|json| json.table(text)),
+            Some(b'[') => self.inside(|json| {
+                let items: Vec<&RawValue> = serde_json::from_str(text).expect("the syntax was checked");
+                let items = items.into_iter().map(|raw| Item { span: json.span_of(raw.get()), value: json.value(raw) });
+                Value::List(items.collect())
+            }),
             Some(b'"') => serde_json::from_str(text).map_or(Value::Other("a text with a broken escape"), Value::Text),
             Some(b't' | b'f') => Value::Flag(text == "true"),
             Some(b'n') => Value::Null,
@@ -154,6 +166,13 @@ impl Json<'_, '_, '_> {
                 Err(_) => Value::Other("a number with a fraction or beyond 64 bits"),
             },
         }
+    }
+
+    fn inside(&mut self, read: impl FnOnce(&mut Self) -> Value) -> Value {
+        self.depth += 1;
+        let value = read(self);
+        self.depth -= 1;
+        value
     }
 
     fn table(&mut self, text: &str) -> Value {
@@ -235,6 +254,86 @@ impl PartialEq for Entry {
 impl PartialEq for Item {
     fn eq(&self, other: &Item) -> bool {
         self.value == other.value
+    }
+}
+
+/// Chosen: the table of keys has no more than 7 levels, and reading a level takes stack.
+pub const DEPTH_MAX: usize = 32;
+
+/// The value of a text of JSON that one variable holds: all of it has that one place.
+pub fn parse_json_value(text: &str, place: &Span, problems: &mut Problems<'_>) -> Option<Value> {
+    let raw: &RawValue = match serde_json::from_str(text) {
+        Ok(raw) => raw,
+        Err(error) => {
+            problems.add(Some(place.clone()), format!("this is no JSON: {error}"));
+            return None;
+        }
+    };
+    let source = Source { name: String::new(), text: text.into(), format: Format::Json };
+    let mut inner = Problems::new(&source);
+    let mut value = Json { text, depth: 0, problems: &mut inner }.value(raw);
+    problems.take_over(inner, place);
+    move_to(&mut value, place);
+    Some(value)
+}
+
+fn move_to(value: &mut Value, place: &Span) {
+    match value {
+        Value::List(items) => items.iter_mut().for_each(|item| {
+            item.span = place.clone();
+            move_to(&mut item.value, place);
+        }),
+        Value::Table(table) => table.iter_mut().for_each(|entry| {
+            (entry.key_span, entry.span) = (place.clone(), place.clone());
+            move_to(&mut entry.value, place);
+        }),
+        _ => {}
+    }
+}
+
+/// Puts `value` at `path`, over what is there; tables on the way begin to exist. Where something
+/// else than a table is in the way nothing is changed: that is a problem by itself.
+pub fn set(table: &mut Table, path: &str, value: Value, place: &Span) {
+    let (key, below) = path.split_once('.').map_or((path, None), |(key, below)| (key, Some(below)));
+    let Some(below) = below else {
+        table.retain(|entry| entry.key != key);
+        table.push(Entry { key: key.into(), key_span: place.clone(), span: place.clone(), value });
+        return;
+    };
+    let at = table.iter().rposition(|entry| entry.key == key).unwrap_or_else(|| {
+        let (key_span, span) = (place.clone(), place.clone());
+        table.push(Entry { key: key.into(), key_span, span, value: Value::Null });
+        table.len() - 1
+    });
+    if table[at].value == Value::Null {
+        table[at].value = Value::Table(Table::new());
+    }
+    if let Value::Table(inner) = &mut table[at].value {
+        set(inner, below, value, place);
+    }
+}
+
+/// The items of the list at `path`, none if there is no list.
+pub fn items_mut<'a>(table: &'a mut Table, path: &str) -> &'a mut [Item] {
+    let (key, below) = path.split_once('.').map_or((path, None), |(key, below)| (key, Some(below)));
+    let entry = table.iter_mut().rev().find(|entry| entry.key == key).map(|entry| &mut entry.value);
+    match (entry, below) {
+        (Some(Value::Table(inner)), Some(below)) => items_mut(inner, below),
+        (Some(Value::List(items)), None) => items,
+        _ => &mut [],
+    }
+}
+
+/// The entry at `path`, through tables.
+pub fn find_path<'a>(mut table: &'a [Entry], path: &str) -> Option<&'a Entry> {
+    let mut names = path.split('.').peekable();
+    loop {
+        let entry = find(table, names.next()?)?;
+        match &entry.value {
+            _ if names.peek().is_none() => return Some(entry),
+            Value::Table(below) => table = below,
+            _ => return None,
+        }
     }
 }
 

@@ -33,11 +33,11 @@ impl CommandLine {
     }
 }
 
-/// Flags win over the file.
+/// Flags win over the environment, which wins over the file.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Flags {
-    /// Read the configuration from this file, TOML or JSON, with Centrifugo's keys
-    #[arg(short, long, value_name = "FILE")]
+    /// Read the configuration from this file, TOML, YAML or JSON, with Centrifugo's keys
+    #[arg(short, long, value_name = "FILE", env = "FANFARE_CONFIG")]
     pub config: Option<PathBuf>,
 
     /// Listen for clients on this IP address
@@ -67,6 +67,18 @@ pub struct Flags {
     /// Serve the echo endpoint of conformance tests at /echo
     #[arg(long, hide = true)]
     pub echo: bool,
+}
+
+impl Flags {
+    /// The flags that set keys: each with the key's path and its value.
+    pub fn settings(&self) -> Vec<(&'static str, &'static str, String)> {
+        let address = self.address.map(|address| ("--address", "http_server.address", address.to_string()));
+        let port = self.port.map(|port| ("--port", "http_server.port", port.to_string()));
+        let internal =
+            self.internal_port.map(|port| ("--internal_port", "http_server.internal_port", port.to_string()));
+        let shards = self.shards.map(|shards| ("--shards", "fanfare.shards", shards.to_string()));
+        [address, port, internal, shards].into_iter().flatten().collect()
+    }
 }
 
 fn read_address(text: &str) -> Result<IpAddr, &'static str> {

@@ -101,18 +101,21 @@ pub fn find_nearest(path: &str) -> Option<&'static str> {
         let keys = supported().map(|(path, ..)| *path).filter(alike).min_by_key(|path| path.len());
         keys.or_else(|| candidates().find(alike))
     };
-    let similarity = |candidate: &str| strsim::normalized_damerau_levenshtein(&flat(candidate), &flat(path));
-    let most_similar = || {
-        candidates()
-            .map(|candidate| (similarity(candidate), candidate))
-            .filter(|&(similarity, _)| similarity >= SIMILARITY_MIN)
-            .max_by(|one, other| one.0.total_cmp(&other.0))
-            .map(|(_, candidate)| candidate)
-    };
+    let most_similar = || find_similar(&flat(path), candidates().map(|candidate| (flat(candidate), candidate)));
     match path.contains('.') {
         true => most_similar(),
         false => ends_alike().or_else(most_similar),
     }
+}
+
+/// What stands beside the name that is most similar to `name`, if one is similar at all.
+pub fn find_similar<T>(name: &str, candidates: impl Iterator<Item = (String, T)>) -> Option<T> {
+    let similarity = |candidate: &str| strsim::normalized_damerau_levenshtein(candidate, name);
+    candidates
+        .map(|(candidate, meant)| (similarity(&candidate), meant))
+        .filter(|(similarity, _)| *similarity >= SIMILARITY_MIN)
+        .max_by(|one, other| one.0.total_cmp(&other.0))
+        .map(|(_, meant)| meant)
 }
 
 /// Paths to suggest, those that are supported first: keys, and the tables that hold them.

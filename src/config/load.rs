@@ -1,8 +1,10 @@
 //! From flags and a file to options.
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -13,33 +15,55 @@ use crate::io::AdmissionLimits;
 use crate::model::Homes;
 use crate::shard::{self, Compression};
 
+use super::document::{Table, Value};
+use super::environment::Environment;
 use super::flags::Flags;
 use super::options::{ApiOptions, HttpOptions, LogLevel, LogOptions, MemoryLimit, Options, Secret, WorkerOptions};
 use super::settings::{self, Missing, Scope};
-use super::source::{ConfigError, Format, Problems, Source, Warning};
+use super::source::{ConfigError, Format, Problems, Source, Span, Warning};
 use super::values::parse_address;
 use super::{check, dev, document, duration, tls, tokens};
 
-/// Reads the file that the flags name, or goes to dev mode without one.
-pub fn load(flags: &Flags) -> Result<(Options, Vec<Warning>), ConfigError> {
-    let Some(path) = &flags.config else {
-        return dev::options(flags);
-    };
-    let name = path.display().to_string();
-    let text = fs::read_to_string(path).map_err(|error| ConfigError::new(format!("{name}: {error}")))?;
-    read(&name, &text, flags)
+/// A configuration that was read and is right.
+pub struct Configuration {
+    pub source: Source,
+    /// File, environment and flags as one tree.
+    pub table: Table,
+    pub options: Options,
+    pub warnings: Vec<Warning>,
 }
 
-/// The options of a file with this name and text.
-///
-/// All that is wrong is told at once; only broken syntax hides the rest.
+/// Reads the file that the flags name under the environment of the process; dev mode with neither.
+pub fn load(flags: &Flags) -> Result<(Options, Vec<Warning>), ConfigError> {
+    load_under(&Environment::of_process(), flags).map(|Configuration { options, warnings, .. }| (options, warnings))
+}
+
+/// The same under this environment.
+pub fn load_under(environment: &Environment, flags: &Flags) -> Result<Configuration, ConfigError> {
+    match &flags.config {
+        Some(path) => read_layers(read_file(path)?, environment, flags),
+        None if environment.sets_keys() => read_layers(Source::none(), environment, flags),
+        None => dev::configuration(environment, flags),
+    }
+}
+
+/// The options of a file with this name and text, without an environment.
 pub fn read(name: &str, text: &str, flags: &Flags) -> Result<(Options, Vec<Warning>), ConfigError> {
-    let Some(format) = Format::of(name) else {
-        return Err(ConfigError::new(format!("{name}: a configuration file ends in .toml or .json")));
-    };
-    let source = Source { name: name.into(), text: text.into(), format };
+    let source = Source { format: format_of(name)?, name: name.into(), text: text.into() };
+    let Configuration { options, warnings, .. } = read_layers(source, &Environment::default(), flags)?;
+    Ok((options, warnings))
+}
+
+/// Flags over the environment over the file.
+///
+/// All that is wrong is told at once; only broken syntax hides the rest of the file.
+pub fn read_layers(source: Source, environment: &Environment, flags: &Flags) -> Result<Configuration, ConfigError> {
     let mut problems = Problems::new(&source);
-    let table = document::parse(&source, &mut problems);
+    let mut table = document::parse(&source, &mut problems);
+    environment.lay_over(&mut table, flags.strict, &mut problems);
+    for (flag, path, value) in flags.settings() {
+        document::set(&mut table, path, Value::Text(value), &Span::Flag(flag));
+    }
     let mut missing = Vec::new();
     settings::check(&table, "", &mut problems, &mut missing);
     match flags.strict {
@@ -52,7 +76,27 @@ pub fn read(name: &str, text: &str, flags: &Flags) -> Result<(Options, Vec<Warni
     check::namespaces(&root, &mut problems);
     check::paths(&root, &options.http, &mut problems);
     check::exposure(&root, &options, flags.allow_insecure, &mut problems);
-    Ok((options, problems.into_result()?))
+    let warnings = problems.into_result()?;
+    Ok(Configuration { source, table, options, warnings })
+}
+
+fn read_file(path: &Path) -> Result<Source, ConfigError> {
+    let name = path.display().to_string();
+    let format = format_of(&name)?;
+    let mut text = String::new();
+    let file = File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text));
+    match file {
+        Err(error) => Err(ConfigError::new(format!("{name}: {error}"))),
+        Ok(_) if text.len() as u64 > FILE_BYTES_MAX => {
+            Err(ConfigError::new(format!("{name}: a configuration has no more than {FILE_BYTES_MAX} bytes")))
+        }
+        Ok(_) => Ok(Source { name, text, format }),
+    }
+}
+
+fn format_of(name: &str) -> Result<Format, ConfigError> {
+    let message = || format!("{name}: a configuration file ends in .toml, .yaml, .yml or .json");
+    Format::of(name).ok_or_else(|| ConfigError::new(message()))
 }
 
 fn refuse(missing: &[Missing], problems: &mut Problems<'_>) {
@@ -65,7 +109,7 @@ fn refuse(missing: &[Missing], problems: &mut Problems<'_>) {
 fn warn(missing: &[Missing], problems: &mut Problems<'_>) {
     let list = |chosen: &dyn Fn(&&Missing) -> bool| {
         let chosen = missing.iter().filter(chosen);
-        let chosen = chosen.map(|Missing { path, span, .. }| format!("{path} (line {})", problems.line_of(span)));
+        let chosen = chosen.map(|Missing { path, span, .. }| format!("{path} ({})", problems.place_of(span)));
         chosen.collect::<Vec<_>>().join(", ")
     };
     let (all, restricting) = (list(&|_| true), list(&|missing| missing.restricts));
@@ -81,8 +125,8 @@ fn warn(missing: &[Missing], problems: &mut Problems<'_>) {
 fn build(root: &Scope<'_>, flags: &Flags, problems: &mut Problems<'_>) -> Options {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let or_cores = |count: usize, max: usize| if count == 0 { cores.min(max) } else { count };
-    let shards = flags.shards.unwrap_or(or_cores(root.count("fanfare.shards"), SHARDS_MAX) as u16);
-    let (client_address, internal_address) = addresses(root, flags);
+    let shards = or_cores(root.count("fanfare.shards"), SHARDS_MAX) as u16;
+    let (client_address, internal_address) = addresses(root);
     let client_tls = tls::of_clients(root, problems);
     let internal_tls = tls::of_internal(root, client_tls.as_ref(), problems);
     Options {
@@ -126,13 +170,13 @@ fn memory_limit(root: &Scope<'_>) -> MemoryLimit {
 }
 
 /// The address for clients, and the internal one if it is another.
-fn addresses(root: &Scope<'_>, flags: &Flags) -> (SocketAddr, Option<SocketAddr>) {
+fn addresses(root: &Scope<'_>) -> (SocketAddr, Option<SocketAddr>) {
     let address = |name| root.text(name).and_then(|text| parse_address(&text));
     let port = |name| root.text(name).and_then(|text| text.parse().ok());
-    let client_ip = flags.address.or(address("http_server.address")).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-    let client_port = flags.port.or(port("http_server.port")).unwrap_or(0);
+    let client_ip = address("http_server.address").unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    let client_port = port("http_server.port").unwrap_or(0);
     let internal_ip = address("http_server.internal_address").unwrap_or(client_ip);
-    let internal_port = flags.internal_port.or(port("http_server.internal_port"));
+    let internal_port = port("http_server.internal_port");
     let client = SocketAddr::new(client_ip, client_port);
     let internal = SocketAddr::new(internal_ip, internal_port.unwrap_or(client_port));
     // Two free ports are not the same one.
@@ -296,3 +340,6 @@ fn host_name() -> String {
 
 /// The bound of `fanfare.shards`.
 const SHARDS_MAX: usize = 128;
+
+/// Chosen: some hundred thousand namespaces; a device without an end is no configuration.
+const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;

@@ -1,7 +1,7 @@
-//! File and flags to checked options.
+//! File, environment and flags to checked options.
 //!
-//! A file is read in three steps: text to a tree that knows its places (`document.rs`), the tree
-//! against the one table of keys (`keys.rs`, `settings.rs`), the values to [`Options`] (`load.rs`)
+//! A file is read in three steps: text to a tree that knows its places (`document.rs`, `yaml.rs`), over
+//! which the environment (`environment.rs`) and the flags lay theirs; the tree against the one table of keys (`keys.rs`, `settings.rs`), the values to [`Options`] (`load.rs`)
 //! under the rules that relate them (`check.rs`).
 //!
 //! Invariants: whoever holds [`Options`] need not check them again; everything wrong with a file is
@@ -13,6 +13,7 @@ mod check;
 mod dev;
 mod document;
 mod duration;
+mod environment;
 mod flags;
 mod keys;
 mod load;
@@ -24,11 +25,13 @@ mod source;
 mod tls;
 mod tokens;
 mod values;
+mod yaml;
 
+pub use environment::Environment;
 pub use flags::{Command, CommandLine, Flags};
-pub use load::{load, read};
+pub use load::{Configuration, load, load_under, read, read_layers};
 pub use options::{
     ApiOptions, DevSecrets, HttpOptions, LogLevel, LogOptions, MemoryLimit, Options, Secret, WorkerOptions,
 };
 pub use reference::markdown as reference_markdown;
-pub use source::{ConfigError, Warning};
+pub use source::{ConfigError, Source, Warning};

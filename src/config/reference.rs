@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use super::environment::variable_name;
 use super::keys::{CHANNEL_OPTIONS, CHANNEL_SCOPES, KEYS, Status, supported, unused_part};
 use super::values::Kind;
 
@@ -16,11 +17,11 @@ pub fn markdown() -> String {
             section = name;
             head(&mut page, &format!("`{name}`"));
         }
-        row(&mut page, path, kind, default, meaning);
+        row(&mut page, path, &in_environment(path), kind, default, meaning);
     }
     head(&mut page, "Options of channels");
     for &(name, kind, default, meaning) in CHANNEL_OPTIONS {
-        row(&mut page, name, kind, default, meaning);
+        row(&mut page, name, &format!("..._{}", variable_name(name)), kind, default, meaning);
     }
     write!(page, "\n{AFTER_CHANNEL_OPTIONS}").expect("a String takes everything");
     not_yet(&mut page);
@@ -28,12 +29,22 @@ pub fn markdown() -> String {
 }
 
 fn head(page: &mut String, title: &str) {
-    let table = "| Key | Value | Default | Meaning |\n|---|---|---|---|";
+    let table = "| Key | Value | Default | Meaning | Variable |\n|---|---|---|---|---|";
     writeln!(page, "\n## {title}\n\n{table}").expect("a String takes everything");
 }
 
-fn row(page: &mut String, path: &str, kind: Kind, default: &str, meaning: &str) {
-    writeln!(page, "| `{path}` | {} | `{default}` | {meaning} |", kind_name(kind)).expect("a String takes everything");
+fn row(page: &mut String, path: &str, variable: &str, kind: Kind, default: &str, meaning: &str) {
+    let kind = kind_name(kind);
+    writeln!(page, "| `{path}` | {kind} | `{default}` | {meaning} | `{variable}` |")
+        .expect("a String takes everything");
+}
+
+/// The variable that sets the key at `path`.
+fn in_environment(path: &str) -> String {
+    match path.split_once("[].") {
+        Some((list, option)) => format!("FANFARE_{}_<NAME>_{}", variable_name(list), variable_name(option)),
+        None => format!("FANFARE_{}", variable_name(path)),
+    }
 }
 
 fn kind_name(kind: Kind) -> String {
@@ -87,9 +98,10 @@ const HEAD: &str = "\
 
 <!-- Written from the table in src/config/keys.rs: `UPDATE=1 cargo test --test config` writes it again. -->
 
-`fanfare -c FILE` reads one file, TOML (`.toml`) or JSON (`.json`), with the structure and the keys of
-Centrifugo v6. `fanfare --help` lists the flags, which win over the file. Without a file the hub runs
-in dev mode, as if it were given [`src/config/dev.toml`](../src/config/dev.toml).
+`fanfare -c FILE` reads one file, TOML (`.toml`), YAML (`.yaml`, `.yml`) or JSON (`.json`), with the
+structure and the keys of Centrifugo v6. `fanfare --help` lists the flags. Flags win over the environment, and the
+environment over the file. Without a file, and without a variable that sets a key, the hub runs in dev
+mode, as if it were given [`src/config/dev.toml`](../src/config/dev.toml).
 
 - A key that neither Fanfare nor Centrifugo knows is an error, with its line and the nearest known key.
 - A key of Centrifugo that does nothing here yet is named in one warning at start when the file sets it
@@ -100,6 +112,26 @@ in dev mode, as if it were given [`src/config/dev.toml`](../src/config/dev.toml)
 - `/livez` and `/readyz` are always served. With `http_server.internal_port`, the API, metrics, health
   and the page are served at that port only; `http_api.external` brings the API back.
 
+## The environment
+
+Each key has a variable: `FANFARE_` and its path in capitals, with single underscores, as in Centrifugo.
+`CENTRIFUGO_` and the path is read too; where both are set ours wins, and a warning says so. An empty
+variable counts as not set.
+
+- Lists of texts have spaces between them, or are JSON: `FANFARE_CLIENT_ALLOWED_ORIGINS=\"https://a.example
+  https://b.example\"`.
+- Lists of tables are named by one variable and filled by others, also those that the file names:
+  `FANFARE_CHANNEL_NAMESPACES=\"chat news\"` and `FANFARE_CHANNEL_NAMESPACES_CHAT_PRESENCE=true`. In the
+  variable's name all but letters and digits becomes `_`. A JSON array does it in one:
+  `FANFARE_CHANNEL_NAMESPACES='[{\"name\": \"chat\", \"presence\": true}]'`. Either stands for the file's whole list.
+- `<VARIABLE>_FILE` is the path of a file with a secret, without the newline at its end:
+  `FANFARE_HTTP_API_KEY_FILE=/run/secrets/api_key`.
+- A variable that no key has is named in a warning, with the nearest name; `--strict` makes it an error.
+  Those that Kubernetes sets for a service called `fanfare` are passed over.
+- `FANFARE_CONFIG` stands for `-c`.
+
+## The file
+
 In TOML a key such as `client.ping_interval` stands in its table:
 
 ```toml
@@ -109,6 +141,7 @@ ping_interval = \"25s\"
 ";
 
 const AFTER_CHANNEL_OPTIONS: &str = "\
+In the environment `...` is `FANFARE_CHANNEL_WITHOUT_NAMESPACE`, or `FANFARE_CHANNEL_NAMESPACES_<NAME>`.
 They stand in `channel.without_namespace`, for channels without a namespace, and in each of
 `channel.namespaces`, for channels whose name begins with the namespace's name and `:`.
 

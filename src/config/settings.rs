@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::document::{Entry, Table, Value, find};
+use super::document::{Entry, Table, Value, find_path};
 use super::keys::{self, KEYS, Key, Status};
 use super::source::{Problems, Span};
 use super::values::{Kind, Setting, is_default};
@@ -168,15 +168,6 @@ impl<'a> Scope<'a> {
     }
 
     fn find(&self, path: &str) -> Option<&'a Entry> {
-        let mut table = self.table;
-        let mut names = path.split('.').peekable();
-        loop {
-            let entry = find(table, names.next()?)?;
-            match &entry.value {
-                _ if names.peek().is_none() => return Some(entry),
-                Value::Table(below) => table = below,
-                _ => return None,
-            }
-        }
+        find_path(self.table, path)
     }
 }

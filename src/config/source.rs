@@ -2,13 +2,29 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
-/// Bytes of the file.
-pub type Span = Range<usize>;
+/// Where a key or a value was set. In the order in which problems are told.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Span {
+    /// Bytes of the file, the first one and the one behind the last.
+    File(usize, usize),
+    /// A variable of the environment, by its name.
+    Variable(Arc<str>),
+    /// A flag of the command line.
+    Flag(&'static str),
+}
+
+impl Span {
+    pub fn of(bytes: Range<usize>) -> Span {
+        Span::File(bytes.start, bytes.end)
+    }
+}
 
 /// One configuration file as it was read.
+#[derive(Clone, Debug)]
 pub struct Source {
-    /// As the operator named it.
+    /// As the operator named it; [`NO_FILE`] without one.
     pub name: String,
     pub text: String,
     pub format: Format,
@@ -17,6 +33,7 @@ pub struct Source {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     Toml,
+    Yaml,
     Json,
 }
 
@@ -25,6 +42,7 @@ impl Format {
     pub fn of(name: &str) -> Option<Format> {
         match name.rsplit_once('.')?.1 {
             "toml" => Some(Format::Toml),
+            "yaml" | "yml" => Some(Format::Yaml),
             "json" => Some(Format::Json),
             _ => None,
         }
@@ -32,6 +50,11 @@ impl Format {
 }
 
 impl Source {
+    /// No file: flags and the environment alone.
+    pub fn none() -> Source {
+        Source { name: NO_FILE.into(), text: String::new(), format: Format::Toml }
+    }
+
     /// Line and column of a byte, both counted from 1, the column in characters.
     pub fn place(&self, offset: usize) -> (usize, usize) {
         let before = &self.text[..self.floor(offset)];
@@ -39,16 +62,25 @@ impl Source {
         (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
     }
 
-    /// The line of `span` with carets under it; empty when the line is long, or when it may hold a
+    /// The name of what sets the value at `span`, with the line if it is the file.
+    pub fn name_of(&self, span: &Span) -> String {
+        match span {
+            Span::File(start, _) => format!("{}:{}", self.name, self.place(*start).0),
+            Span::Variable(name) => name.to_string(),
+            Span::Flag(name) => (*name).into(),
+        }
+    }
+
+    /// The line of the bytes from `start` to `end` with carets under it; empty when the line is long, or when it may hold a
     /// secret: errors end in logs.
-    fn excerpt(&self, span: &Span) -> String {
-        let (number, column) = self.place(span.start);
+    fn excerpt(&self, start: usize, end: usize) -> String {
+        let (number, column) = self.place(start);
         let line = self.text.lines().nth(number - 1).unwrap_or_default();
         if line.chars().count() > EXCERPT_CHARACTERS_MAX || may_hold_a_secret(line) {
             return String::new();
         }
-        let start = self.floor(span.start);
-        let marked = self.text[start..self.floor(span.end).max(start)].lines().next().unwrap_or_default();
+        let start = self.floor(start);
+        let marked = self.text[start..self.floor(end).max(start)].lines().next().unwrap_or_default();
         let gutter = " ".repeat(number.to_string().len());
         let indent = " ".repeat(column - 1);
         let carets = "^".repeat(marked.chars().count().max(1));
@@ -69,6 +101,9 @@ fn may_hold_a_secret(line: &str) -> bool {
     let line = line.to_ascii_lowercase();
     ["key", "secret", "pass", "token", "dsn", "credential", "://"].iter().any(|word| line.contains(word))
 }
+
+/// What stands for a file's name where there is none.
+const NO_FILE: &str = "the environment";
 
 /// Longer lines would wrap in a terminal, and carets then point at nothing.
 const EXCERPT_CHARACTERS_MAX: usize = 120;
@@ -101,24 +136,33 @@ impl<'a> Problems<'a> {
         self.found.push(Problem { span, message: message.into(), help: help.into() });
     }
 
+    /// Takes the problems of a text that stands at `place`.
+    pub fn take_over(&mut self, other: Problems<'_>, place: &Span) {
+        let found = other.found.into_iter();
+        self.found.extend(found.map(|problem| Problem { span: Some(place.clone()), ..problem }));
+    }
+
     /// Something that the operator should know and that stops nothing.
     pub fn warn(&mut self, span: Option<Span>, message: impl Into<String>) {
-        let place = match span {
-            Some(span) => format!("{}:{}", self.source.name, self.source.place(span.start).0),
-            None => self.source.name.clone(),
-        };
+        let place = span.map_or_else(|| self.source.name.clone(), |span| self.source.name_of(&span));
         self.warnings.push(Warning(format!("{place}: {}", message.into())));
     }
 
-    /// The line, counted from 1, where `span` begins.
-    pub fn line_of(&self, span: &Span) -> usize {
-        self.source.place(span.start).0
+    /// Where `span` begins, beside the name of the file: `line 3`, or what else sets it.
+    pub fn place_of(&self, span: &Span) -> String {
+        match span {
+            Span::File(start, _) => format!("line {}", self.source.place(*start).0),
+            Span::Variable(name) => name.to_string(),
+            Span::Flag(name) => (*name).into(),
+        }
     }
 
     /// The lines that make the node listen on this machine only; `key` is one of `http_server`.
     pub fn listen_on_loopback(&self, key: &str) -> String {
         let lines = match self.source.format {
+            _ if self.source.name == NO_FILE => format!("    FANFARE_HTTP_SERVER_{}=127.0.0.1", key.to_uppercase()),
             Format::Toml => format!("    [http_server]\n    {key} = \"127.0.0.1\""),
+            Format::Yaml => format!("    http_server:\n      {key}: \"127.0.0.1\""),
             Format::Json => format!("    \"http_server\": {{ \"{key}\": \"127.0.0.1\" }}"),
         };
         format!("listen on this machine only:\n{lines}\nor start with --allow-insecure")
@@ -129,7 +173,8 @@ impl<'a> Problems<'a> {
         if self.found.is_empty() {
             return Ok(self.warnings);
         }
-        self.found.sort_by_key(|problem| problem.span.as_ref().map_or(usize::MAX, |span| span.start));
+        // What is missing has no place, and comes last.
+        self.found.sort_by(|one, other| (one.span.is_none(), &one.span).cmp(&(other.span.is_none(), &other.span)));
         Err(ConfigError { problems: self.found.iter().map(|problem| self.render(problem)).collect() })
     }
 
@@ -137,10 +182,11 @@ impl<'a> Problems<'a> {
         let Source { name, .. } = self.source;
         let Problem { span, message, help } = problem;
         let mut text = match span {
-            Some(span) => {
-                let (line, column) = self.source.place(span.start);
-                format!("{name}:{line}:{column}: {message}{}", self.source.excerpt(span))
+            Some(Span::File(start, end)) => {
+                let (line, column) = self.source.place(*start);
+                format!("{name}:{line}:{column}: {message}{}", self.source.excerpt(*start, *end))
             }
+            Some(span) => format!("{}: {message}", self.source.name_of(span)),
             None => format!("{name}: {message}"),
         };
         if !help.is_empty() {
@@ -191,7 +237,7 @@ mod tests {
 
     fn check_excerpt(text: &str, marked: &str, expected: &str) {
         let start = text.find(marked).expect("the marked part is in the text");
-        assert_eq!(source(text).excerpt(&(start..start + marked.len())), expected, "{text}");
+        assert_eq!(source(text).excerpt(start, start + marked.len()), expected, "{text}");
     }
 
     #[test]
@@ -221,6 +267,8 @@ mod tests {
         assert_eq!(Format::of("/etc/fanfare.d/hub.toml"), Some(Format::Toml));
         assert_eq!(Format::of("config.json"), Some(Format::Json));
         assert_eq!(Format::of("toml"), None);
-        assert_eq!(Format::of("config.yaml"), None);
+        assert_eq!(Format::of("config.yaml"), Some(Format::Yaml));
+        assert_eq!(Format::of("config.yml"), Some(Format::Yaml));
+        assert_eq!(Format::of("config.ini"), None);
     }
 }

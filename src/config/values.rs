@@ -71,7 +71,7 @@ impl Kind {
         match self {
             Kind::Flag => match value {
                 Value::Flag(flag) => Some(Setting::Flag(*flag)),
-                Value::Text(text) => text.parse().ok().map(Setting::Flag),
+                Value::Text(text) => flag(text).map(Setting::Flag),
                 _ => None,
             },
             Kind::Count { min, max } => number().filter(|number| (min..=max).contains(number)).map(Setting::Count),
@@ -148,6 +148,15 @@ impl Kind {
             Kind::Port { .. } => "a port, a whole number up to 65535".into(),
             Kind::Path => "a path that begins with \"/\"".into(),
         }
+    }
+}
+
+/// A flag as Go's `strconv.ParseBool` reads it, for the environment's sake.
+fn flag(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
     }
 }
 

@@ -84,7 +84,7 @@ impl Shard {
     /// Returns whether all are reached.
     fn go_on_reaching(&mut self, reaching: &mut Reaching, share: &mut Share) -> bool {
         loop {
-            if share.looks == 0 || share.acts == 0 || !self.outgoing.has_room_everywhere() {
+            if share.looks == 0 || share.acts == 0 || !self.outgoing.has_room_for_leaves() {
                 return false;
             }
             share.looks -= 1;
@@ -160,7 +160,7 @@ impl Shard {
             if left == 0 {
                 break;
             }
-            if share.acts == 0 || !self.outgoing.has_room_everywhere() {
+            if share.acts == 0 || !self.outgoing.has_room_for_leaves() {
                 return left;
             }
             left -= 1;

@@ -289,7 +289,7 @@ fn broken_syntax_has_its_place() {
 1 | {\"log\": {}, \"log\": {}}
   |             ^^^^^",
     );
-    check("a.yaml", "", "a.yaml: a configuration file ends in .toml or .json");
+    check("a.ini", "", "a.ini: a configuration file ends in .toml, .yaml, .yml or .json");
     let missing = Flags { config: Some("/nowhere/a.toml".into()), ..Flags::default() };
     let error = config::load(&missing).expect_err("there is no such file").to_string();
     assert_eq!(error, "/nowhere/a.toml: No such file or directory (os error 2)");

@@ -2,20 +2,31 @@
 
 use std::{env, fs};
 
-use fanfare::config::{self, Flags, Options};
+use fanfare::config::{self, ConfigError, Configuration, Environment, Flags, Options};
 
 mod channels;
 mod deltas;
+mod environment;
 mod errors;
 mod options;
 mod tls;
 mod tokens;
+mod yaml;
 
 /// The options of a file that is accepted without a word.
 fn options(name: &str, text: &str) -> Options {
     let (options, warnings) = config::read(name, text, &Flags::default()).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(warnings, [], "{text}");
     options
+}
+
+/// What is read from a file under an environment of lines `NAME=value`.
+fn read_under(text: &str, variables: &str, flags: &Flags) -> Result<Configuration, ConfigError> {
+    let pairs = variables.lines().filter_map(|line| line.trim().split_once('='));
+    let environment = Environment::new(pairs.map(|(name, value)| (name.into(), value.into())));
+    let mut file = tempfile::Builder::new().suffix(".toml").tempfile().expect("there is room for a file");
+    std::io::Write::write_all(&mut file, text.as_bytes()).expect("there is room for a file");
+    config::load_under(&environment, &Flags { config: Some(file.path().into()), ..flags.clone() })
 }
 
 /// The whole text of the error that refuses a file.

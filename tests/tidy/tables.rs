@@ -123,7 +123,7 @@ pub const ROWS: &[Row] = &[
     Row {
         folder: "config",
         may_use: &["model", "access", "shard", "workers", "io", "api", "console"],
-        crates: &["base64", "clap", "regex", "serde", "serde_json", "strsim", "toml", "uuid"],
+        crates: &["base64", "clap", "regex", "saphyr_parser", "serde", "serde_json", "strsim", "toml", "uuid"],
         purity: Effects,
     },
     Row { folder: "node", may_use: EVERYTHING, crates: ANY_CRATE, purity: Effects },
