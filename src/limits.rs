@@ -56,6 +56,9 @@ pub const REACHES_WAITING_MAX: usize = 1024;
 /// Connections looked at in one turn for outboxes to cut: one look costs some nanoseconds.
 pub const CUT_LOOKS_PER_TURN: usize = 4096;
 
+/// Audiences given new options in one turn after a reload: a look for the namespace is some 100 ns.
+pub const RENEWALS_PER_TURN: u32 = 2048;
+
 /// How often the process's memory is held against its limit: when it could reach it, growing as fast as
 /// outboxes can be filled (chosen: what one core copies), within these bounds. A look takes about 30 us.
 pub const MEMORY_GROWTH_PER_SECOND: u64 = 1 << 30;

@@ -215,6 +215,22 @@ impl Namespaces {
         self.by_name.values().chain([&self.without]).any(|options| options.publication_data_format.is_json())
     }
 
+    /// The options of all channels, by namespace.
+    pub fn all(&self) -> impl Iterator<Item = &ChannelOptions> {
+        self.by_name.values().chain([&self.without]).map(|options| &**options)
+    }
+
+    /// The same, each namespace with the place that `place_of` says; `None` if one has none.
+    pub fn placed(&self, mut place_of: impl FnMut(&str) -> Option<usize>) -> Option<Namespaces> {
+        // In the order of the file, so that places are given in it.
+        let names = self.names();
+        let by_name = names.into_iter().map(|name| {
+            let options = ChannelOptions { place: place_of(&name)?, ..(*self.by_name[&name]).clone() };
+            Some((name, Arc::new(options)))
+        });
+        Some(Namespaces { by_name: by_name.collect::<Option<_>>()?, ..self.clone() })
+    }
+
     /// Names by their place, from 1 on.
     pub fn names(&self) -> Vec<Box<str>> {
         let mut names: Vec<_> = self.by_name.iter().map(|(name, options)| (options.place, name.clone())).collect();

@@ -35,6 +35,12 @@ impl Shard {
         Some(base.data)
     }
 
+    /// The next publication of every channel is said in full.
+    pub(super) fn forget_all_bases(&mut self) {
+        self.rooms.values_mut().for_each(|room| room.base = None);
+        self.base_bytes = 0;
+    }
+
     /// Whether somebody who was just given what it missed can read the next publication as the
     /// difference from the last one of those. For the first reader of deltas that one is made the base;
     /// where there were some before, they share theirs, for what is said to one is said to all.

@@ -26,6 +26,9 @@ pub struct LocalChannel {
     pub is_walking: bool,
     pub has_check: bool,
     pub has_keep_alive: bool,
+    /// Its options were others before: members may be known as present, and wait for publications that
+    /// may be dropped, whatever the options say now.
+    pub is_renewed: bool,
 }
 
 impl LocalChannel {
@@ -35,7 +38,7 @@ impl LocalChannel {
 
     /// Whether the home has to be told of each subscriber that leaves.
     pub fn tells_leaves(&self) -> bool {
-        self.options.presence || self.options.join_leave
+        self.options.presence || self.options.join_leave || self.is_renewed
     }
 }
 
@@ -73,6 +76,7 @@ impl Channels {
             is_walking: false,
             has_check: false,
             has_keep_alive: false,
+            is_renewed: false,
         };
         let slot = match self.free.pop() {
             Some(slot) => slot,
@@ -97,6 +101,11 @@ impl Channels {
 
     pub fn at(&mut self, slot: u32) -> Option<&mut LocalChannel> {
         self.entries.get_mut(slot as usize)?.channel.as_mut()
+    }
+
+    /// The slots there are, in use or not.
+    pub fn slots(&self) -> u32 {
+        self.entries.len() as u32
     }
 
     /// The channel at `slot`, if it is still the one that was there in `generation`.

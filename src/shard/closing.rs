@@ -175,7 +175,7 @@ impl Shard {
         let is_positioned = channel.audience.is_positioned(member);
         channel.positioned -= u32::from(is_positioned);
         let moved = channel.audience.leave(member);
-        if channel.options.slow_consumer_policy.may_drop()
+        if (channel.options.slow_consumer_policy.may_drop() || channel.is_renewed)
             && let Some(connection) = self.connections.at(slot)
         {
             connection.outbox.keep_channel(subscription.channel);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::options::Options;
 use super::pressure::Pressure;
 use crate::model::{
     ChannelName, ClientId, ClientInfo, ConnectionId, DataShape, Encoding, ErrorCode, Format, HistoryRequest,
@@ -176,6 +177,8 @@ pub enum TrayMessage {
     Drain { window: Duration },
     /// How the process's memory stands to its limit.
     Memory(Pressure),
+    /// The configuration was read anew.
+    Options(Arc<Options>),
     /// The thread ends after this turn. The event loop's own: it never reaches the shard.
     Stop,
 }

@@ -187,7 +187,8 @@ impl Shard {
             self.outgoing.push(from, LaneMessage::Behind { channel: channel.clone() });
         }
         self.metrics.set(Gauge::Rooms, self.rooms.len() as u64);
-        subscribed.has_base = ask.encoding.has_delta() && self.gives_base(channel, &subscribed, has_readers);
+        subscribed.has_base =
+            ask.encoding.has_delta() && options.allows_delta && self.gives_base(channel, &subscribed, has_readers);
         if options.presence || options.join_leave {
             let until = self.time.now() + self.options.presence_ttl;
             self.memory.join(channel, Arc::clone(&ask.info), from, until);

@@ -35,6 +35,7 @@ mod pressure;
 mod reach;
 mod receive;
 mod release;
+mod renewal;
 mod replies;
 mod server_publish;
 mod slow;
@@ -87,6 +88,7 @@ use outgoing::{Class, Outgoing};
 use pressure::Cutting;
 use reach::Reaching;
 use release::Lines;
+use renewal::Renewing;
 use replies::Replies;
 use timers::{Agenda, StallProofClock, Wheel};
 use unconnected::Unconnected;
@@ -128,6 +130,8 @@ pub struct Shard {
     cutting: Option<Cutting>,
     /// What the application does to connections; the first is under way.
     reaching: VecDeque<Reaching>,
+    /// Audiences are being given the options of a reload.
+    renewing: Option<Renewing>,
 
     /// Local channels with pending deliveries; rooms take turns.
     walking: VecDeque<u32>,
@@ -189,6 +193,7 @@ impl Shard {
             drain: None,
             cutting: None,
             reaching: VecDeque::new(),
+            renewing: None,
             walking: VecDeque::new(),
             cut: VecDeque::new(),
             windows: Windows::default(),
@@ -294,6 +299,7 @@ impl Shard {
             }
             TrayMessage::Drain { window } => self.begin_drain(window),
             TrayMessage::Memory(pressure) => self.feel_pressure(pressure),
+            TrayMessage::Options(options) => self.take_options(&options),
             TrayMessage::Stop => {}
         }
     }

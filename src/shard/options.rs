@@ -69,6 +69,31 @@ pub struct Options {
     pub faults: Faults,
 }
 
+impl Options {
+    /// These options with all of `new` that a running shard can follow. The rest is what peers, clients
+    /// or memory were already given: homes, the pings that clients wait for, sizes of what exists.
+    pub fn renewed_by(&self, new: &Options) -> Options {
+        let running = self.clone();
+        Options {
+            homes: running.homes,
+            version: running.version,
+            ping_interval: running.ping_interval,
+            pong_timeout: running.pong_timeout,
+            channel_bytes_max: running.channel_bytes_max,
+            message_bytes_max: running.message_bytes_max,
+            decompressed_bytes_max: running.decompressed_bytes_max,
+            compression: running.compression,
+            outbox_bytes_max: running.outbox_bytes_max,
+            write_timeout: running.write_timeout,
+            memory_bytes_max: running.memory_bytes_max,
+            slice_sends_max: running.slice_sends_max,
+            slice_bytes_max: running.slice_bytes_max,
+            lane_slots: running.lane_slots,
+            ..new.clone()
+        }
+    }
+}
+
 impl Default for Options {
     /// Centrifugo's defaults (protocol page, section 1.11), one shard, nothing allowed.
     fn default() -> Options {

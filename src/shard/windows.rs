@@ -247,6 +247,16 @@ impl Shard {
         }
     }
 
+    /// The channel at `slot` holds nothing back from here on, or otherwise than before.
+    pub(super) fn end_window(&mut self, slot: u32) {
+        self.windows.forget(slot);
+        let Some(channel) = self.channels.at(slot) else { return };
+        channel.audience.release();
+        if channel.audience.is_pending() {
+            self.queue_walk(slot);
+        }
+    }
+
     fn release(&mut self, slot: u32) {
         let Some(channel) = self.channels.at(slot) else { return };
         channel.audience.release();

@@ -10,6 +10,7 @@ mod loss;
 mod offload;
 mod pressure;
 mod reach;
+mod renewal;
 mod server_publish;
 mod slow;
 mod tokens;
