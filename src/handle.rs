@@ -17,7 +17,7 @@ use crate::model::{
 };
 // What goes through the door, so that the control plane need not know a shard to ask one.
 pub use crate::shard::{
-    Act, Answer, Answered, Answerer, Pressure, Question, Reach, ServerPublication, ServerRefresh, ShardUsers,
+    Act, Answer, Answered, Answerer, Options, Pressure, Question, Reach, ServerPublication, ServerRefresh, ShardUsers,
     TrayMessage,
 };
 
@@ -202,6 +202,11 @@ impl Handle {
     /// Tells every shard how memory stands to its limit.
     pub async fn tell_memory(&self, pressure: Pressure) {
         self.tell_all(|| TrayMessage::Memory(pressure)).await;
+    }
+
+    /// Gives every shard the options of a configuration that was read again.
+    pub async fn tell_options(&self, options: Arc<Options>) {
+        self.tell_all(|| TrayMessage::Options(Arc::clone(&options))).await;
     }
 
     /// Tells every shard to end.

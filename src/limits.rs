@@ -56,6 +56,9 @@ pub const REACHES_WAITING_MAX: usize = 1024;
 /// Connections looked at in one turn for outboxes to cut: one look costs some nanoseconds.
 pub const CUT_LOOKS_PER_TURN: usize = 4096;
 
+/// Namespaces that reloads may add to those of the start: each has its counters on every shard.
+pub const NAMESPACES_ADDED_MAX: usize = 256;
+
 /// Audiences given new options in one turn after a reload: a look for the namespace is some 100 ns.
 pub const RENEWALS_PER_TURN: u32 = 2048;
 

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-use fanfare::config::{self, Command, CommandLine, Flags, LogOptions};
+use fanfare::config::{Command, CommandLine, Flags, Layers, LogOptions};
 use fanfare::{node, telemetry};
 use tikv_jemallocator::Jemalloc;
 
@@ -23,17 +23,18 @@ fn main() -> ExitCode {
             println!("fanfare {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS
         }
-        Command::Serve(flags) => serve(&flags, start).map_or_else(fail, |()| ExitCode::SUCCESS),
+        Command::Serve(flags) => serve(flags, start).map_or_else(fail, |()| ExitCode::SUCCESS),
     }
 }
 
-fn serve(flags: &Flags, start: Instant) -> Result<(), Box<dyn std::error::Error>> {
-    let (options, warnings) = config::load(flags)?;
-    start_logs(&options.log)?;
-    for warning in warnings {
+fn serve(flags: Flags, start: Instant) -> Result<(), Box<dyn std::error::Error>> {
+    let layers = Layers::of_process(flags);
+    let configuration = layers.read()?;
+    start_logs(&configuration.options.log)?;
+    for warning in &configuration.warnings {
         tracing::warn!("{warning}");
     }
-    Ok(node::run(&options, start)?)
+    Ok(node::run(&configuration, layers, start)?)
 }
 
 fn start_logs(options: &LogOptions) -> Result<(), String> {

@@ -12,6 +12,7 @@ mod announce;
 mod certificates;
 mod control;
 mod memory;
+mod reload;
 mod stop;
 
 use std::fmt;
@@ -23,7 +24,7 @@ use std::time::Instant;
 
 use tokio::sync::mpsc;
 
-use crate::config::Options;
+use crate::config::{Configuration, Layers, Options};
 use crate::handle::{Handle, TrayMessage};
 use crate::io::{
     Admission, AllowedOrigins, ControlSender, JobSink, Newest, ShardSetup, bind, raise_descriptors, start_shard,
@@ -39,6 +40,7 @@ use announce::{Announcement, announce};
 use certificates::{Certificates, Identities};
 use control::ControlPlane;
 use memory::MemoryWatch;
+use reload::Reload;
 use stop::{Signals, Stopping};
 
 /// Why a node could not start, for its operator: what, where and the fix.
@@ -56,8 +58,10 @@ impl std::error::Error for StartError {}
 /// In-trays of all shards, by their number.
 type Trays = Arc<[TraySender<TrayMessage>]>;
 
-/// Runs a node until a signal stops it. `start` is zero of its monotonic time.
-pub fn run(options: &Options, start: Instant) -> Result<(), StartError> {
+/// Runs a node until a signal stops it. `layers` are what its configuration is read from again;
+/// `start` is zero of its monotonic time.
+pub fn run(configuration: &Configuration, layers: Layers, start: Instant) -> Result<(), StartError> {
+    let options = &configuration.options;
     let io_options = io_options(options)?;
     if let Err(error) = raise_descriptors() {
         tracing::warn!(%error, "the limit of descriptors can't be raised; it bounds the number of clients");
@@ -81,9 +85,10 @@ pub fn run(options: &Options, start: Instant) -> Result<(), StartError> {
     let plane = ControlPlane::start(options, handle.clone(), Arc::clone(&metrics), listeners.internal, internal_tls)
         .map_err(failed("starting the control plane"))?;
     let jwks = start_jwks(&plane, &metrics, tray_of_jwks);
+    let listen = || plane.runtime.block_on(async { certificates::hangups() }).map_err(failed("listening for SIGHUP"));
+    plane.runtime.spawn(Reload::new(layers, configuration, &metrics).run(listen()?, handle.clone()));
     if !certificates.is_empty() {
-        let hangups = plane.runtime.block_on(async { certificates::hangups() });
-        plane.runtime.spawn(certificates.keep_fresh(hangups.map_err(failed("listening for SIGHUP"))?));
+        plane.runtime.spawn(certificates.keep_fresh(listen()?));
     }
     if let Some(watch) = MemoryWatch::new(options.memory_limit, options.shard.outbox_bytes_max, &metrics) {
         plane.runtime.spawn(watch.run(handle.clone()));

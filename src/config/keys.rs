@@ -27,6 +27,12 @@ pub struct Key {
     pub status: Status,
 }
 
+impl Key {
+    pub fn is_supported(&self) -> bool {
+        matches!(self.status, Status::Supported(_))
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 pub enum Status {
     Supported(Kind),

@@ -24,6 +24,24 @@ use super::source::{ConfigError, Format, Problems, Source, Span, Warning};
 use super::values::parse_address;
 use super::{check, dev, document, duration, tls, tokens};
 
+/// Where a configuration comes from, to read it again.
+#[derive(Clone, Debug)]
+pub struct Layers {
+    pub environment: Environment,
+    pub flags: Flags,
+}
+
+impl Layers {
+    /// The environment of this process under these flags.
+    pub fn of_process(flags: Flags) -> Layers {
+        Layers { environment: Environment::of_process(), flags }
+    }
+
+    pub fn read(&self) -> Result<Configuration, ConfigError> {
+        load_under(&self.environment, &self.flags)
+    }
+}
+
 /// A configuration that was read and is right.
 pub struct Configuration {
     pub source: Source,

@@ -13,6 +13,7 @@ mod check;
 mod dev;
 mod document;
 mod duration;
+mod effective;
 mod environment;
 mod flags;
 mod keys;
@@ -27,9 +28,10 @@ mod tokens;
 mod values;
 mod yaml;
 
+pub use effective::{Changes, Effective};
 pub use environment::Environment;
 pub use flags::{Command, CommandLine, Flags};
-pub use load::{Configuration, load, load_under, read, read_layers};
+pub use load::{Configuration, Layers, load, load_under, read};
 pub use options::{
     ApiOptions, DevSecrets, HttpOptions, LogLevel, LogOptions, MemoryLimit, Options, Secret, WorkerOptions,
 };

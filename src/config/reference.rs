@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use super::effective::{LIVE_KEYS, LIVE_TABLES};
 use super::environment::variable_name;
-use super::keys::{CHANNEL_OPTIONS, CHANNEL_SCOPES, KEYS, Status, supported, unused_part};
+use super::keys::{CHANNEL_OPTIONS, CHANNEL_SCOPES, KEYS, Key, Status, supported, unused_part};
 use super::values::Kind;
 
 /// The whole page.
 pub fn markdown() -> String {
-    let mut page = String::from(HEAD);
+    let mut page = String::from(HEAD).replace(LIVE, &live());
     let mut section = "";
     for &(path, kind, default, meaning) in supported() {
         let (name, _) = path.split_once('.').unwrap_or((path, ""));
@@ -26,6 +27,13 @@ pub fn markdown() -> String {
     write!(page, "\n{AFTER_CHANNEL_OPTIONS}").expect("a String takes everything");
     not_yet(&mut page);
     page
+}
+
+/// The keys that a reload changes, as a sentence lists them.
+fn live() -> String {
+    let tables = LIVE_TABLES.iter().map(|table| format!("`{table}*`"));
+    let keys = LIVE_KEYS.iter().filter(|key| KEYS.get(**key).is_some_and(Key::is_supported));
+    tables.chain(keys.map(|key| format!("`{key}`"))).collect::<Vec<_>>().join(", ")
 }
 
 fn head(page: &mut String, title: &str) {
@@ -93,6 +101,9 @@ fn not_yet(page: &mut String) {
     }
 }
 
+/// Stands in [`HEAD`] for the keys that are live.
+const LIVE: &str = "LIVE";
+
 const HEAD: &str = "\
 # Configuration
 
@@ -129,6 +140,20 @@ variable counts as not set.
 - A variable that no key has is named in a warning, with the nearest name; `--strict` makes it an error.
   Those that Kubernetes sets for a service called `fanfare` are passed over.
 - `FANFARE_CONFIG` stands for `-c`.
+
+## Reload
+
+At SIGHUP file, environment and flags are read again. All or nothing: where anything is wrong the reason is logged,
+`fanfare_config_last_reload_success` is 0, and the running configuration stays. Otherwise the log says which keys
+changed, and which wait for a restart. Connections stay. A running hub follows LIVE (but not
+`channel.max_length`); the others need a restart. Certificates are read again too ([tls.md](tls.md)); dev mode has nothing to read.
+
+What is asked each time is new from the next time on: permissions, limits, what history keeps, which tokens are
+good. What a subscription was granted when it began it keeps until it ends: position, recovery, deltas, presence, joins
+and leaves. How publications are given (`flush_*`, `slow_consumer_policy`, `conflate_tag`, `max_rate`) changes for
+subscribers that are there already, in the turns after; only where they may read deltas, and publications may be
+dropped from now on, the channel stays as it is until its last subscriber of a shard has left. Who is subscribed to a
+namespace that is gone stays so and is given nothing more. The shards follow one after the other, within milliseconds.
 
 ## The file
 

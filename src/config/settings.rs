@@ -158,7 +158,7 @@ impl<'a> Scope<'a> {
         self.table.first().map(|entry| entry.key_span.clone())
     }
 
-    fn setting(&self, name: &str) -> Setting {
+    pub fn setting(&self, name: &str) -> Setting {
         let path = if self.path.is_empty() { name.to_string() } else { format!("{}.{name}", self.path) };
         let Some(Key { default, status: Status::Supported(kind) }) = KEYS.get(&path) else {
             panic!("{path} is read, so it is a supported key");
@@ -167,7 +167,8 @@ impl<'a> Scope<'a> {
         set.or_else(|| kind.read(&Value::of_default(default))).expect("the table's defaults are of their kinds")
     }
 
-    fn find(&self, path: &str) -> Option<&'a Entry> {
+    /// What sets `path`, if something does.
+    pub fn find(&self, path: &str) -> Option<&'a Entry> {
         find_path(self.table, path)
     }
 }

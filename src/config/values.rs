@@ -47,6 +47,7 @@ pub enum Kind {
 }
 
 /// A value as its kind reads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Setting {
     Flag(bool),
     Count(u64),

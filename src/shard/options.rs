@@ -77,6 +77,8 @@ impl Options {
         Options {
             homes: running.homes,
             version: running.version,
+            // It is checked against the address that clients reach, and that stays.
+            insecure: running.insecure,
             ping_interval: running.ping_interval,
             pong_timeout: running.pong_timeout,
             channel_bytes_max: running.channel_bytes_max,

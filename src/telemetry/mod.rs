@@ -16,6 +16,7 @@ mod node;
 mod process;
 #[cfg(test)]
 mod reference;
+mod reload;
 mod scrape;
 mod shard;
 mod slow;
@@ -30,6 +31,7 @@ pub use logs::{log_panics, start_logs};
 pub use memory::MemoryMetrics;
 pub use node::NodeMetrics;
 pub use process::{ProcessSample, resident_bytes};
+pub use reload::ReloadMetrics;
 pub use scrape::{CONTENT_TYPE, Scrape};
 pub use shard::{Counter, Gauge, ShardMetrics, Stage};
 pub use slow::Remedy;

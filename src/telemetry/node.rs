@@ -1,22 +1,27 @@
 //! Everything that one process counts, in one place.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::{ApiMetrics, CertificateMetrics, Counter, Gauge, JwksMetrics, MemoryMetrics, ShardMetrics, WorkersMetrics};
+use super::{
+    ApiMetrics, CertificateMetrics, Counter, Gauge, JwksMetrics, MemoryMetrics, ReloadMetrics, ShardMetrics,
+    WorkersMetrics,
+};
+use crate::limits::NAMESPACES_ADDED_MAX;
 
 /// The metrics of the node: made once, before any thread starts, and shared by all.
 #[derive(Debug)]
 pub struct NodeMetrics {
     pub shards: Vec<Arc<ShardMetrics>>,
-    /// By their place, from 1 on.
-    namespaces: Vec<Box<str>>,
+    /// By their place, from 1 on; those behind the ones of the start are named when a reload adds some.
+    namespaces: Vec<OnceLock<Box<str>>>,
     pub workers: Arc<WorkersMetrics>,
     pub api: ApiMetrics,
     pub certificates: CertificateMetrics,
     pub jwks: Arc<JwksMetrics>,
     pub memory: MemoryMetrics,
+    pub reload: ReloadMetrics,
     /// Zero of the monotonic time that heartbeats are written in.
     started: Instant,
     /// The same moment by the wall clock, read once: a metric of it must not move.
@@ -34,6 +39,7 @@ impl NodeMetrics {
             certificates: CertificateMetrics::default(),
             jwks: Arc::default(),
             memory: MemoryMetrics::default(),
+            reload: ReloadMetrics::default(),
             started,
             started_at: SystemTime::now().checked_sub(started.elapsed()).unwrap_or(UNIX_EPOCH),
             is_draining: AtomicBool::new(false),
@@ -42,15 +48,24 @@ impl NodeMetrics {
 
     /// The same with these namespaces, beside channels without one. Before anything is counted.
     pub fn with_namespaces(mut self, names: Vec<Box<str>>) -> NodeMetrics {
-        let shard = || Arc::new(ShardMetrics::new(1 + names.len()));
+        let places = names.len() + NAMESPACES_ADDED_MAX;
+        let shard = || Arc::new(ShardMetrics::new(1 + places));
         self.shards = std::iter::repeat_with(shard).take(self.shards.len()).collect();
-        self.namespaces = names;
+        self.namespaces = names.into_iter().map(OnceLock::from).collect();
+        self.namespaces.resize_with(places, OnceLock::new);
         self
+    }
+
+    /// A reload added the namespace `name` at this place, which keeps the name from then on.
+    pub fn name_namespace(&self, place: usize, name: &str) {
+        if let Some(named) = place.checked_sub(1).and_then(|at| self.namespaces.get(at)) {
+            named.get_or_init(|| name.into());
+        }
     }
 
     /// The namespace at this place; empty for channels without one.
     pub(super) fn namespace(&self, place: usize) -> &str {
-        place.checked_sub(1).and_then(|named| self.namespaces.get(named)).map_or("", |name| name)
+        place.checked_sub(1).and_then(|named| self.namespaces.get(named)?.get()).map_or("", |name| name)
     }
 
     /// Time since the process began.

@@ -501,6 +501,19 @@ pub static TABLE: &[Metric] = &[
             out.add(&["failed"], failed as f64);
         }),
     },
+    // --- the configuration ---
+    node_value(
+        "fanfare_config_last_reload_success",
+        Kind::Gauge,
+        "0 when the last reload was refused and the configuration before it stays, otherwise 1.",
+        |view| f64::from(u8::from(view.metrics.reload.was_taken())),
+    ),
+    node_value(
+        "fanfare_config_last_reload_success_timestamp_seconds",
+        Kind::Gauge,
+        "When a configuration was taken last, at the start or by a reload, seconds since 1970.",
+        |view| view.metrics.reload.taken_at() as f64,
+    ),
     // --- the process ---
     Metric {
         name: "fanfare_build_info",

@@ -54,5 +54,5 @@ pub const ROWS: &[Row] = &[
     ("http_server.internal_tls.key_pem", Kind::Secret, "\"\"", "Its key."),
     ("http_server.internal_tls.client_ca_pem", Kind::Text, "\"\"", "Roots of the certificates that callers must show."),
     ("log.level", Kind::OneOf(LogLevel::NAMES), "info", "The least severe level that is logged."),
-    ("log.file", Kind::Text, "\"\"", "File to append the log to; empty: standard output."),
+    ("log.file", Kind::Text, "\"\"", "File to append the log to; empty: standard error."),
 ];
