@@ -9,6 +9,8 @@
 pub mod access;
 /// The server API over HTTP.
 pub mod api;
+/// Commands beside the server: they ask a running one, or look at the machine.
+pub mod cli;
 /// File and flags to checked options.
 pub mod config;
 /// The page of dev mode.

@@ -1,6 +1,7 @@
 //! Flags, configuration, start, exit code.
 //!
-//! Exit codes: 0 the node ran and stopped as asked, 1 it could not start, 2 the command line is wrong.
+//! Exit codes of a node: 0 it ran and stopped as asked, 1 it could not start, 2 the command line is wrong.
+//! Those of the other commands stand in `cli`.
 
 use std::fmt::Display;
 use std::fs::OpenOptions;
@@ -9,7 +10,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use fanfare::config::{Command, CommandLine, Flags, Layers, LogOptions};
-use fanfare::{node, telemetry};
+use fanfare::{cli, node, telemetry};
 use tikv_jemallocator::Jemalloc;
 
 /// Gives back what thousands of handshakes took at once (docs/decisions/0004).
@@ -19,10 +20,7 @@ static ALLOCATOR: Jemalloc = Jemalloc;
 fn main() -> ExitCode {
     let start = Instant::now();
     match CommandLine::parse().into_command() {
-        Command::Version => {
-            println!("fanfare {}", env!("CARGO_PKG_VERSION"));
-            ExitCode::SUCCESS
-        }
+        Command::Tool(tool) => cli::run(&tool),
         Command::Serve(flags) => serve(flags, start).map_or_else(fail, |()| ExitCode::SUCCESS),
     }
 }

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::commands::Tool;
 use super::values::parse_address;
 
 /// A real-time WebSocket hub that speaks Centrifugo's client protocol.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "fanfare", version, args_conflicts_with_subcommands = true)]
-#[command(after_help = "Without a file the hub runs in dev mode: on this machine only, everything is allowed.")]
+#[command(after_help = AFTER_HELP)]
 pub struct CommandLine {
     #[command(subcommand)]
     command: Option<Command>,
@@ -22,9 +23,18 @@ pub struct CommandLine {
 pub enum Command {
     /// Run the hub; what `fanfare` does without a command
     Serve(Flags),
-    /// Print the version
-    Version,
+    #[command(flatten)]
+    Tool(Tool),
 }
+
+const AFTER_HELP: &str = "\
+Without a file the hub runs in dev mode: on this machine only, everything is allowed.
+
+Exit codes:
+  0  done; the server ran and stopped as asked
+  1  a check failed, the server refused, or the server could not start
+  2  the command line is wrong, or a command could not read the configuration
+  3  the server can't be reached";
 
 impl CommandLine {
     /// `fanfare` alone is `fanfare serve`.
@@ -81,7 +91,7 @@ impl Flags {
     }
 }
 
-fn read_address(text: &str) -> Result<IpAddr, &'static str> {
+pub fn read_address(text: &str) -> Result<IpAddr, &'static str> {
     parse_address(text).ok_or("it should be an IP address")
 }
 
@@ -93,7 +103,7 @@ mod tests {
         let line = CommandLine::try_parse_from(line.split(' ')).expect("the line is right");
         match line.into_command() {
             Command::Serve(flags) => flags,
-            Command::Version => panic!("not asked for"),
+            Command::Tool(_) => panic!("not asked for"),
         }
     }
 
@@ -103,7 +113,7 @@ mod tests {
         assert_eq!(serve("fanfare serve --port 9000").port, Some(9000));
         assert_eq!(serve("fanfare -p 9000 -c a.toml").config, Some("a.toml".into()));
         let line = CommandLine::try_parse_from(["fanfare", "version"]).expect("the line is right");
-        assert!(matches!(line.into_command(), Command::Version));
+        assert!(matches!(line.into_command(), Command::Tool(Tool::Version(_))));
     }
 
     #[test]

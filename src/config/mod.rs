@@ -10,6 +10,7 @@
 //! Read `keys.rs` first, then `load.rs`.
 
 mod check;
+mod commands;
 mod dev;
 mod document;
 mod duration;
@@ -28,6 +29,10 @@ mod tokens;
 mod values;
 mod yaml;
 
+pub use commands::{
+    HealthcheckArguments, KeyArguments, Output, OutputArguments, PublishArguments, ServerArguments, SubscribeArguments,
+    Tool,
+};
 pub use effective::{Changes, Effective};
 pub use environment::Environment;
 pub use flags::{Command, CommandLine, Flags};

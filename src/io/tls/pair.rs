@@ -99,7 +99,8 @@ impl Pair {
         })
     }
 
-    fn chain(&self) -> Result<Vec<CertificateDer<'static>>, BadPair> {
+    /// The certificate, and those between it and its root; never empty.
+    pub fn chain(&self) -> Result<Vec<CertificateDer<'static>>, BadPair> {
         let text = self.certificate.read(Part::Certificate)?;
         let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
         let bad = |reason: String| self.certificate.bad(Part::Certificate, reason);
