@@ -12,6 +12,7 @@ mod announce;
 mod certificates;
 mod control;
 mod memory;
+mod pid_file;
 mod reload;
 mod stop;
 
@@ -40,6 +41,7 @@ use announce::{Announcement, announce};
 use certificates::{Certificates, Identities};
 use control::ControlPlane;
 use memory::MemoryWatch;
+use pid_file::PidFile;
 use reload::Reload;
 use stop::{Signals, Stopping};
 
@@ -110,6 +112,7 @@ pub fn run(configuration: &Configuration, layers: Layers, start: Instant) -> Res
         start,
     };
     let threads = shards.start(ports, receivers, listeners.clients).map_err(failed("starting the shards"))?;
+    let _pid_file = options.pid_file.as_deref().map(PidFile::write).transpose().map_err(failed("starting"))?;
     announce(&Announcement {
         options,
         client_address: listeners.client_address,

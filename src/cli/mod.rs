@@ -9,6 +9,7 @@
 //! Read `server.rs` first, then `healthcheck.rs`.
 
 mod completions;
+mod drain;
 mod healthcheck;
 mod http;
 mod link;
@@ -30,6 +31,7 @@ use crate::config::Tool;
 pub fn run(tool: &Tool) -> ExitCode {
     let outcome = match tool {
         Tool::Completions { shell } => completions::run(*shell),
+        Tool::Drain(arguments) => drain::run(arguments),
         Tool::Healthcheck(arguments) => healthcheck::run(arguments),
         Tool::Pub(arguments) => publish::run(arguments),
         Tool::Sub(arguments) => subscribe::run(arguments),

@@ -16,6 +16,8 @@ use super::flags::{Flags, read_address};
 pub enum Tool {
     /// Ask the server whether it is ready; for the health check of a container
     Healthcheck(HealthcheckArguments),
+    /// Tell a server of this machine to drain and end, and wait until it has
+    Drain(DrainArguments),
     /// Publish to a channel, through the server API
     Pub(PublishArguments),
     /// Subscribe to channels as a client and print what comes
@@ -98,6 +100,24 @@ pub struct HealthcheckArguments {
     /// Give up after this time
     #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = read_duration)]
     pub timeout: Duration,
+
+    #[command(flatten)]
+    pub output: OutputArguments,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct DrainArguments {
+    /// Find the process by the pid_file of this configuration
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// The process, for example 1 in a container
+    #[arg(long, value_parser = clap::value_parser!(i32).range(1..))]
+    pub pid: Option<i32>,
+
+    /// Give up waiting after this time; the drain goes on [default: shutdown.timeout and 5s]
+    #[arg(long, value_name = "DURATION", value_parser = read_duration)]
+    pub timeout: Option<Duration>,
 
     #[command(flatten)]
     pub output: OutputArguments,

@@ -172,6 +172,7 @@ fn build(root: &Scope<'_>, flags: &Flags, problems: &mut Problems<'_>) -> Option
             file: root.text("log.file").map(Into::into),
         },
         memory_limit: memory_limit(root),
+        pid_file: root.text("pid_file").map(Into::into),
         shutdown_timeout: root.duration("shutdown.timeout"),
         dev: None,
         node_name: root.text("node.name").unwrap_or_else(|| format!("{}_{}", host_name(), client_address.port())),

@@ -30,8 +30,8 @@ mod values;
 mod yaml;
 
 pub use commands::{
-    HealthcheckArguments, KeyArguments, Output, OutputArguments, PublishArguments, ServerArguments, SubscribeArguments,
-    Tool,
+    DrainArguments, HealthcheckArguments, KeyArguments, Output, OutputArguments, PublishArguments, ServerArguments,
+    SubscribeArguments, Tool,
 };
 pub use effective::{Changes, Effective};
 pub use environment::Environment;

@@ -203,7 +203,7 @@ graphite:
 node:
     info_metrics_aggregate_interval=60s
 /:
-    pid_file="" enable_unreleased_features=false
+    enable_unreleased_features=false
 consumers[]:
     name="" enabled=false type=""
 consumers[].postgresql:

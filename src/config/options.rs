@@ -30,6 +30,8 @@ pub struct Options {
     pub workers: WorkerOptions,
     pub log: LogOptions,
     pub memory_limit: MemoryLimit,
+    /// Where the process id is written; `None`: nowhere.
+    pub pid_file: Option<PathBuf>,
     /// From the signal to the end of the process.
     pub shutdown_timeout: Duration,
     /// Secrets to print at start, in dev mode only.

@@ -5,6 +5,12 @@ use crate::config::values::Kind;
 
 pub const ROWS: &[Row] = &[
     ("node.name", Kind::Text, "\"\"", "How the node calls itself; empty: host name and port."),
+    (
+        "pid_file",
+        Kind::Text,
+        "\"\"",
+        "File that holds the process id as long as the node runs, for `fanfare drain`; empty: none.",
+    ),
     ("shutdown.timeout", Kind::Duration { min: "0s" }, "30s", "Time to drain connections at the end."),
     ("fanfare.shards", Kind::Count { min: 0, max: 128 }, "0", "Threads that own connections; 0: one for each core."),
     (
