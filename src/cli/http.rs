@@ -26,6 +26,19 @@ pub async fn fetch(endpoint: &Endpoint, path: &str, time: Duration) -> Result<An
     send(endpoint, request.body(Full::default()).map_err(Failure::usage)?, time).await
 }
 
+/// Posts JSON with the API key, if there is one.
+pub async fn post(server: &Server, path: &str, body: &serde_json::Value, time: Duration) -> Result<Answer, Failure> {
+    let endpoint = &server.operators;
+    let mut request = Request::builder().method(Method::POST).uri(path).header(HOST, endpoint.authority());
+    request = request.header(CONTENT_TYPE, "application/json");
+    if let Some(key) = &server.api_key {
+        request = request.header("x-api-key", key.as_str());
+    }
+    let request = request.body(Full::new(Bytes::from(body.to_string())));
+    let request = request.map_err(|_| Failure::usage("the API key has characters that no header may have"))?;
+    send(endpoint, request, time).await
+}
+
 /// Calls a method of the server API and returns its result.
 pub async fn call(
     server: &Server,
@@ -33,20 +46,10 @@ pub async fn call(
     body: &serde_json::Value,
     time: Duration,
 ) -> Result<serde_json::Value, Failure> {
-    let Some(prefix) = &server.api_prefix else {
-        return Err(Failure::usage("the server API is switched off: http_api.disabled"));
-    };
+    let off = || Failure::usage("the server API is switched off: http_api.disabled");
+    let path = server.method_path(method).ok_or_else(off)?;
     let endpoint = &server.operators;
-    let path = format!("{}/{method}", prefix.trim_end_matches('/'));
-    let mut request = Request::builder().method(Method::POST).uri(&path).header(HOST, endpoint.authority());
-    request = request.header(CONTENT_TYPE, "application/json");
-    if let Some(key) = &server.api_key {
-        request = request.header("x-api-key", key.as_str());
-    }
-    let body = Full::new(Bytes::from(body.to_string()));
-    let request =
-        request.body(body).map_err(|_| Failure::usage("the API key has characters that no header may have"))?;
-    let Answer { status, body } = send(endpoint, request, time).await?;
+    let Answer { status, body } = post(server, &path, body, time).await?;
     if status == StatusCode::UNAUTHORIZED {
         return Err(Failure::failed(format!(
             "{endpoint} refused the API key: give the one of http_api.key by -c FILE or by FANFARE_HTTP_API_KEY; \

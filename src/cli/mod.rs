@@ -9,6 +9,7 @@
 //! Read `server.rs` first, then `healthcheck.rs`.
 
 mod completions;
+mod doctor;
 mod drain;
 mod healthcheck;
 mod http;
@@ -31,6 +32,7 @@ use crate::config::Tool;
 pub fn run(tool: &Tool) -> ExitCode {
     let outcome = match tool {
         Tool::Completions { shell } => completions::run(*shell),
+        Tool::Doctor(arguments) => doctor::run(arguments),
         Tool::Drain(arguments) => drain::run(arguments),
         Tool::Healthcheck(arguments) => healthcheck::run(arguments),
         Tool::Pub(arguments) => publish::run(arguments),

@@ -52,7 +52,7 @@ impl Server {
         match &arguments.url {
             Some(url) => at_url(url, arguments.ca.clone()),
             None => {
-                let (options, _) = config::load(&arguments.flags()).map_err(Failure::usage)?;
+                let (options, _) = config::load(&arguments.local.flags()).map_err(Failure::usage)?;
                 Server::of(&options)
             }
         }
@@ -62,6 +62,11 @@ impl Server {
     pub fn find_with_key(arguments: &ServerArguments, key: &KeyArguments) -> Result<Server, Failure> {
         let server = Server::find(arguments)?;
         Ok(Server { api_key: key.api_key.clone().or(server.api_key), ..server })
+    }
+
+    /// The path of a method of the server API; `None`: that is switched off.
+    pub fn method_path(&self, method: &str) -> Option<String> {
+        Some(format!("{}/{method}", self.api_prefix.as_ref()?.trim_end_matches('/')))
     }
 
     /// The server that runs with these options, on this machine.

@@ -16,6 +16,8 @@ use super::flags::{Flags, read_address};
 pub enum Tool {
     /// Ask the server whether it is ready; for the health check of a container
     Healthcheck(HealthcheckArguments),
+    /// Look for what stands in the way of serving: on this machine, in the configuration, at the server
+    Doctor(DoctorArguments),
     /// Tell a server of this machine to drain and end, and wait until it has
     Drain(DrainArguments),
     /// Publish to a channel, through the server API
@@ -31,9 +33,9 @@ pub enum Tool {
     },
 }
 
-/// Which server is asked: that of the configuration, by default that of dev mode.
+/// A server of this machine: that of the configuration, by default that of dev mode.
 #[derive(Args, Clone, Debug, Default)]
-pub struct ServerArguments {
+pub struct LocalArguments {
     /// Find the server, its API key and its certificate in this configuration
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -49,6 +51,13 @@ pub struct ServerArguments {
     /// The server was given this --internal_port
     #[arg(long = "internal_port", alias = "internal-port", value_name = "PORT")]
     pub internal_port: Option<u16>,
+}
+
+/// Which server is asked: one of this machine, or the one at a URL.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ServerArguments {
+    #[command(flatten)]
+    pub local: LocalArguments,
 
     /// Ask the server at this URL instead, for example https://hub.example.com; no configuration is read
     #[arg(long, conflicts_with_all = ["config", "address", "port", "internal_port"])]
@@ -59,7 +68,7 @@ pub struct ServerArguments {
     pub ca: Option<PathBuf>,
 }
 
-impl ServerArguments {
+impl LocalArguments {
     /// The flags that the server was started with, as far as they say where it is.
     pub fn flags(&self) -> Flags {
         Flags {
@@ -100,6 +109,26 @@ pub struct HealthcheckArguments {
     /// Give up after this time
     #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = read_duration)]
     pub timeout: Duration,
+
+    #[command(flatten)]
+    pub output: OutputArguments,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct DoctorArguments {
+    #[command(flatten)]
+    pub local: LocalArguments,
+
+    #[command(flatten)]
+    pub key: KeyArguments,
+
+    /// Connections that this machine should carry
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub connections: u64,
+
+    /// Do not ask the server: it does not run yet
+    #[arg(long)]
+    pub offline: bool,
 
     #[command(flatten)]
     pub output: OutputArguments,

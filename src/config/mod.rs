@@ -30,8 +30,8 @@ mod values;
 mod yaml;
 
 pub use commands::{
-    DrainArguments, HealthcheckArguments, KeyArguments, Output, OutputArguments, PublishArguments, ServerArguments,
-    SubscribeArguments, Tool,
+    DoctorArguments, DrainArguments, HealthcheckArguments, KeyArguments, LocalArguments, Output, OutputArguments,
+    PublishArguments, ServerArguments, SubscribeArguments, Tool,
 };
 pub use effective::{Changes, Effective};
 pub use environment::Environment;

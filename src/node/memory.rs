@@ -4,8 +4,7 @@
 //! limit new clients are refused and the largest outboxes are cut, those of at least half the largest
 //! size first, then those of a quarter, until there is memory again.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use crate::handle::{Handle, Pressure};
 use crate::limits::{
     MEMORY_CUT_BYTES_MIN, MEMORY_CUT_LOOKS, MEMORY_GROWTH_PER_SECOND, MEMORY_LOOK_MAX, MEMORY_LOOK_MIN,
 };
-use crate::telemetry::{Counter, Gauge, NodeMetrics, resident_bytes};
+use crate::telemetry::{Counter, Gauge, NodeMetrics, memory_limit_of_group, resident_bytes};
 
 /// Watches for as long as the node runs.
 pub struct MemoryWatch {
@@ -30,7 +29,7 @@ impl MemoryWatch {
         let limit = match limit {
             MemoryLimit::Off => return None,
             MemoryLimit::Bytes(bytes) => bytes,
-            MemoryLimit::OfGroup => limit_of_group(Path::new("/"))? / 10 * 9,
+            MemoryLimit::OfGroup => memory_limit_of_group(Path::new("/"))? / 10 * 9,
         };
         metrics.memory.set_limit(limit);
         Some(MemoryWatch { judge: Judge::new(limit, outbox_bytes_max), metrics: Arc::clone(metrics) })
@@ -174,39 +173,6 @@ impl Judge {
     }
 }
 
-/// The lowest memory limit of the control groups that this process is in, of version 2 or 1, as they
-/// show below `root`. `None`: no group has one.
-fn limit_of_group(root: &Path) -> Option<u64> {
-    let groups = fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
-    let limits = groups.lines().filter_map(|line| {
-        let (_, controllers, group) = three(line)?;
-        match controllers {
-            "" => lowest(root.join("sys/fs/cgroup"), group, "memory.max"),
-            _ if controllers.split(',').any(|name| name == "memory") => {
-                lowest(root.join("sys/fs/cgroup/memory"), group, "memory.limit_in_bytes")
-            }
-            _ => None,
-        }
-    });
-    // Version 1 writes "no limit" as a number close to 2^63.
-    limits.min().filter(|limit| *limit < 1 << 60)
-}
-
-/// A line of /proc/self/cgroup: `4:memory:/system.slice/fanfare.service`.
-fn three(line: &str) -> Option<(&str, &str, &str)> {
-    let (number, rest) = line.split_once(':')?;
-    let (controllers, group) = rest.split_once(':')?;
-    Some((number, controllers, group))
-}
-
-/// The lowest number in `file` of the group and those above it. In a container the group's own name may
-/// not show; what is mounted at the root is the container's.
-fn lowest(mount: PathBuf, group: &str, file: &str) -> Option<u64> {
-    let folders = Path::new(group.trim_start_matches('/')).ancestors().map(|folder| mount.join(folder));
-    let limits = folders.filter_map(|folder| fs::read_to_string(folder.join(file)).ok()?.trim().parse().ok());
-    limits.min()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -264,36 +230,5 @@ mod tests {
             let found = until_next_look(headroom);
             assert_eq!(found, expected, "{headroom} bytes");
         }
-    }
-
-    /// The limit in a machine whose files are these.
-    fn check_group(files: &[(&str, &str)], expected: Option<u64>) {
-        let root = tempfile::tempdir().expect("a folder for the test");
-        for (path, text) in files {
-            let path = root.path().join(path);
-            fs::create_dir_all(path.parent().expect("it stands in a folder")).expect("a folder");
-            fs::write(path, text).expect("a file");
-        }
-        assert_eq!(limit_of_group(root.path()), expected, "{files:?}");
-    }
-
-    #[test]
-    fn a_group_of_version_2_has_the_lowest_limit_above_it() {
-        let group = ("proc/self/cgroup", "0::/a.slice/b.service\n");
-        check_group(&[group], None);
-        let (outer, inner) = ("sys/fs/cgroup/a.slice/memory.max", "sys/fs/cgroup/a.slice/b.service/memory.max");
-        check_group(&[group, (outer, "max\n"), (inner, "max\n")], None);
-        check_group(&[group, (outer, "1048576\n"), (inner, "2097152\n")], Some(MIB));
-        // In a container the mount's root is the group.
-        check_group(&[("proc/self/cgroup", "0::/\n"), ("sys/fs/cgroup/memory.max", "2097152\n")], Some(2 * MIB));
-        check_group(&[("proc/self/cgroup", "0::/elsewhere\n"), ("sys/fs/cgroup/memory.max", "5\n")], Some(5));
-    }
-
-    #[test]
-    fn a_group_of_version_1_is_found_by_its_controller() {
-        let group = ("proc/self/cgroup", "9:cpu,cpuacct:/x\n4:memory:/docker/1\n0::/\n");
-        let (own, all) = ("sys/fs/cgroup/memory/docker/1/memory.limit_in_bytes", "9223372036854771712\n");
-        check_group(&[group, (own, all)], None);
-        check_group(&[group, (own, "3145728\n")], Some(3 * MIB));
     }
 }

@@ -8,6 +8,7 @@
 mod api;
 mod certificates;
 mod codes;
+mod group;
 mod histogram;
 mod jwks;
 mod logs;
@@ -25,6 +26,7 @@ mod workers;
 
 pub use api::ApiMetrics;
 pub use certificates::{CertificateMetrics, TlsPort};
+pub use group::{cpu_quota_of_group, memory_limit_of_group};
 pub use histogram::Histogram;
 pub use jwks::JwksMetrics;
 pub use logs::{log_panics, start_logs};
