@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-.PHONY: help test install lint audit build rust simulation sdk page autobahn autobahn-all instructions bench-smoke readme figures figures-all
+.PHONY: help test install lint audit build rust simulation sdk deploy page autobahn autobahn-all instructions bench-smoke readme figures figures-all
 
 help: ## says what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -37,6 +37,9 @@ simulation: ## seeded simulation of several shards, with planted faults
 # One file at a time: how soon a healthy client is served is measured beside nothing else.
 sdk: build ## official SDKs and hostile clients against the release binary
 	cd tests/sdk && node --test --test-concurrency=1 --test-reporter=spec
+
+deploy: build ## commands, image, Compose, systemd, example configurations, alert rules, dashboard
+	tests/.cache/deploy/bin/python -m unittest discover --start-directory tests/deploy
 
 page: build ## the page of dev mode in Chromium
 	cd tests/page && node --test --test-reporter=spec

@@ -5,7 +5,8 @@ cd "$(dirname "$0")/.."
 
 # Debian packages, by the program that each brings.
 missing=()
-for pair in chromium:chromium valgrind:valgrind node:nodejs npm:npm python3:python3 curl:curl gcc:gcc openssl:openssl; do
+for pair in chromium:chromium valgrind:valgrind node:nodejs npm:npm python3:python3 curl:curl gcc:gcc openssl:openssl \
+  promtool:prometheus systemd-analyze:systemd; do
   command -v "${pair%%:*}" > /dev/null || missing+=("${pair#*:}")
 done
 # Servers are in sbin, which is not everybody's path.
@@ -30,6 +31,16 @@ for folder in tests/sdk loadtest/peers/node-ws loadtest/peers/socket-io loadtest
 done
 
 python3 tests/autobahn/run.py install
+
+# What reads YAML and JSON schemas in the tests of deploy/; the pins are the marker.
+deploy=tests/.cache/deploy
+pins='jsonschema==4.25.1 PyYAML==6.0.3'
+if [ "$(cat $deploy/pins 2> /dev/null)" != "$pins" ]; then
+  python3 -m venv --clear "$deploy"
+  # shellcheck disable=SC2086
+  "$deploy/bin/pip" --quiet --disable-pip-version-check install $pins
+  echo "$pins" > "$deploy/pins"
+fi
 
 # Linters that are no Debian packages; the pins are the marker.
 audit=tests/.cache/audit
