@@ -37,7 +37,7 @@ pub enum Tool {
 #[derive(Args, Clone, Debug, Default)]
 pub struct LocalArguments {
     /// Find the server, its API key and its certificate in this configuration
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", env = "FANFARE_CONFIG")]
     pub config: Option<PathBuf>,
 
     /// The server was given this --address
@@ -60,7 +60,7 @@ pub struct ServerArguments {
     pub local: LocalArguments,
 
     /// Ask the server at this URL instead, for example https://hub.example.com; no configuration is read
-    #[arg(long, conflicts_with_all = ["config", "address", "port", "internal_port"])]
+    #[arg(long, conflicts_with_all = ["address", "port", "internal_port"])]
     pub url: Option<String>,
 
     /// With --url https://: trust what these roots (PEM) have signed [default: those of the system]
@@ -137,7 +137,7 @@ pub struct DoctorArguments {
 #[derive(Args, Clone, Debug)]
 pub struct DrainArguments {
     /// Find the process by the pid_file of this configuration
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", env = "FANFARE_CONFIG")]
     pub config: Option<PathBuf>,
 
     /// The process, for example 1 in a container
