@@ -23,9 +23,13 @@ def free_port():
         return probe.getsockname()[1]
 
 
+# Keys in the environment of whoever runs the tests are not meant for their hubs.
+PLAIN_ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("FANFARE_")}
+
+
 def fanfare(*arguments, text=None, env=None):
     """Runs a command to its end."""
-    environment = {**os.environ, **(env or {})}
+    environment = {**PLAIN_ENVIRONMENT, **(env or {})}
     line = [BINARY, *map(str, arguments)]
     return subprocess.run(line, input=text, env=environment, capture_output=True, text=True, timeout=PATIENCE)
 
@@ -33,11 +37,11 @@ def fanfare(*arguments, text=None, env=None):
 class Hub:
     """One running hub; a context, at whose end it has drained."""
 
-    def __init__(self, *arguments, cwd=None):
+    def __init__(self, *arguments):
         self.folder = tempfile.TemporaryDirectory(prefix="fanfare-deploy-")
         self.log = open(Path(self.folder.name) / "log", "w+")
         self.process = subprocess.Popen(
-            [BINARY, *map(str, arguments)], cwd=cwd, stdout=self.log, stderr=subprocess.STDOUT
+            [BINARY, *map(str, arguments)], stdout=self.log, stderr=subprocess.STDOUT, env=PLAIN_ENVIRONMENT
         )
 
     def __enter__(self):
@@ -72,7 +76,7 @@ class Subscriber:
 
     def __init__(self, *arguments):
         line = [BINARY, "sub", *map(str, arguments)]
-        self.process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=PLAIN_ENVIRONMENT)
         self.timer = threading.Timer(PATIENCE, self.process.kill)
         self.timer.start()
 

@@ -3,9 +3,17 @@
 import tomllib
 import unittest
 
+import yaml
+
 from hub import ROOT, Hub, fanfare, free_port
 
 EXAMPLES = sorted(path for path in (ROOT / "deploy" / "examples").iterdir() if path.suffix in (".toml", ".yaml", ".json"))
+
+
+def parse(path):
+    """YAML's reader takes JSON as well."""
+    read = tomllib.loads if path.suffix == ".toml" else yaml.safe_load
+    return read(path.read_text())
 
 
 class Examples(unittest.TestCase):
@@ -21,7 +29,7 @@ class Examples(unittest.TestCase):
         where = ["--config", path, "--address", "127.0.0.1", "--port", free_port(), "--internal_port", free_port()]
         with Hub(*where, "--strict") as hub:
             hub.await_health(*where)
-            namespaces = tomllib.loads(path.read_text())["channel"]["namespaces"]
+            namespaces = parse(path)["channel"]["namespaces"]
             for name in (namespace["name"] for namespace in namespaces):
                 done = fanfare("pub", *where, f"{name}:1", '{"n": 1}')
                 self.assertEqual(done.returncode, 0, done.stderr)
