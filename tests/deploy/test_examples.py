@@ -38,6 +38,9 @@ class Examples(unittest.TestCase):
     def test_secrets_are_there_to_be_replaced(self):
         for path in EXAMPLES:
             self.assertIn("change-me", path.read_text(), f"{path.name} holds a secret that looks like a real one")
+            done = fanfare("doctor", "--config", path, "--offline", "--connections", "1")
+            self.assertEqual(done.returncode, 1)
+            self.assertRegex(done.stdout, "(?m)^FAIL +API key +change-me")
 
 
 if __name__ == "__main__":

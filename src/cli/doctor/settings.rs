@@ -46,10 +46,11 @@ pub fn api_key(options: &Options) -> Check {
         _ if options.api.insecure => {
             Check::warn(NAME, "none is asked for: whoever reaches the port may publish", "http_api.insecure = false")
         }
-        0 => Check::warn(NAME, "none: every call is refused", "http_api.key = \"$(openssl rand -hex 32)\""),
-        length if length < KEY_BYTES_MIN => {
-            Check::warn(NAME, format!("{length} bytes can be guessed"), "http_api.key = \"$(openssl rand -hex 32)\"")
+        _ if key.contains(PLACEHOLDER) => {
+            Check::fail(NAME, format!("{PLACEHOLDER}, as in the examples: everybody knows it"), NEW_KEY)
         }
+        0 => Check::warn(NAME, "none: every call is refused", NEW_KEY),
+        length if length < KEY_BYTES_MIN => Check::warn(NAME, format!("{length} bytes can be guessed"), NEW_KEY),
         _ => Check::ok(NAME, "set"),
     }
 }
@@ -103,6 +104,11 @@ fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs().cast_signed()
 }
 
+const NEW_KEY: &str = "set http_api.key to what `openssl rand -hex 32` prints";
+
+/// What stands for a secret in deploy/.
+const PLACEHOLDER: &str = "change-me";
+
 const RENEW: &str = "renew it and replace the files: the hub takes them while it runs";
 
 /// Chosen: renewals are due a month before the end, so two of them have failed by then.
@@ -137,6 +143,7 @@ mod tests {
         let check = |text| api_key(&options(text)).state;
         assert_eq!(check(""), State::Warn);
         assert_eq!(check("http_api.key = \"short\""), State::Warn);
+        assert_eq!(check("http_api.key = \"change-me-too\""), State::Fail);
         assert_eq!(check("http_api = {insecure = true, key = \"0123456789abcdef\"}"), State::Warn);
         assert_eq!(check("http_api.key = \"0123456789abcdef\""), State::Ok);
         assert_eq!(check("http_api.disabled = true"), State::Ok);
