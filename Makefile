@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-.PHONY: help test install lint audit build rust simulation sdk deploy page autobahn autobahn-all instructions bench-smoke readme figures figures-all
+.PHONY: help test install lint audit build rust simulation sdk deploy page autobahn autobahn-all instructions bench-smoke readme figures figures-all soak
 
 help: ## says what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -52,6 +52,9 @@ autobahn-all: build ## the same with all 216 cases of permessage-deflate (nightl
 
 instructions: ## instructions of ours, counted by callgrind, beside benches/baseline.json
 	cargo bench --bench instructions
+
+soak: build ## 10,000 people come and go for 10 minutes: memory and descriptors (nightly)
+	target/release/loadtest soak --minutes $(or $(MINUTES),10)
 
 bench-smoke: ## small load runs: fails when anything is lost, duplicated or reordered
 	loadtest/bench-smoke.sh

@@ -2,7 +2,8 @@
 //!
 //! Reading order: `dialect` and `websocket` (the wire), `link` and `fleet` (connections on one poll
 //! set), `stamp`, `window` and `ledger` (what is checked), then the scenarios: `fanout` (as fast as it
-//! goes), `rooms` and `traffic` (by the clock), `echo`, `idle`, and `beside` with its disturbances.
+//! goes), `rooms` and `traffic` (by the clock), `echo`, `connect`, `idle`, `soak`, and `beside` with its
+//! disturbances.
 //! `scenarios` is the table of what is compared, `servers` starts who is compared, `compare` measures,
 //! `saved` keeps the runs, `render` and `plot` show them. The README says how the numbers are made.
 
@@ -11,6 +12,7 @@ mod beside;
 mod churn;
 mod commands;
 mod compare;
+mod connect;
 mod dialect;
 mod echo;
 mod failure;
@@ -38,6 +40,7 @@ mod server_options;
 mod servers;
 mod slow;
 mod smoke;
+mod soak;
 mod spread;
 mod stall;
 mod stamp;
@@ -77,6 +80,8 @@ struct Cli {
 enum Scenario {
     /// Members of one channel receive publications: CPU for each delivery, latency, exactness
     Fanout(fanout::FanoutOptions),
+    /// People come with tokens and subscribe, 64 at a time: CPU for each
+    Connect(connect::ConnectOptions),
     /// Many connections that only answer pings: memory for each connection
     Idle(idle::IdleOptions),
     /// Rooms that are published to by the clock: CPU for each delivery below saturation
@@ -91,6 +96,8 @@ enum Scenario {
     Churn(churn::ChurnOptions),
     /// All members of a room are cut, come back and recover, beside a quiet room
     Herd(herd::HerdOptions),
+    /// Starts the hub, and lets rooms talk while people come and go: memory and descriptors over time
+    Soak(soak::SoakOptions),
     /// Starts the hub and runs every scenario small: exactness, for CI
     Smoke(smoke::SmokeOptions),
     /// Starts the hub and its peers in turn and compares them: the figures, about 10 minutes
@@ -122,6 +129,10 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             print(&report, cli.json)?;
             Ok(exit_code(report.faults.is_none()))
         }
+        Scenario::Connect(options) => {
+            print(&connect::run(&options)?, cli.json)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Scenario::Idle(options) => {
             print(&idle::run(&options)?, cli.json)?;
             Ok(ExitCode::SUCCESS)
@@ -140,6 +151,11 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Scenario::Slow(options) => print_beside(&options.beside, Slow::new(&options), cli.json),
         Scenario::Churn(options) => print_beside(&options.beside, Churn::new(&options)?, cli.json),
         Scenario::Herd(options) => print_beside(&options.beside, Herd::new(&options)?, cli.json),
+        Scenario::Soak(options) => {
+            let report = soak::run(&options)?;
+            print(&report, cli.json)?;
+            Ok(exit_code(report.is_well()))
+        }
         Scenario::Smoke(options) => {
             let is_exact = smoke::run(&options)?;
             if !is_exact {

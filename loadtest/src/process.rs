@@ -92,6 +92,12 @@ pub fn pss_bytes(pid: u32) -> Result<u64, Failure> {
     kib.map(|kib| kib * 1024).ok_or_else(|| Failure::new(format!("{path} has no Pss line")))
 }
 
+/// Descriptors that the process has open.
+pub fn descriptors(pid: u32) -> Result<usize, Failure> {
+    let path = format!("/proc/{pid}/fd");
+    Ok(fs::read_dir(&path).doing(format_args!("reading {path}"))?.count())
+}
+
 /// Raises this process's soft limit of descriptors to the hard one, and fails when that is not
 /// enough for `connections`.
 pub fn raise_descriptor_limit(connections: usize) -> Result<(), Failure> {

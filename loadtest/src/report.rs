@@ -96,6 +96,55 @@ pub struct BesideReport {
     pub faults: Faults,
 }
 
+/// One run of people who come.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ConnectReport {
+    pub url: String,
+    pub connections: usize,
+    pub in_flight: usize,
+    pub tokens: String,
+    pub seconds: f64,
+    pub connections_per_second: f64,
+    /// Accept, upgrade, connect and subscribe; `None` without `--server-pid`.
+    pub server_cpu_us_per_connection: Option<f64>,
+    pub generator_cpu_us_per_connection: f64,
+}
+
+/// What a hub was like over a long time.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SoakReport {
+    pub connections: usize,
+    pub minutes: f64,
+    pub publications: u64,
+    pub deliveries: u64,
+    /// Connections that came and went beside those that stayed.
+    pub churned: u64,
+    pub churn_failed: u64,
+    pub latency_us: Percentiles,
+    pub server_cpu_share: f64,
+    /// From the end of the settling part on: the line through all readings of Pss.
+    pub memory_slope_mib_per_hour: f64,
+    pub memory_slope_mib_per_hour_max: f64,
+    pub pss_bytes_settled: u64,
+    pub pss_bytes_end: u64,
+    /// Of the server, before anybody came, with everybody there, and after all had gone.
+    pub descriptors_before: usize,
+    pub descriptors_most: usize,
+    pub descriptors_after: usize,
+    #[serde(flatten)]
+    pub faults: Faults,
+}
+
+impl SoakReport {
+    /// Nothing was missed, nothing leaks.
+    pub fn is_well(&self) -> bool {
+        self.faults.is_none()
+            && self.churn_failed == 0
+            && self.descriptors_after <= self.descriptors_before
+            && self.memory_slope_mib_per_hour <= self.memory_slope_mib_per_hour_max
+    }
+}
+
 /// One idle run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct IdleReport {
@@ -199,6 +248,18 @@ fn write_lines(f: &mut fmt::Formatter<'_>, head: &str, report: &impl Serialize) 
 impl fmt::Display for RoomsReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_lines(f, "rooms", self)
+    }
+}
+
+impl fmt::Display for ConnectReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_lines(f, "connect and subscribe", self)
+    }
+}
+
+impl fmt::Display for SoakReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_lines(f, "soak", self)
     }
 }
 

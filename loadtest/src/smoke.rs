@@ -11,6 +11,7 @@ use crate::servers::{PLAIN_CHANNEL, PRESENCE_CHANNEL, Peer, Programs, Recipe, Se
 const SHARDS: [u16; 2] = [1, 4];
 
 const FANOUT: &[&str] = &["--members", "100", "--publications", "200", "--seconds-max", "8"];
+const CONNECT: &[&str] = &["--connections", "500", "--warm-up", "100"];
 const IDLE: &[&str] = &["--connections", "500", "--hold-seconds", "0.5"];
 const BESIDE: &[&str] = &["--seconds", "0.8", "--quiet-rate", "100"];
 
@@ -47,6 +48,8 @@ pub fn run(options: &SmokeOptions) -> Result<bool, Failure> {
             let beside = if ["rooms", "echo"].contains(command) { &[][..] } else { BESIDE };
             is_exact &= check(name, &Generator::default().run(command, &server, &[beside, flags].concat())?);
         }
+        let report = Generator::default().run("connect", &server, CONNECT)?;
+        is_exact &= check("connect", &report);
         for channel in [PLAIN_CHANNEL, PRESENCE_CHANNEL] {
             let report = Generator::default().run("idle", &server, &[IDLE, &["--channel", channel]].concat())?;
             is_exact &= check(&format!("idle in {channel}"), &report);

@@ -50,6 +50,13 @@ impl Tokens {
         Ok(Tokens::Rsa((0..RSA_USERS).map(|user| signer.sign(user)).collect::<Result<_, _>>()?))
     }
 
+    pub fn algorithm(&self) -> &'static str {
+        match self {
+            Tokens::Hmac(_) => "HS256",
+            Tokens::Rsa(_) => "RS256",
+        }
+    }
+
     /// The token of user `u<number>`.
     pub fn sign(&self, number: usize) -> Result<String, Failure> {
         match self {

@@ -34,6 +34,16 @@ pub struct Plan {
     pub burst: Option<u64>,
 }
 
+impl Plan {
+    /// The name of a room.
+    pub fn channel_of(&self, room: usize) -> String {
+        match self.rooms {
+            1 => self.channel.clone(),
+            _ => format!("{}-{room}", self.channel),
+        }
+    }
+}
+
 /// How long a burst waits after the one before.
 const BURST_PAUSE: Duration = Duration::from_millis(10);
 
@@ -68,10 +78,7 @@ struct Room {
 impl Traffic {
     /// Opens the members, room by room, then a publisher for each room.
     pub fn open(plan: Plan, server: &ServerOptions, fleet: &mut Fleet) -> Result<Traffic, Failure> {
-        let channel = |room: usize| match plan.rooms {
-            1 => plan.channel.clone(),
-            _ => format!("{}-{room}", plan.channel),
-        };
+        let channel = |room: usize| plan.channel_of(room);
         let members = plan.rooms * plan.members_of_room;
         let first_member =
             server.open(fleet, members, Role::Member, |number| channel(number / plan.members_of_room))?.start;

@@ -29,6 +29,14 @@ pub const CPU_OF_CONNECTION: Figure = Figure {
     value: |report| count(report, "server_cpu_us_per_connection"),
 };
 
+pub const CPU_TO_CONNECT: Figure = Figure {
+    title: "server CPU to connect and subscribe",
+    unit: "us",
+    value: |report| report["server_cpu_us_per_connection"].as_f64(),
+};
+pub const RATE_OF_CONNECTIONS: Figure =
+    Figure { title: "connections", unit: "1/s", value: |report| report["connections_per_second"].as_f64() };
+
 pub const MEMORY_OF_PROCESS: Figure = Figure {
     title: "memory of the hub",
     unit: "KiB",

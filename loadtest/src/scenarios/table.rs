@@ -1,8 +1,8 @@
 //! The table of scenarios.
 
 use super::figures::{
-    CONNECTIONS, CPU_OF_CONNECTION, CPU_OF_DELIVERY, DELIVERY, MEMORY_OF_CONNECTION, MEMORY_OF_MACHINE,
-    MEMORY_OF_PROCESS, P50, P99, P99_ALONE, P99_BESIDE, TWO_SHARDS_FIGURES, count, grown_kib,
+    CONNECTIONS, CPU_OF_CONNECTION, CPU_OF_DELIVERY, CPU_TO_CONNECT, DELIVERY, MEMORY_OF_CONNECTION, MEMORY_OF_MACHINE,
+    MEMORY_OF_PROCESS, P50, P99, P99_ALONE, P99_BESIDE, RATE_OF_CONNECTIONS, TWO_SHARDS_FIGURES, count, grown_kib,
 };
 use super::{Contender, Figure, Goal, Scenario};
 use crate::servers::{Peer, Recipe};
@@ -228,6 +228,16 @@ pub const SCENARIOS: &[Scenario] = &[
         contenders: ALL,
         figures: &[CPU_OF_CONNECTION, P99_BESIDE, P99_ALONE, CONNECTIONS],
         goals: &[],
+    },
+    Scenario {
+        name: "connect",
+        summary: "10,000 people come with HS256 tokens of their own, connect and subscribe to one channel, 64 handshakes in flight; they stay",
+        command: "connect",
+        flags: &["--connections", "10000", "--in-flight", "64"],
+        seconds_flag: None,
+        contenders: ALL,
+        figures: &[CPU_TO_CONNECT, RATE_OF_CONNECTIONS],
+        goals: &[Goal::Value { of: "hub", at_most: 80.0 }],
     },
     Scenario {
         name: "herd",
