@@ -4,8 +4,8 @@ import assert from 'node:assert/strict';
 import { createHmac, randomUUID, sign } from 'node:crypto';
 import { after, afterEach, before, describe } from 'node:test';
 
-import { Centrifuge as JsonClient } from 'centrifuge';
-import { Centrifuge as ProtobufClient } from 'centrifuge/build/protobuf';
+import { Centrifuge as JsonClient, UnauthorizedError as JsonUnauthorized } from 'centrifuge';
+import { Centrifuge as ProtobufClient, UnauthorizedError as ProtobufUnauthorized } from 'centrifuge/build/protobuf';
 import WebSocket from 'ws';
 
 import { Hub, configure, hmacSecret, within } from './harness.mjs';
@@ -14,9 +14,10 @@ const SHARD_COUNTS = [1, 4];
 
 /** How each encoding carries a payload: JSON clients see values, Protobuf clients see bytes. */
 export const encodings = {
-  json: { Client: JsonClient, pack: (value) => value, unpack: (data) => data },
+  json: { Client: JsonClient, UnauthorizedError: JsonUnauthorized, pack: (value) => value, unpack: (data) => data },
   protobuf: {
     Client: ProtobufClient,
+    UnauthorizedError: ProtobufUnauthorized,
     pack: (value) => new TextEncoder().encode(JSON.stringify(value)),
     unpack: (data) => data && JSON.parse(new TextDecoder().decode(data)),
   },
@@ -154,7 +155,7 @@ export async function refusal(promise) {
 
 /**
  * Runs `tests` for one and four shards, and for both encodings, each time against a hub of its own.
- * They are given a world: `hub`, `encoding`, and `enter(user)`, which connects a person.
+ * They are given a world: `hub`, `encoding` and its `pack`, and `enter(user)`, which connects a person.
  */
 export function everywhere(title, tests, { config = configure() } = {}) {
   for (const shards of SHARD_COUNTS) {
@@ -180,7 +181,8 @@ export function everywhere(title, tests, { config = configure() } = {}) {
             await person.connected;
             return person;
           };
-          tests(Object.create(world, { encoding: { value: encoding }, enter: { value: enter } }));
+          const { pack } = encodings[encoding];
+          tests(Object.create(world, { encoding: { value: encoding }, enter: { value: enter }, pack: { value: pack } }));
         });
       }
     });

@@ -278,6 +278,11 @@ export class Cable {
     this.#whole = true;
   }
 
+  /** Carries nothing more, and ends nothing. */
+  freeze() {
+    for (const pair of this.#pairs) for (const end of pair) end.unpipe().pause();
+  }
+
   async remove() {
     this.cut();
     this.#server.close();
