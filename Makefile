@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-.PHONY: help test install lint audit build rust simulation sdk python deploy page autobahn autobahn-all instructions bench-smoke readme figures figures-all soak
+.PHONY: help test install lint audit build rust simulation sdk python clients deploy page autobahn autobahn-all instructions bench-smoke readme figures figures-all soak
 
 help: ## says what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -36,10 +36,15 @@ simulation: ## seeded simulation of several shards, with planted faults
 
 # One file at a time: how soon a healthy client is served is measured beside nothing else.
 sdk: build ## official SDKs and hostile clients against the release binary
-	cd tests/sdk && node --test --test-concurrency=1 --test-reporter=spec
+	mkdir -p target/clients
+	cd tests/sdk && node --test --test-concurrency=1 --test-reporter=spec --test-reporter-destination=stdout \
+	  --test-reporter=./features.mjs --test-reporter-destination=../../target/clients/js.jsonl
 
 python: build ## centrifuge-python and cent against the release binary
 	tests/.cache/python/bin/pytest tests/python --features=target/clients/python.jsonl
+
+clients: ## docs/clients.md, from the last runs of sdk and python
+	tests/clients.py
 
 deploy: build ## commands, image, Compose, systemd, example configurations, alert rules, dashboard
 	tests/.cache/deploy/bin/python -m unittest discover --start-directory tests/deploy

@@ -32,6 +32,7 @@ part rust make --no-print-directory rust
 part simulation make --no-print-directory simulation
 part sdk make --no-print-directory sdk
 part python make --no-print-directory python
+part clients tests/clients.py --check
 part deploy make --no-print-directory deploy
 part page make --no-print-directory page
 part autobahn make --no-print-directory autobahn

@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { channel, everywhere, next, refusal } from './clients.mjs';
 
 everywhere('chat', (world) => {
-  test('two people chat', async () => {
+  test('two people chat [publish and receive]', async () => {
     const [ann, bob] = [await world.enter('ann'), await world.enter('bob')];
     const room = channel('chat');
     const [hers, his] = [await ann.join(room), await bob.join(room)];
@@ -22,7 +22,7 @@ everywhere('chat', (world) => {
     }
   });
 
-  test('any payload comes out as it went in', async () => {
+  test('any payload comes out as it went in [publish and receive]', async () => {
     const ann = await world.enter('ann');
     const place = await ann.join(channel('chat'));
     const payloads = [
@@ -68,7 +68,7 @@ everywhere('chat', (world) => {
     for (const [n, place] of places.entries()) assert.deepEqual(place.values, [rooms[n]]);
   });
 
-  test('a subscription asked for before the connection is there goes with it', async () => {
+  test('a subscription asked for before the connection is there goes with it [subscribe before the connection is there]', async () => {
     const room = channel('chat');
     const ann = await world.enter('ann');
     ann.client.disconnect();
@@ -80,7 +80,7 @@ everywhere('chat', (world) => {
     await place.sees('optimistic');
   });
 
-  test('who has left a room hears nothing of it', async () => {
+  test('who has left a room hears nothing of it [subscribe and unsubscribe]', async () => {
     const [ann, bob] = [await world.enter('ann'), await world.enter('bob')];
     const room = channel('plain');
     const [hers, his] = [await ann.join(room), await bob.join(room)];
@@ -104,7 +104,7 @@ everywhere('chat', (world) => {
     assert.equal(await refusal(callRaw(ann, again)), 105);
   });
 
-  test('what is not allowed is refused, and the connection goes on', async () => {
+  test('what is not allowed is refused, and the connection goes on [refused subscriptions and calls] [rpc without a backend]', async () => {
     const ann = await world.enter('ann');
     const locked = ann.place(channel('locked'));
     locked.sub.subscribe();

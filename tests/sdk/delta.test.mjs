@@ -36,7 +36,7 @@ everywhere('deltas', (world) => {
       : { b64data: Buffer.from(JSON.stringify(value)).toString('base64') }) });
 
   for (const [name, what] of [['chat', 'with history'], ['plain', 'without history']]) {
-    test(`whoever reads them sees what was published, ${what}`, async () => {
+    test(`whoever reads them sees what was published, ${what} [delta compression]`, async () => {
       const room = channel(name);
       const writer = await (await world.enter('writer')).join(room);
       const readers = [];

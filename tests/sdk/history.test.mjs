@@ -18,7 +18,7 @@ everywhere('history', (world) => {
     return { ann, place, read };
   }
 
-  test('pages follow one another', async () => {
+  test('pages follow one another [history]', async () => {
     const { read } = await room(10);
     const first = await read({ limit: 4 });
     assert.deepEqual(first.values, [1, 2, 3, 4]);
@@ -31,7 +31,7 @@ everywhere('history', (world) => {
     assert.deepEqual((await read({ limit: 4, since: { offset: 10, epoch } })).values, []);
   });
 
-  test('pages go backwards', async () => {
+  test('pages go backwards [history backwards]', async () => {
     const { read } = await room(10);
     const newest = await read({ limit: 3, reverse: true });
     assert.deepEqual(newest.values, [10, 9, 8]);
@@ -55,7 +55,7 @@ everywhere('history', (world) => {
     assert.deepEqual((await read({ limit: 2, since: { offset: 3, epoch } })).values, [8, 9]);
   });
 
-  test('a position of another epoch is refused', async () => {
+  test('a position of another epoch is refused [history refused]', async () => {
     const { read } = await room(3);
     assert.equal(await refusal(read({ limit: 1, since: { offset: 1, epoch: 'elsewhen' } })), 112);
   });

@@ -13,7 +13,7 @@ everywhere('presence', (world) => {
   });
   after(() => cable?.remove());
 
-  test('presence names each connection, with what its token says', async () => {
+  test('presence names each connection, with what its token says [presence] [presence stats]', async () => {
     const info = { name: 'Ann', colour: '#c62' };
     const ann = await world.enter('ann', { token: token({ sub: 'ann', info }) });
     const [bob, bobToo] = [await world.enter('bob'), await world.enter('bob')];
@@ -33,7 +33,7 @@ everywhere('presence', (world) => {
     assert.deepEqual([counts.numClients, counts.numUsers], [3, 2]);
   });
 
-  test('who unsubscribes or disconnects is no longer here', async () => {
+  test('who unsubscribes or disconnects is no longer here [join and leave]', async () => {
     const [ann, bob, cay] = [await world.enter('ann'), await world.enter('bob'), await world.enter('cay')];
     const room = channel('chat');
     const place = await ann.join(room, { joinLeave: true });
@@ -48,7 +48,7 @@ everywhere('presence', (world) => {
     assert.deepEqual(Object.keys(clients), [ann.id]);
   });
 
-  test('joins are seen by who is there, also by who joins', async () => {
+  test('joins are seen by who is there, also by who joins [join and leave]', async () => {
     const [ann, bob] = [await world.enter('ann'), await world.enter('bob')];
     const room = channel('chat');
     const hers = await ann.join(room, { joinLeave: true });

@@ -37,7 +37,7 @@ everywhere('recovery', (world) => {
     return back;
   }
 
-  test('what was published during a cut arrives once and in order', async () => {
+  test('what was published during a cut arrives once and in order [recovery after a cut]', async () => {
     const { ann, bob, room, place } = await meet('chat', { recoverable: true });
     const before = ann.id;
     const back = await cut(ann, place, async () => {
@@ -78,7 +78,7 @@ everywhere('recovery', (world) => {
     assert.deepEqual(place.values, numbers(1, 4));
   });
 
-  test('a history that was outgrown is said to be lost', async () => {
+  test('a history that was outgrown is said to be lost [recovery that is not possible]', async () => {
     const { ann, bob, room, place } = await meet('short', { recoverable: true });
     const back = await cut(ann, place, async () => {
       for (const n of numbers(4, 20)) await bob.publish(room, n);
@@ -90,7 +90,7 @@ everywhere('recovery', (world) => {
     assert.deepEqual(place.values, [1, 2, 3, 21]);
   });
 
-  test('a room without recovery goes on from now', async () => {
+  test('a room without recovery goes on from now [a room without recovery goes on]', async () => {
     const { ann, bob, room, place } = await meet('plain', {});
     const back = await cut(ann, place, () => bob.publish(room, 4));
     assert.deepEqual([back.wasRecovering, back.recovered], [false, false]);
@@ -99,7 +99,7 @@ everywhere('recovery', (world) => {
     assert.deepEqual(place.values, [1, 2, 3, 5]);
   });
 
-  test('a position taken elsewhere recovers from there', async () => {
+  test('a position taken elsewhere recovers from there [subscribe from a position of the application]', async () => {
     const { bob, room, place } = await meet('chat', { recoverable: true });
     const { epoch } = await place.sub.history({ limit: 0 });
     for (const n of numbers(4, 6)) await bob.publish(room, n);

@@ -33,7 +33,7 @@ everywhere(
       }
     };
 
-    test('HS256 says who it is', async () => {
+    test('HS256 says who it is [connect with a token]', async () => {
       const ann = await world.enter('ann', { token: token({ sub: 'ann', exp: inSeconds(60) }) });
       assert.equal(await userOf(ann), 'ann');
     });
@@ -49,7 +49,7 @@ everywhere(
       assert.deepEqual(await Promise.all(people.map(userOf)), names);
     });
 
-    test('an expired token makes the client fetch another', async () => {
+    test('an expired token makes the client fetch another [expired token is fetched again]', async () => {
       for (const make of [token, rs256]) {
         let fetched = 0;
         const ann = await world.enter('ann', {
@@ -64,7 +64,7 @@ everywhere(
       }
     });
 
-    test('a token that ends is refreshed on the way, and the connection lives', async () => {
+    test('a token that ends is refreshed on the way, and the connection lives [token is refreshed on the way]', async () => {
       let refreshing;
       const refreshed = new Promise((resolve) => (refreshing = resolve));
       const ann = await world.enter('ann', {
@@ -82,7 +82,7 @@ everywhere(
       assert.equal(ann.id, before);
     });
 
-    test('an invalid token is refused for good', async () => {
+    test('an invalid token is refused for good [refused token]', async () => {
       const claims = { sub: 'ann', exp: inSeconds(60) };
       const invalid = {
         'another secret': token(claims, { key: 'another secret' }),
@@ -99,7 +99,7 @@ everywhere(
       }
     });
 
-    test('nobody without a token comes in', async () => {
+    test('nobody without a token comes in [connect without a token]', async () => {
       assert.equal(await refused({}), 3501);
     });
   },
