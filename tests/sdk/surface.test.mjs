@@ -296,6 +296,35 @@ everywhere('surface of a connection', (world) => {
     await back;
   });
 
+  test('the page sleeps in its cache and wakes [events of network and page]', async () => {
+    const page = new EventTarget();
+    const ann = await world.enter('ann', { pageEventTarget: page, minReconnectDelay: 60_000, maxReconnectDelay: 60_000 });
+    const event = (name) => Object.assign(new Event(name), { persisted: true });
+    const asleep = next(ann.client, 'connecting');
+    page.dispatchEvent(event('pagehide'));
+    assert.deepEqual(await asleep, { code: 1, reason: 'page entered back/forward cache' });
+    const awake = next(ann.client, 'connected');
+    page.dispatchEvent(event('pageshow'));
+    await awake;
+  });
+
+  test('a client comes back after its delay, not before [reconnect after a cut]', async () => {
+    const cable = await Cable.to(world.hub.port);
+    const ann = await world.enter('ann', { url: cable.socketUrl, minReconnectDelay: 60_000, maxReconnectDelay: 60_000 });
+    const lost = next(ann.client, 'connecting');
+    cable.cut();
+    await lost;
+    cable.mend();
+    assert.equal((await ann.client.ready(200).catch((error) => error)).code, TIMEOUT);
+    // Who connects anew does not wait.
+    ann.client.disconnect();
+    const back = next(ann.client, 'connected');
+    ann.client.connect();
+    await back;
+    ann.leave();
+    await cable.remove();
+  });
+
   test('debug tells what happens [debug]', async (t) => {
     const log = t.mock.method(console, 'debug', () => {});
     const ann = await world.enter('ann', { debug: true });
@@ -428,6 +457,24 @@ everywhere('surface of a subscription', (world) => {
     assert.deepEqual({ ...(await waiting), channel: '' }, { channel: '', code: 1, reason: 'transport closed' });
     cable.mend();
     await back;
+  });
+
+  test('a callback that fails is told, and asked again [error events]', async () => {
+    const ann = await world.enter('ann');
+    let asked = 0;
+    const getData = async () => {
+      asked += 1;
+      if (asked === 1) throw new Error('not there yet');
+      return ann.pack({});
+    };
+    const room = channel('chat');
+    const { sub } = ann.place(room, { getData, minResubscribeDelay: 20, maxResubscribeDelay: 20 });
+    const told = next(sub, 'error');
+    sub.subscribe();
+    const { channel: name, type } = await told;
+    assert.deepEqual([name, type], [room, 'subscribeData']);
+    await sub.ready();
+    assert.equal(asked, 2);
   });
 
   test('tags come with a publication of a backend [publications of a backend, with tags]', async () => {
