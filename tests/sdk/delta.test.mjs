@@ -35,6 +35,15 @@ everywhere('deltas', (world) => {
       ? { data: value }
       : { b64data: Buffer.from(JSON.stringify(value)).toString('base64') }) });
 
+  test('the SDK counts what deltas saved [delta compression]', async () => {
+    const place = await (await world.enter('ann')).join(channel('chat'), { delta: 'fossil' });
+    for (let n = 0; n < 5; n++) await place.publish(story(n));
+    await place.until(() => place.received.length === 5, 'all stories');
+    const { numPublications, numFullPayloads, numDeltaPayloads, compressionRatio } = place.sub.deltaStats();
+    assert.deepEqual([numPublications, numFullPayloads, numDeltaPayloads], [5, 1, 4]);
+    assert.ok(compressionRatio > 0.5, `${compressionRatio}`);
+  });
+
   for (const [name, what] of [['chat', 'with history'], ['plain', 'without history']]) {
     test(`whoever reads them sees what was published, ${what} [delta compression]`, async () => {
       const room = channel(name);
