@@ -57,6 +57,9 @@ CLIENT_FEATURES = [
     "subscribe with data",
     "registry of subscriptions",
     "refused subscriptions and calls",
+    "user-limited channels",
+    "names of channels are checked",
+    "formats of publications are checked",
     "publish and receive",
     "publish without a subscription",
     "publications of a backend, with tags",
@@ -79,10 +82,12 @@ CLIENT_FEATURES = [
 # What backends can do here.
 BACKEND_FEATURES = [
     "publish",
+    "publish once with a key",
     "broadcast",
     "presence",
     "presence_stats",
     "history",
+    "history_remove",
     "info",
     "errors of the API",
     "errors of the transport",

@@ -5,12 +5,14 @@ marked test is written there, for `docs/clients.md`.
 """
 
 import json
+import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from backend import KINDS, Backend
 from hub import Cable, Hub, configure
 from people import Person, token
 
@@ -20,6 +22,12 @@ ENCODINGS = ["json", "protobuf"]
 
 def pytest_addoption(parser):
     parser.addoption("--features", help="write the features that the tests showed to this file")
+
+
+@pytest.fixture
+def user():
+    """A user whom no other test knows."""
+    return str(uuid.uuid4())
 
 
 @dataclass
@@ -70,6 +78,18 @@ async def cable(hub):
     await cable.remove()
 
 
+@pytest.fixture(params=KINDS)
+def kind(request):
+    return request.param
+
+
+@pytest_asyncio.fixture
+async def backend(hub, kind):
+    backend = Backend(kind, hub.api_url)
+    yield backend
+    await backend.close()
+
+
 @pytest.fixture
 def fresh_hub():
     """Starts hubs with a configuration of their own, which end with the test."""
@@ -88,20 +108,19 @@ def fresh_hub():
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     report = yield
-    marks = [mark.args[0] for mark in item.iter_markers("feature")]
-    parameters = item.callspec.params if hasattr(item, "callspec") else {}
     if report.when == "call" or not report.passed:
-        outcome = {"sdk": sdk_of(item, parameters), "encoding": parameters.get("encoding", "json")}
         results = item.config.stash.setdefault(RESULTS, [])
-        results += [{**outcome, "feature": feature, "passed": report.passed} for feature in marks]
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        results += [outcome(mark, parameters, report.passed) for mark in item.iter_markers("feature")]
     return report
 
 
-def sdk_of(item, parameters):
-    """Whose client a test drives: cent's two clients count apart."""
-    if item.path.name == "test_cent.py":
-        return f"cent, {parameters.get('kind', 'sync')}"
-    return "centrifuge-python"
+def outcome(mark, parameters, passed):
+    """What a marked test showed, and in which column; cent's two clients have one each."""
+    column = {"sdk": "centrifuge-python", "encoding": parameters.get("encoding", "json")}
+    if mark.kwargs.get("of") == "cent":
+        column = {"sdk": f"cent, {parameters['kind']}", "encoding": "json"}
+    return {**column, "feature": mark.args[0], "passed": passed}
 
 
 def pytest_sessionfinish(session):

@@ -52,6 +52,23 @@ NAMESPACES = [
     {"name": "short", **ALLOWED, **KEPT, "history_size": 5},
     # Neither history nor presence.
     {"name": "plain", **ALLOWED},
+    # For those whom the hub subscribes.
+    {
+        "name": "feed",
+        "allow_presence_for_client": True,
+        "presence": True,
+        "join_leave": True,
+        "force_push_join_leave": True,
+        "history_size": 50,
+        "history_ttl": "300s",
+        "force_recovery": True,
+    },
+    # Only the newest counts.
+    {"name": "latest", **ALLOWED, **KEPT, "history_size": 1, "force_recovery_mode": "cache", "auto_cache_recover": True},
+    # By name, for those whose ids stand in it.
+    {"name": "club", "allow_user_limited_channels": True, "channel_regex": "^[a-z]+(#|$)"},
+    # Objects only.
+    {"name": "forms", **ALLOWED, "publication_data_format": "json_object"},
     # Subscribe, and nothing else.
     {"name": "listen", "allow_subscribe_for_client": True, "presence": True, "history_size": 5, "history_ttl": "300s"},
     # Nothing at all.

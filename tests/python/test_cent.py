@@ -1,18 +1,14 @@
 """A backend that uses `cent`, both its clients: every method, and what it is told when something is wrong."""
 
-import inspect
+from functools import partial
 
 import cent
 import pytest
-import pytest_asyncio
 from cent import (
-    AsyncClient,
     BroadcastRequest,
-    CentApiResponseError,
     CentNetworkError,
     CentTransportError,
     CentUnauthorizedError,
-    Client,
     HistoryRequest,
     InfoRequest,
     PresenceRequest,
@@ -21,59 +17,17 @@ from cent import (
     StreamPosition,
 )
 
+from backend import Backend, refused
 from hub import API_KEY, free_port
 from people import channel, token
 
-feature = pytest.mark.feature
-KINDS = {"sync": Client, "async": AsyncClient}
-
-
-class Backend:
-    """One of cent's clients; calls of the other kind look the same."""
-
-    def __init__(self, kind, url, key=API_KEY):
-        self.client = KINDS[kind](url, key)
-
-    async def __call__(self, request):
-        method = getattr(self.client, method_of(request))
-        answer = method(request)
-        return await answer if inspect.isawaitable(answer) else answer
-
-    async def close(self):
-        closed = self.client.close()
-        if inspect.isawaitable(closed):
-            await closed
-
-
-def method_of(request):
-    """`PresenceStatsRequest` is asked with `presence_stats`."""
-    words = type(request).__name__.removesuffix("Request")
-    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in words).lstrip("_")
-
-
-@pytest.fixture(params=KINDS)
-def kind(request):
-    return request.param
-
-
-@pytest_asyncio.fixture
-async def backend(hub, kind):
-    backend = Backend(kind, hub.api_url)
-    yield backend
-    await backend.close()
+feature = partial(pytest.mark.feature, of="cent")
 
 
 @pytest.fixture
 def encoding():
     """Members of the rooms; how they are told is none of the backend's business."""
     return "json"
-
-
-async def refused(promise):
-    """The code with which the API refuses."""
-    with pytest.raises(CentApiResponseError) as error:
-        await promise
-    return error.value.code
 
 
 @feature("publish")
