@@ -96,7 +96,7 @@ everywhere('server API', (world) => {
     assert.equal(body.error.code, 112);
   });
 
-  test('a user is disconnected everywhere, and told why', async () => {
+  test('a user is disconnected everywhere, and told why [disconnected by the hub]', async () => {
     const [phone, tab, spared] = await Promise.all([1, 2, 3].map(() => world.enter('dora')));
     const other = await world.enter('emil');
     const gone = [phone, tab].map((person) => next(person.client, 'disconnected'));
@@ -109,14 +109,14 @@ everywhere('server API', (world) => {
     assert.equal((await forced).code, 3503);
   });
 
-  test('a code below 4500 brings clients back', async () => {
+  test('a code below 4500 brings clients back [disconnected by the hub]', async () => {
     const ann = await world.enter('frieda');
     const back = next(ann.client, 'connected');
     await ask('disconnect', { user: 'frieda', disconnect: { code: 4000, reason: 'new rights' } });
     assert.match((await back).client, /-/);
   });
 
-  test('an unsubscribed user hears nothing after the answer', async () => {
+  test('an unsubscribed user hears nothing after the answer [unsubscribed by the hub]', async () => {
     const [gina, hans] = [await world.enter('gina'), await world.enter('hans')];
     const [room, other] = [channel('chat'), channel('chat')];
     const [place, stays, witness] = await Promise.all([gina.join(room), gina.join(other), hans.join(room)]);
@@ -133,7 +133,7 @@ everywhere('server API', (world) => {
     assert.equal(gina.client.state, 'connected');
   });
 
-  test('a refresh changes who a client is, and an expired one is closed', async () => {
+  test('a refresh changes who a client is, and an expired one is closed [connection expired by the hub]', async () => {
     const ivan = await world.enter('ivan');
     const room = channel('chat');
     const place = await ivan.join(room);
