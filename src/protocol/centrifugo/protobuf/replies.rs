@@ -4,7 +4,8 @@ use prost::Message;
 
 use super::schema;
 use crate::model::{
-    ClientInfo, ConnectResult, Epoch, ErrorCode, HistoryResult, Outcome, Publication, Push, Reply, SubscribeResult,
+    ChannelName, ClientInfo, ConnectResult, Epoch, ErrorCode, HistoryResult, Outcome, Publication, Push, Reply,
+    SubscribeResult,
 };
 use crate::protocol::centrifugo::said::{Said, chain};
 
@@ -77,11 +78,15 @@ fn connect(result: &ConnectResult) -> schema::ConnectResult {
         expires: result.ttl.is_some(),
         ttl: result.ttl.unwrap_or_default(),
         data: result.data.clone(),
-        subs: result.subs.iter().map(|(channel, result)| (channel.to_string(), subscribe(result))).collect(),
+        subs: result.subs.iter().map(|(channel, result)| server_subscription(channel, result)).collect(),
         ping: result.ping,
         pong: result.pong,
         ..Default::default()
     }
+}
+
+fn server_subscription(channel: &ChannelName, result: &SubscribeResult) -> schema::ServerSubscription {
+    schema::ServerSubscription { channel: channel.to_string(), result: Some(subscribe(result)) }
 }
 
 fn subscribe(result: &SubscribeResult) -> schema::SubscribeResult {

@@ -102,13 +102,17 @@ fn connect(value: Value) -> schema::ConnectResult {
             "expires" => connect.expires = truth(value),
             "ttl" => connect.ttl = number32(value),
             "data" => connect.data = data(value),
-            "subs" => connect.subs = object(value).into_iter().map(|(name, value)| (name, subscribe(value))).collect(),
+            "subs" => connect.subs = object(value).into_iter().map(server_subscription).collect(),
             "ping" => connect.ping = number32(value),
             "pong" => connect.pong = truth(value),
             other => panic!("a connect result has no field {other}"),
         }
     }
     connect
+}
+
+fn server_subscription((channel, value): (String, Value)) -> schema::ServerSubscription {
+    schema::ServerSubscription { channel, result: Some(subscribe(value)) }
 }
 
 fn subscribe(value: Value) -> schema::SubscribeResult {

@@ -28,7 +28,7 @@ fn normalize(mut reply: schema::Reply) -> schema::Reply {
     };
     if let Some(connect) = &mut reply.connect {
         connect.data = canonical(&connect.data);
-        connect.subs.values_mut().for_each(subscribe);
+        connect.subs.iter_mut().filter_map(|entry| entry.result.as_mut()).for_each(subscribe);
     }
     reply.subscribe.as_mut().map(subscribe);
     if let Some(history) = &mut reply.history {

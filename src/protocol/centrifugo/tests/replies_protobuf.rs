@@ -60,12 +60,32 @@ fn connect() {
         expires: true,
         ttl: 60,
         data: Bytes::from_static(b"\0"),
-        subs: [("#42".to_owned(), schema::SubscribeResult::default())].into(),
+        subs: vec![schema::ServerSubscription { channel: "#42".into(), result: Some(Default::default()) }],
         ping: 25,
         pong: true,
         ..Default::default()
     };
     check(Ok(Outcome::Connect(Box::new(result))), schema::Reply { connect: Some(expected), ..Default::default() });
+}
+
+/// protobuf.js takes a map's value that is not there for null, and fails.
+#[test]
+fn a_server_side_subscription_without_anything_to_say_is_an_empty_message() {
+    let subs = vec![(ChannelName::parse("#42", 255).expect("a short name"), SubscribeResult::default())];
+    let result = ConnectResult {
+        client: client_id(),
+        version: "v".into(),
+        ttl: None,
+        data: Bytes::new(),
+        subs,
+        ping: 0,
+        pong: false,
+    };
+    let mut payload = Vec::new();
+    let reply = Reply { id: 5, outcome: Ok(Outcome::Connect(Box::new(result))) };
+    append_reply(PROTOBUF, &reply, &mut payload, 0).expect("Protobuf carries all data");
+    // Field 6 of 7 bytes: the channel of 3 bytes, and a result of none.
+    assert!(payload.ends_with(b"\x32\x07\x0a\x03#42\x12\x00"), "{payload:?}");
 }
 
 #[test]
