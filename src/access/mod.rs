@@ -18,6 +18,6 @@ pub use namespaces::{ChannelOptions, ForbiddenName, NameSays, Namespaces, SlowCo
 pub use pattern::{NamePattern, PatternProblem};
 pub use permissions::{Asker, may_publish, may_read_history, may_read_presence, may_subscribe};
 pub use tokens::{
-    Claims, Endpoint, EndpointProblem, Expected, KeyProblem, KeyQuestion, KeySet, KeySetProblem, KeyUsed, Rules,
-    Safety, SubscriptionClaims, TokenKeys, TokenProblem, UserClaim, Weight,
+    Algorithm, Claims, Endpoint, EndpointProblem, Expected, KeyProblem, KeyQuestion, KeySet, KeySetProblem, KeyUsed,
+    Rules, Safety, SignProblem, SubscriptionClaims, TokenKeys, TokenProblem, TokenSigner, UserClaim, Weight,
 };

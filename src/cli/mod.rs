@@ -17,6 +17,7 @@ mod link;
 mod publish;
 mod server;
 mod subscribe;
+mod token;
 mod trust;
 mod version;
 
@@ -37,6 +38,7 @@ pub fn run(tool: &Tool) -> ExitCode {
         Tool::Healthcheck(arguments) => healthcheck::run(arguments),
         Tool::Pub(arguments) => publish::run(arguments),
         Tool::Sub(arguments) => subscribe::run(arguments),
+        Tool::Token(tool) => token::run(tool),
         Tool::Version(arguments) => version::run(*arguments),
     };
     match outcome {

@@ -10,6 +10,7 @@ use clap_complete::Shell;
 
 use super::duration;
 use super::flags::{Flags, read_address};
+use super::token_flags::TokenTool;
 
 /// Everything that `fanfare` does besides serving.
 #[derive(Clone, Debug, Subcommand)]
@@ -24,6 +25,9 @@ pub enum Tool {
     Pub(PublishArguments),
     /// Subscribe to channels as a client and print what comes
     Sub(SubscribeArguments),
+    /// Sign and verify tokens
+    #[command(subcommand)]
+    Token(TokenTool),
     /// Print the version
     Version(OutputArguments),
     /// Print a completion script, for example: fanfare completions bash > /etc/bash_completion.d/fanfare

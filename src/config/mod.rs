@@ -25,6 +25,7 @@ mod reference;
 mod settings;
 mod source;
 mod tls;
+mod token_flags;
 mod tokens;
 mod values;
 mod yaml;
@@ -42,3 +43,6 @@ pub use options::{
 };
 pub use reference::markdown as reference_markdown;
 pub use source::{ConfigError, Source, Warning};
+pub use token_flags::{
+    ConnectionTokenArguments, SubscriptionTokenArguments, TokenArguments, TokenTool, VerifyTokenArguments,
+};

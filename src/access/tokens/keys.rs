@@ -7,6 +7,7 @@ use super::endpoint::Endpoint;
 use super::key_set::KeySet;
 use super::parts::{self, Parts};
 use super::rules::{Parties, Rules};
+use super::sign::TokenSigner;
 use super::signature::{Algorithm, Key, KeyProblem};
 use super::{Claims, SubscriptionClaims, TokenProblem, Weight, claims};
 
@@ -134,6 +135,21 @@ impl TokenKeys {
     /// The same rules with the keys that were fetched for a question.
     pub fn with_fetched(&self, keys: Arc<KeySet>) -> TokenKeys {
         TokenKeys { source: Source::Set(keys), rules: self.rules.clone(), signatures: self.signatures }
+    }
+
+    /// What signs tokens that these keys verify, if a secret is among them: a public key signs nothing.
+    pub fn signer(&self) -> Option<TokenSigner> {
+        match &self.source {
+            Source::Fixed(keys) => match &keys.hmac {
+                Some(Key::Hmac(keys)) => Some(TokenSigner::from_hmac(keys.clone())),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    pub fn rules(&self) -> &Rules {
+        &self.rules
     }
 
     fn with_fixed(mut self, set: impl FnOnce(&mut FixedKeys)) -> TokenKeys {

@@ -13,6 +13,7 @@ mod key_set;
 mod keys;
 mod parts;
 mod rules;
+mod sign;
 mod signature;
 
 use bytes::Bytes;
@@ -22,6 +23,7 @@ pub use endpoint::{Endpoint, EndpointProblem, Safety};
 pub use key_set::{KeySet, KeySetProblem};
 pub use keys::{KeyQuestion, KeyUsed, TokenKeys};
 pub use rules::{Expected, Rules, UserClaim};
+pub use sign::{SignProblem, TokenSigner};
 #[cfg(test)]
 use signature::Key;
 pub use signature::{Algorithm, KeyProblem};

@@ -92,6 +92,11 @@ enum AudienceWire<'a> {
 pub struct UserClaim(Box<str>);
 
 impl UserClaim {
+    /// As it was given.
+    pub fn path(&self) -> &str {
+        &self.0
+    }
+
     /// `None` for a path with an empty name.
     pub fn parse(path: &str) -> Option<UserClaim> {
         (!path.split('.').any(str::is_empty)).then(|| UserClaim(path.into()))

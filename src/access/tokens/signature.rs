@@ -106,23 +106,22 @@ impl Algorithm {
 
 impl Key {
     pub fn from_secret(secret: &[u8]) -> Key {
-        let key = |algorithm| hmac::Key::new(algorithm, secret);
-        Key::Hmac(Box::new([hmac::HMAC_SHA256, hmac::HMAC_SHA384, hmac::HMAC_SHA512].map(key)))
+        Key::Hmac(hmac_keys(secret))
     }
 
     /// An RSA key of 2,048 to 8,192 bits ("BEGIN PUBLIC KEY", "BEGIN RSA PUBLIC KEY").
     pub fn from_rsa_pem(pem: &str) -> Result<Key, KeyProblem> {
-        Key::from_rsa_der(&read_pem(pem)?)
+        Key::from_rsa_der(&read_public_pem(pem)?)
     }
 
     /// An EC key on P-256, P-384 or P-521.
     pub fn from_ec_pem(pem: &str) -> Result<Key, KeyProblem> {
-        let der = read_pem(pem)?;
+        let der = read_public_pem(pem)?;
         CURVES.iter().find_map(|curve| Key::from_ec(curve, &der)).ok_or(KeyProblem::NotEc)
     }
 
     pub fn from_ed25519_pem(pem: &str) -> Result<Key, KeyProblem> {
-        Key::from_ed25519(&read_pem(pem)?).ok_or(KeyProblem::NotEd25519)
+        Key::from_ed25519(&read_public_pem(pem)?).ok_or(KeyProblem::NotEd25519)
     }
 
     /// Modulus and exponent as numbers, the most significant byte first.
@@ -180,8 +179,7 @@ impl Key {
         }
         match self {
             Key::Hmac(keys) => {
-                let key = &keys[algorithm as usize - Algorithm::HS256 as usize];
-                hmac::verify(key, message, signature).is_ok()
+                hmac_key(keys, algorithm).is_some_and(|key| hmac::verify(key, message, signature).is_ok())
             }
             Key::Rsa(keys) => {
                 rsa_index(algorithm).is_some_and(|index| keys[index].verify_sig(message, signature).is_ok())
@@ -220,23 +218,31 @@ impl fmt::Display for KeyProblem {
     }
 }
 
-/// The bytes of the first block of a PEM text (RFC 7468), whatever its label says of a public key.
-fn read_pem(pem: &str) -> Result<Vec<u8>, KeyProblem> {
-    let body = || {
-        let (_, rest) = pem.split_once("-----BEGIN ")?;
-        let (label, rest) = rest.split_once("-----")?;
-        let (body, _) = rest.split_once("-----END ")?;
-        Some((label, body))
-    };
+/// One key for each of HS256, HS384, HS512.
+pub fn hmac_keys(secret: &[u8]) -> Box<[hmac::Key; 3]> {
+    let key = |algorithm| hmac::Key::new(algorithm, secret);
+    Box::new([hmac::HMAC_SHA256, hmac::HMAC_SHA384, hmac::HMAC_SHA512].map(key))
+}
+
+/// The one of them that the algorithm takes.
+pub fn hmac_key(keys: &[hmac::Key; 3], algorithm: Algorithm) -> Option<&hmac::Key> {
+    keys.get(algorithm as usize - Algorithm::HS256 as usize)
+}
+
+fn read_public_pem(pem: &str) -> Result<Vec<u8>, KeyProblem> {
     if pem.contains("PRIVATE KEY-----") {
         return Err(KeyProblem::Private);
     }
-    let (label, body) = body().ok_or(KeyProblem::NotPem)?;
+    read_pem(pem, &["PUBLIC KEY", "RSA PUBLIC KEY"]).ok_or(KeyProblem::NotPem)
+}
+
+/// The bytes of the first block of a PEM text (RFC 7468), if it has one of the labels.
+pub fn read_pem(pem: &str, labels: &[&str]) -> Option<Vec<u8>> {
+    let (_, rest) = pem.split_once("-----BEGIN ")?;
+    let (label, rest) = rest.split_once("-----")?;
+    let (body, _) = rest.split_once("-----END ")?;
     let text: String = body.split_whitespace().collect();
-    match label {
-        "PUBLIC KEY" | "RSA PUBLIC KEY" => STANDARD.decode(text).map_err(|_| KeyProblem::NotPem),
-        _ => Err(KeyProblem::NotPem),
-    }
+    labels.contains(&label).then(|| STANDARD.decode(text).ok())?
 }
 
 /// JWKs may hold numbers with leading zeros (RFC 7518 §6.3.1.1 asks for none).

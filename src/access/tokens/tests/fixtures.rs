@@ -19,6 +19,7 @@ pub struct Signer {
     /// Of tokens' headers.
     pub algorithm: &'static str,
     pub public_pem: String,
+    pub private_pem: String,
     /// Of an EC key: x and y; of an Ed25519 key: x.
     pub coordinates: Vec<Vec<u8>>,
     key: SigningKey,
@@ -42,35 +43,44 @@ impl Signer {
 
     fn ec(name: &'static str, curve: &'static EcdsaSigningAlgorithm, jwt: Option<Algorithm>) -> Signer {
         let pair = EcdsaKeyPair::generate(curve).expect("a key pair");
-        let public_pem = pem(pair.public_key().as_der().expect("it has a DER").as_ref());
+        let public_pem = pem("PUBLIC KEY", pair.public_key().as_der().expect("it has a DER").as_ref());
         let point = pair.public_key().as_ref()[1..].to_vec();
         let coordinates = point.chunks(point.len() / 2).map(<[u8]>::to_vec).collect();
         let pkcs8 = pair.to_pkcs8v1().expect("it has a PKCS#8");
+        let private_pem = pem("PRIVATE KEY", pkcs8.as_ref());
         let key = match jwt {
             Some(algorithm) => SigningKey::Jwt(algorithm, EncodingKey::from_ec_der(pkcs8.as_ref())),
             None => SigningKey::P521(pair.into()),
         };
-        Signer { algorithm: name, public_pem, coordinates, key }
+        Signer { algorithm: name, public_pem, private_pem, coordinates, key }
     }
 
     fn ed25519() -> Signer {
         let pair = Ed25519KeyPair::generate().expect("a key pair");
-        let public_pem = pem(pair.public_key().as_der().expect("it has a DER").as_ref());
+        let public_pem = pem("PUBLIC KEY", pair.public_key().as_der().expect("it has a DER").as_ref());
         let pkcs8 = pair.to_pkcs8v1().expect("it has a PKCS#8");
+        let private_pem = pem("PRIVATE KEY", pkcs8.as_ref());
         let key = SigningKey::Jwt(Algorithm::EdDSA, EncodingKey::from_ed_der(pkcs8.as_ref()));
-        Signer { algorithm: "EdDSA", public_pem, coordinates: vec![pair.public_key().as_ref().to_vec()], key }
+        let coordinates = vec![pair.public_key().as_ref().to_vec()];
+        Signer { algorithm: "EdDSA", public_pem, private_pem, coordinates, key }
     }
 
     /// RS or PS, of the key that stands in `tests/data`.
     pub fn rsa(algorithm: Algorithm, name: &'static str) -> Signer {
         let key = EncodingKey::from_rsa_pem(PRIVATE_PEM.as_bytes()).expect("the test key is read");
         let key = SigningKey::Jwt(algorithm, key);
-        Signer { algorithm: name, public_pem: PUBLIC_PEM.into(), coordinates: Vec::new(), key }
+        Signer {
+            algorithm: name,
+            public_pem: PUBLIC_PEM.into(),
+            private_pem: PRIVATE_PEM.into(),
+            coordinates: Vec::new(),
+            key,
+        }
     }
 
     pub fn hmac(algorithm: Algorithm, name: &'static str, secret: &str) -> Signer {
         let key = SigningKey::Jwt(algorithm, EncodingKey::from_secret(secret.as_bytes()));
-        Signer { algorithm: name, public_pem: String::new(), coordinates: Vec::new(), key }
+        Signer { algorithm: name, public_pem: String::new(), private_pem: String::new(), coordinates: Vec::new(), key }
     }
 
     pub fn sign(&self, claims: &Value) -> String {
@@ -116,6 +126,6 @@ fn rsa_jwk(kid: &str) -> Value {
     json!({"kty": "RSA", "kid": kid, "n": URL_SAFE_NO_PAD.encode(modulus), "e": URL_SAFE_NO_PAD.encode(exponent)})
 }
 
-pub fn pem(der: &[u8]) -> String {
-    format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(der))
+fn pem(label: &str, der: &[u8]) -> String {
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(der))
 }

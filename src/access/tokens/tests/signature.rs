@@ -144,3 +144,24 @@ fn keys_are_checked_before_they_are_used() {
     assert_eq!(curve("secret"), Err(KeyProblem::NotPem));
     assert_eq!(edwards(super::fixtures::PRIVATE_PEM), Err(KeyProblem::Private));
 }
+
+#[test]
+fn what_is_signed_here_is_verified() {
+    let opened = |keys: &TokenKeys, token: &str| keys.open(token, NOW).map(|opened| opened.claims);
+    for (signer, keys) in signers() {
+        let ours = match signer.private_pem.as_str() {
+            "" => TokenSigner::from_secret(SECRET),
+            pem => TokenSigner::from_private_pem(pem).expect("a private key"),
+        };
+        let algorithm = Algorithm::from_name(signer.algorithm);
+        let token = ours.sign("{}", algorithm, Some("k")).expect("it fits");
+        assert_eq!(opened(&keys, &token), Ok(b"{}".to_vec()), "{}", signer.algorithm);
+        let other = if signer.algorithm == "EdDSA" { Algorithm::HS256 } else { Algorithm::EdDSA };
+        assert_eq!(ours.sign("{}", Some(other), None), Err(SignProblem::Unfit(other)));
+        let by_default = ours.sign("{}", None, None).expect("a key has an algorithm of its own");
+        assert!(opened(&keys, &by_default).is_ok(), "{}", signer.algorithm);
+    }
+    for wrong in ["", SECRET, PUBLIC_PEM, "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"] {
+        assert_eq!(TokenSigner::from_private_pem(wrong).err(), Some(SignProblem::NotPrivateKey));
+    }
+}
