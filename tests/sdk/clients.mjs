@@ -1,7 +1,7 @@
 // Real clients of the official SDK, in both encodings, and what tests ask of them.
 
 import assert from 'node:assert/strict';
-import { createHmac, randomUUID, sign } from 'node:crypto';
+import { constants, createHmac, randomUUID, sign } from 'node:crypto';
 import { after, afterEach, before, describe } from 'node:test';
 
 import { Centrifuge as JsonClient, UnauthorizedError as JsonUnauthorized } from 'centrifuge';
@@ -23,13 +23,28 @@ export const encodings = {
   },
 };
 
-/** A signed token. `key` is the HMAC secret, or a private key for RS256. */
-export function token(claims, { alg = 'HS256', key = hmacSecret } = {}) {
+/** A signed token. `key` is the HMAC secret, or a private key for the other algorithms. */
+export function token(claims, { alg = 'HS256', key = hmacSecret, kid } = {}) {
   const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
-  const text = `${part({ alg, typ: 'JWT' })}.${part(claims)}`;
-  const signature =
-    alg === 'HS256' ? createHmac('sha256', key).update(text).digest() : sign('sha256', Buffer.from(text), key);
-  return `${text}.${signature.toString('base64url')}`;
+  const text = `${part({ alg, typ: 'JWT', kid })}.${part(claims)}`;
+  return `${text}.${signatureOf(Buffer.from(text), alg, key).toString('base64url')}`;
+}
+
+function signatureOf(text, alg, key) {
+  const hash = `sha${alg.slice(2)}`;
+  const { RSA_PKCS1_PSS_PADDING: padding, RSA_PSS_SALTLEN_DIGEST: saltLength } = constants;
+  switch (alg.slice(0, 2)) {
+    case 'HS':
+      return createHmac(hash, key).update(text).digest();
+    case 'RS':
+      return sign(hash, text, key);
+    case 'PS':
+      return sign(hash, text, { key, padding, saltLength });
+    case 'ES':
+      return sign(hash, text, { key, dsaEncoding: 'ieee-p1363' });
+    default:
+      return sign(null, text, key);
+  }
 }
 
 export const inSeconds = (seconds) => Math.floor(Date.now() / 1000) + seconds;

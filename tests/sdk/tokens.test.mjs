@@ -1,17 +1,25 @@
-// Who somebody is: HS256 on the shard, RS256 on the workers.
+// Who somebody is: HMAC on the shard, public keys on the workers, keys that an issuer publishes.
 
 import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
-import { test } from 'node:test';
+import { createServer } from 'node:http';
+import { after, describe, test } from 'node:test';
 
 import { Person, channel, everywhere, inSeconds, next, token } from './clients.mjs';
-import { configure, within } from './harness.mjs';
+import { Hub, configure, within } from './harness.mjs';
 
 const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 });
 const stranger = generateKeyPairSync('rsa', { modulusLength: 2048 });
-const publicPem = rsa.publicKey.export({ type: 'spki', format: 'pem' });
+const ec = (namedCurve) => generateKeyPairSync('ec', { namedCurve });
+const p256 = ec('P-256');
+const ed25519 = generateKeyPairSync('ed25519');
+const pem = ({ publicKey }) => publicKey.export({ type: 'spki', format: 'pem' });
+const publicPem = pem(rsa);
 
-const config = configure({ token: { rsa_public_key: publicPem }, client: { expired_close_delay: '1s' } });
+const config = configure({
+  token: { rsa_public_key: publicPem, ecdsa_public_key: pem(p256), ed25519_public_key: pem(ed25519) },
+  client: { expired_close_delay: '1s' },
+});
 const rs256 = (claims, key = rsa.privateKey) => token(claims, { alg: 'RS256', key });
 
 everywhere(
@@ -41,6 +49,17 @@ everywhere(
     test('RS256 says who it is', async () => {
       const ann = await world.enter('ann', { token: rs256({ sub: 'ann', exp: inSeconds(60) }) });
       assert.equal(await userOf(ann), 'ann');
+    });
+
+    test('PS256, ES256 and EdDSA say who it is', async () => {
+      for (const [alg, key] of [
+        ['PS256', rsa.privateKey],
+        ['ES256', p256.privateKey],
+        ['EdDSA', ed25519.privateKey],
+      ]) {
+        const ann = await world.enter('ann', { token: token({ sub: `ann ${alg}`, exp: inSeconds(60) }, { alg, key }) });
+        assert.equal(await userOf(ann), `ann ${alg}`);
+      }
     });
 
     test('a hundred RS256 tokens at once are all verified, each for its own connection', async () => {
@@ -88,6 +107,9 @@ everywhere(
         'another secret': token(claims, { key: 'another secret' }),
         'another private key': rs256(claims, stranger.privateKey),
         'the public key taken for a secret': token(claims, { key: publicPem }),
+        'the EC public key taken for a secret': token(claims, { key: pem(p256) }),
+        'a key of another curve': token(claims, { alg: 'ES384', key: ec('P-384').privateKey }),
+        'the algorithm of another curve': token(claims, { alg: 'ES512', key: p256.privateKey }),
         'no algorithm': `${Buffer.from('{"alg":"none","typ":"JWT"}').toString('base64url')}.${token(claims).split('.')[1]}.`,
         'a signature cut short': token(claims).slice(0, -4),
         'no token at all': 'not.a.token',
@@ -105,3 +127,112 @@ everywhere(
   },
   { config },
 );
+
+/** An issuer that publishes its keys, by their names. */
+class Issuer {
+  keys = {
+    RS256: rsa,
+    PS256: rsa,
+    ES256: p256,
+    ES384: ec('P-384'),
+    ES512: ec('P-521'),
+    EdDSA: ed25519,
+  };
+  requests = 0;
+  isDown = false;
+
+  constructor() {
+    this.server = createServer((request, response) => {
+      this.requests += 1;
+      const keys = Object.entries(this.keys).map(([alg, { publicKey }]) => ({
+        ...publicKey.export({ format: 'jwk' }),
+        kid: `key of ${alg}`,
+        use: 'sig',
+      }));
+      response.writeHead(this.isDown ? 503 : 200, { 'content-type': 'application/json' });
+      response.end(JSON.stringify({ keys }));
+    });
+  }
+
+  /** Its URL, in which `{{realm}}` stands for what the hub's pattern finds in a token's issuer. */
+  async listen() {
+    await new Promise((resolve) => this.server.listen(0, '127.0.0.1', resolve));
+    return `http://127.0.0.1:${this.server.address().port}/{{realm}}/jwks`;
+  }
+
+  token(claims, alg = 'ES256', kid = `key of ${alg}`) {
+    return token({ iss: 'https://id/users', ...claims }, { alg, key: this.keys[alg].privateKey, kid });
+  }
+}
+
+const issuer = new Issuer();
+const published = (url) =>
+  configure({
+    token: { hmac_secret_key: '', jwks_public_endpoint: url, issuer_regex: '^https://id/(?P<realm>[a-z]+)$' },
+  });
+
+everywhere(
+  'published keys',
+  (world) => {
+    test('keys of all kinds are found by their names', async () => {
+      for (const alg of Object.keys(issuer.keys)) {
+        const ann = await world.enter('ann', { token: issuer.token({ sub: `ann ${alg}` }, alg) });
+        const place = await ann.join(channel('chat'));
+        const { clients } = await place.sub.presence();
+        assert.equal(clients[ann.id].user, `ann ${alg}`);
+      }
+    });
+
+    test('a hundred at once ask for the keys once at most', async () => {
+      const before = issuer.requests;
+      const names = Array.from({ length: 100 }, (_, n) => `person ${n}`);
+      await Promise.all(names.map((sub) => world.enter(sub, { token: issuer.token({ sub }) })));
+      assert.ok(issuer.requests - before <= 1, `${issuer.requests - before} requests`);
+    });
+
+    test('what no published key has signed is refused for good', async () => {
+      const claims = { sub: 'ann' };
+      const invalid = {
+        'a name that no key has': issuer.token(claims, 'ES256', 'another'),
+        'the name of another key': issuer.token(claims, 'ES256', 'key of ES384'),
+        'no name': token({ iss: 'https://id/users', ...claims }, { alg: 'ES256', key: p256.privateKey }),
+        'another issuer': issuer.token({ ...claims, iss: 'https://evil/users' }),
+        'a path for an issuer': issuer.token({ ...claims, iss: 'https://id/../admin' }),
+        'a secret': token({ ...claims, iss: 'https://id/users' }, { kid: 'key of ES256' }),
+      };
+      for (const [what, wrong] of Object.entries(invalid)) {
+        const person = new Person(world.hub.socketUrl, world.encoding, { token: wrong });
+        try {
+          assert.equal((await next(person.client, 'disconnected')).code, 3500, what);
+        } finally {
+          person.leave();
+        }
+      }
+    });
+  },
+  { config: published(await issuer.listen()) },
+);
+
+describe('an issuer that is down', () => {
+  const late = new Issuer();
+  late.isDown = true;
+  after(() => {
+    late.server.close();
+    issuer.server.close();
+  });
+
+  test('clients come in once it is back', async () => {
+    const url = await late.listen();
+    const hub = await Hub.start({ config: published(url), shards: 1 });
+    const ann = new Person(hub.socketUrl, 'json', { token: late.token({ sub: 'ann' }) });
+    try {
+      const { error } = await next(ann.client, 'error');
+      assert.equal(error.code, 100);
+      late.isDown = false;
+      await within(ann.connected, 'the connection');
+    } finally {
+      ann.leave();
+      await hub.stop();
+    }
+  });
+});
