@@ -253,10 +253,14 @@ fn submit_to(workers: Submitter, jwks: Jwks) -> JobSink {
 fn io_options(options: &Options) -> Result<Arc<crate::io::Options>, StartError> {
     let origins = options.http.allowed_origins.iter().map(String::as_str);
     let allowed_origins = AllowedOrigins::parse(origins).map_err(|error| StartError(error.to_string()))?;
+    let user_header = options.http.user_header.as_ref().map(|name| name.parse()).transpose();
+    let user_header =
+        user_header.map_err(|_| StartError("client.user_id_http_header is no name of a header".into()))?;
     Ok(Arc::new(crate::io::Options {
         websocket_path: options.http.websocket_path.as_str().into(),
         echo_path: options.http.echo.then(|| ECHO_PATH.into()),
         allowed_origins,
+        user_header,
         compression: options.http.compression,
         ..crate::io::Options::default()
     }))

@@ -92,6 +92,7 @@ pub fn read_layers(source: Source, environment: &Environment, flags: &Flags) -> 
     let options = build(&root, flags, &mut problems);
     check::relations(&root, &mut problems);
     check::namespaces(&root, &mut problems);
+    tokens::user_header(&root, &mut problems);
     check::paths(&root, &options.http, &mut problems);
     check::exposure(&root, &options, flags.allow_insecure, &mut problems);
     let warnings = problems.into_result()?;
@@ -208,6 +209,7 @@ fn http(root: &Scope<'_>, flags: &Flags) -> HttpOptions {
     let path_if = |enabled, name| root.flag(enabled).then(|| path(name));
     HttpOptions {
         allowed_origins: root.texts("client.allowed_origins").iter().map(|origin| origin.to_lowercase()).collect(),
+        user_header: root.text("client.user_id_http_header"),
         websocket_path: path("websocket.handler_prefix"),
         compression: root.flag("websocket.compression"),
         api_prefix: path("http_api.handler_prefix"),

@@ -122,8 +122,7 @@ controller:
 shared_poll:
     hmac_secret_key="" hmac_previous_secret_key="" hmac_previous_secret_key_valid_until=0 concurrency_limit=0
 client:
-    expired_sub_close_delay=25s concurrency=0 channel_position_max_time_lag=0
-    connect_include_server_time=false user_id_http_header=""
+    expired_sub_close_delay=25s concurrency=0 channel_position_max_time_lag=0 connect_include_server_time=false
     subscribe_to_user_personal_channel.enabled=false
     subscribe_to_user_personal_channel.personal_channel_namespace=""
     connect_code_to_unidirectional_disconnect{transforms}

@@ -46,6 +46,8 @@ pub struct HttpOptions {
     /// Glob patterns of the origins that browsers may connect from, lower-case. Empty: requests
     /// with an `Origin` header are refused. Source: protocol page, section 1.1.
     pub allowed_origins: Vec<String>,
+    /// The header in which a trusted proxy says who the user is. `None`: only tokens say that.
+    pub user_header: Option<String>,
     pub websocket_path: String,
     /// Clients that offer permessage-deflate get it.
     pub compression: bool,

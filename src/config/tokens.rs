@@ -24,6 +24,16 @@ pub fn keys(root: &Scope<'_>, problems: &mut Problems<'_>) -> (Arc<TokenKeys>, A
     (connection, subscription)
 }
 
+/// What stands before the hub may say who users are: by a header's name (RFC 9110 §5.1).
+pub fn user_header(root: &Scope<'_>, problems: &mut Problems<'_>) {
+    let key = "client.user_id_http_header";
+    let is_token =
+        |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte));
+    if root.text(key).is_some_and(|name| !is_token(&name)) {
+        problems.add(root.span(key), format!("{key} is no name of a header"));
+    }
+}
+
 /// One of the two tables, whose keys have the same names.
 struct Section<'a> {
     root: &'a Scope<'a>,

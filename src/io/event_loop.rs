@@ -173,6 +173,7 @@ impl EventLoop {
             let Some(arrival) = self.arrived.take().or_else(|| self.arriving.try_recv().ok()) else { return false };
             let mut socket = arrival.socket;
             let id = self.shard.opened(now, arrival.opening);
+            self.shard.vouched_for(id, arrival.user);
             let watched = self.poller.watch(&mut socket, id.as_index());
             self.sockets.insert(id, socket, arrival.place);
             if watched.is_err() {

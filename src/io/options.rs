@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use hyper::header::HeaderName;
+
 use crate::limits;
 
 use super::AllowedOrigins;
@@ -14,6 +16,8 @@ pub struct Options {
     /// Where the echo of the tests is, if it is switched on.
     pub echo_path: Option<Box<str>>,
     pub allowed_origins: AllowedOrigins,
+    /// The header in which whatever stands before the hub says who the user is.
+    pub user_header: Option<HeaderName>,
     /// Clients that offer permessage-deflate get it; those of the echo always do.
     pub compression: bool,
     /// How long a head may take to arrive, from the accept or the end of the request before it.
@@ -27,6 +31,7 @@ impl Default for Options {
             websocket_path: "/connection/websocket".into(),
             echo_path: None,
             allowed_origins: AllowedOrigins::default(),
+            user_header: None,
             compression: false,
             head_timeout: limits::HEAD_TIMEOUT,
         }

@@ -109,6 +109,8 @@ pub struct Waiting {
     pub job: Option<CancelOnDrop>,
     /// The workers read a message of it; these bytes came behind it.
     pub rest: Option<Vec<u8>>,
+    /// Who it is if it brings no token, until it connects.
+    pub vouched_user: Option<Box<str>>,
 }
 
 /// What is under way.
@@ -222,6 +224,6 @@ impl Connection {
 
 impl Waiting {
     pub fn is_idle(&self) -> bool {
-        self.on == On::Nothing && self.commands.is_empty() && self.job.is_none()
+        self.on == On::Nothing && self.commands.is_empty() && self.job.is_none() && self.vouched_user.is_none()
     }
 }

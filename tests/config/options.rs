@@ -32,6 +32,7 @@ fn an_empty_file_is_centrifugos_defaults() {
         options.http,
         HttpOptions {
             allowed_origins: vec![],
+            user_header: None,
             websocket_path: "/connection/websocket".into(),
             compression: false,
             api_prefix: "/api".into(),

@@ -114,3 +114,10 @@ fn tokens_that_are_not_checked_stay_on_this_machine() {
     let loopback = "client.insecure_skip_token_signature_verify = true\nhttp_server.address = \"127.0.0.1\"";
     assert!(opened(&options("a.toml", loopback).shard.token_keys, "any", &json!({})) == Ok(KeyUsed::Unchecked));
 }
+
+#[test]
+fn a_proxy_may_say_who_users_are() {
+    let http = options("a.toml", "client.user_id_http_header = \"X-User-Id\"").http;
+    assert_eq!(http.user_header.as_deref(), Some("X-User-Id"));
+    check("client.user_id_http_header = \"X User\"", "client.user_id_http_header is no name of a header");
+}

@@ -23,6 +23,13 @@ pub const ROWS: &[Row] = &[
         "Connection tokens without a user's id are refused.",
     ),
     (
+        "client.user_id_http_header",
+        Kind::Text,
+        "\"\"",
+        "The header in which a proxy before the hub says who the user is, for clients without a token. The proxy must \
+         set or remove it in every request: whoever else can reach the hub can be anybody.",
+    ),
+    (
         "client.insecure",
         Kind::Flag,
         "false",

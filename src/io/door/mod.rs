@@ -47,7 +47,7 @@ use super::socket::Socket;
 use super::tls::{Newest, Parts, Ration, Stream, TlsSocket};
 use guests::{Guest, Guests};
 use handshake::Handshakes;
-use upgrade::{Asked, Refusal, decide};
+use upgrade::{Asked, Refusal, decide, user_of};
 
 /// A request for the control plane, and where its answer goes.
 pub type ControlRequest = (Request<Incoming>, oneshot::Sender<Response<Body>>);
@@ -60,6 +60,8 @@ pub(super) struct Arrival {
     pub socket: Socket,
     pub opening: Opening,
     pub place: Place,
+    /// Who it is, if that is said in a header that clients can't set.
+    pub user: Option<Box<str>>,
     /// What came in behind the head, at most `READ_AHEAD_BYTES_MAX`: the connection's first bytes.
     pub read_ahead: Bytes,
 }
@@ -69,6 +71,7 @@ struct Granted {
     upgrade: OnUpgrade,
     opening: Opening,
     place: Place,
+    user: Option<Box<str>>,
 }
 
 /// What the door is told of the node, as it changes.
@@ -195,7 +198,8 @@ impl Door {
         let refused = match decide(&self.options, &request) {
             Asked::Socket(response, opening) => match self.take_place() {
                 Ok(place) => {
-                    granted.set(Some(Granted { upgrade: hyper::upgrade::on(&mut request), opening, place }));
+                    let user = user_of(&self.options, request.headers());
+                    granted.set(Some(Granted { upgrade: hyper::upgrade::on(&mut request), opening, place, user }));
                     return response;
                 }
                 Err(refusal) => refusal,
@@ -241,13 +245,13 @@ impl Door {
 
     /// Takes the socket out of hyper and tokio; nothing of theirs stays with it.
     async fn hand_over<S: Street>(&self, granted: Granted) {
-        let Granted { upgrade, opening, place } = granted;
+        let Granted { upgrade, opening, place, user } = granted;
         // An error is a peer that left before it had our answer.
         let Ok(upgraded) = upgrade.await else { return };
         let parts = upgraded.downcast::<TokioIo<S>>().expect("what comes out of hyper went in");
         let Ok((socket, read_ahead)) = parts.io.into_inner().into_socket(parts.read_buf) else { return };
         // Refused only when the shard's loop has ended.
-        let _ = self.arrivals.try_send(Arrival { socket, opening, place, read_ahead });
+        let _ = self.arrivals.try_send(Arrival { socket, opening, place, user, read_ahead });
     }
 }
 

@@ -98,6 +98,14 @@ pub(super) fn decide<B: hyper::body::Body>(options: &Options, request: &Request<
     Asked::Socket(response, Opening { speaks, window })
 }
 
+/// Whom the header of a trusted proxy names. One that stands there twice was set by somebody else too, and
+/// names nobody.
+pub(super) fn user_of(options: &Options, headers: &HeaderMap) -> Option<Box<str>> {
+    let mut values = headers.get_all(options.user_header.as_ref()?).iter();
+    let user = values.next()?.to_str().ok()?;
+    (!user.is_empty() && values.next().is_none()).then(|| user.into())
+}
+
 /// Source: protocol page, section 1.1.
 fn check_origin<B>(options: &Options, request: &Request<B>) -> Result<(), Refusal> {
     for origin in request.headers().get_all(header::ORIGIN) {
@@ -162,5 +170,27 @@ fn explain(error: &Error) -> Refusal {
             Refusal::new(StatusCode::BAD_REQUEST, "Sec-WebSocket-Key must be 16 bytes in base64")
         }
         other => Refusal::new(StatusCode::BAD_REQUEST, other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_header_names_the_user() {
+        let options = Options { user_header: Some(HeaderName::from_static("x-user")), ..Options::default() };
+        let user = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append("X-User", HeaderValue::from_static(value));
+            }
+            user_of(&options, &headers).map(String::from)
+        };
+        assert_eq!(user(&["42"]).as_deref(), Some("42"));
+        assert_eq!(user(&[]), None);
+        assert_eq!(user(&[""]), None);
+        assert_eq!(user(&["42", "admin"]), None, "a client that sets it too is nobody");
+        assert_eq!(user_of(&Options::default(), &HeaderMap::new()), None);
     }
 }

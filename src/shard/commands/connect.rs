@@ -15,10 +15,24 @@ use crate::shard::connection::{Clock, On, Phase, TokenPurpose};
 use crate::workers::Work;
 
 impl Shard {
+    /// Whatever stands before the hub says who a new connection is; a token of its own wins over that.
+    pub fn vouched_for(&mut self, id: ConnectionId, user: Option<Box<str>>) {
+        if user.is_some()
+            && let Some(connection) = self.connections.find_mut(id)
+        {
+            connection.waiting.get_or_insert_default().vouched_user = user;
+        }
+    }
+
     pub(super) fn connect(&mut self, id: ConnectionId, command: u32, request: &ConnectRequest) {
         self.owes_no_connect(id.slot);
+        let waiting = self.connections.find_mut(id).and_then(|connection| connection.waiting.as_mut());
+        let vouched_user = waiting.and_then(|waiting| waiting.vouched_user.take());
         if !request.token.is_empty() {
             return self.verify(id, command, &request.token, TokenPurpose::Connect);
+        }
+        if let Some(user) = vouched_user {
+            return self.accept(id, command, Claims { user, ..Claims::default() });
         }
         if self.options.allow_anonymous_connect || self.options.insecure {
             return self.accept(id, command, Claims::default());

@@ -103,3 +103,24 @@ fn tokens_without_a_user_can_be_refused() {
         assert!(told.contains(expected), "{told}");
     }
 }
+
+#[test]
+fn a_proxy_says_who_it_is_unless_a_token_does() {
+    let mut bench = Bench::with(1, |options| {
+        options.allow_anonymous_connect = false;
+        options.token_keys = Arc::new(TokenKeys::default().without_signatures());
+    });
+    let user_of = |bench: &mut Bench, token: &str, vouched: Option<&str>| {
+        let client = bench.open(0);
+        bench.shards[0].vouched_for(client.id, vouched.map(Into::into));
+        bench.say(client, &format!(r#"{{"id":1,"connect":{{"token":"{token}"}}}}"#));
+        let connection = bench.shards[0].connections.find(client.id);
+        let waits = connection.is_some_and(|it| it.waiting.as_ref().is_some_and(|waiting| !waiting.is_idle()));
+        assert!(!waits, "nothing is left behind");
+        connection.and_then(|it| it.client.as_ref()).map(|client| client.user.to_string())
+    };
+    let token = format!("e30.{}.", URL_SAFE_NO_PAD.encode(r#"{"sub":"ann"}"#));
+    assert_eq!(user_of(&mut bench, "", Some("bob")).as_deref(), Some("bob"));
+    assert_eq!(user_of(&mut bench, &token, Some("bob")).as_deref(), Some("ann"));
+    assert_eq!(user_of(&mut bench, "", None), None);
+}
