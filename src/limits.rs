@@ -129,7 +129,8 @@ pub const DELTA_BASES_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Source: protocol page, section 2.4.
 pub const CLOSE_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Bytes of a token: it is verified on a shard's thread, where hashing and reading that many take 0.3 ms.
+/// Bytes of a token, which may be verified on a shard's thread. Chosen: a message of the default limit holds
+/// no longer one.
 pub const TOKEN_BYTES_MAX: usize = 64 * 1024;
 
 /// Keys in the set that an issuer publishes. Chosen: providers have two to ten.

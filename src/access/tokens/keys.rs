@@ -227,10 +227,10 @@ impl TokenKeys {
         let parts = Parts::split(token)?;
         let by = match &self.source {
             Source::Fixed(keys) => KeyUsed::Fixed(keys.verify(&parts, unix_seconds)?),
-            Source::Set(keys) => verify_published(keys, parts)?,
+            Source::Set(keys) => verify_published(keys, &parts)?,
             Source::Endpoint(_) => return Err(TokenProblem::Invalid("the keys of its issuer are not here")),
         };
-        Ok(Opened { claims: Parts::split(token)?.claims()?, by })
+        Ok(Opened { claims: parts.claims()?, by })
     }
 
     fn has_key(&self, parts: &Parts<'_>) -> bool {
@@ -270,7 +270,7 @@ impl FixedKeys {
     }
 }
 
-fn verify_published(keys: &KeySet, parts: Parts<'_>) -> Result<KeyUsed, TokenProblem> {
+fn verify_published(keys: &KeySet, parts: &Parts<'_>) -> Result<KeyUsed, TokenProblem> {
     if !keys.has(&parts.kid) {
         return Err(TokenProblem::Invalid("its issuer publishes no key of its name (kid)"));
     }
@@ -278,7 +278,7 @@ fn verify_published(keys: &KeySet, parts: Parts<'_>) -> Result<KeyUsed, TokenPro
         .find(&parts.kid, parts.algorithm)
         .ok_or(TokenProblem::Invalid("the key of its name (kid) is not for its algorithm"))?;
     match key.verifies(parts.algorithm, parts.signed.as_bytes(), &parts.signature()?) {
-        true => Ok(KeyUsed::Published(parts.kid)),
+        true => Ok(KeyUsed::Published(parts.kid.clone())),
         false => Err(MISMATCH),
     }
 }

@@ -237,3 +237,36 @@ fn keys_do_not_show() {
     assert!(shown.contains("hmac: true, hmac_previous: false, rsa: true"), "{shown}");
     assert!(!shown.contains(SECRET));
 }
+
+proptest::proptest! {
+    /// Whatever a client sends, a key set or a URL is: an answer, and no panic.
+    #[test]
+    fn nothing_from_outside_makes_it_panic(
+        text in "\\PC{0,80}",
+        bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200),
+        header in "[{}\\[\\]\",:a-z0-9HSREdDA]{0,60}",
+    ) {
+        let json = URL_SAFE_NO_PAD.encode(&bytes);
+        let tokens = [
+            text.clone(),
+            format!("{text}.{json}.{text}"),
+            format!("{}.{json}.{json}", URL_SAFE_NO_PAD.encode(&header)),
+            format!("{}.{json}.{json}", base64url(&json!({"alg": "RS256", "kid": text}))),
+            signer().sign_text(r#"{"alg":"HS256"}"#, &bytes),
+            signer().sign_text(r#"{"alg":"HS256"}"#, header.as_bytes()),
+        ];
+        let endpoint = Endpoint::parse("https://id/jwks", &Rules::default(), Safety::Checked).expect("it is safe");
+        let all = [hmac_keys(), rsa_keys(), hmac_keys().without_signatures(), hmac_keys().with_endpoint(endpoint)];
+        for (keys, token) in all.iter().flat_map(|keys| tokens.iter().map(move |token| (keys, token))) {
+            let _ = (keys.weigh(token), keys.find_question(token), keys.verify_subscription(token, NOW));
+            let is_signed = token.starts_with(&URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256"}"#));
+            assert!(keys.skip_signatures() || is_signed || keys.verify(token, NOW).is_err());
+        }
+        let _ = (KeySet::parse(&bytes), KeySet::parse(header.as_bytes()));
+        let _ = (Endpoint::parse(&text, &Rules::default(), Safety::Checked), Key::from_rsa_pem(&text));
+        let pem = fixtures::pem("PUBLIC KEY", &bytes);
+        assert!(Key::from_rsa_pem(&pem).is_err() && Key::from_ec_pem(&pem).is_err());
+        assert_eq!(Key::from_ed25519_pem(&pem).is_ok(), bytes.len() == 32, "the bare bytes of the key are one");
+        let _ = TokenSigner::from_private_pem(&fixtures::pem("PRIVATE KEY", &bytes));
+    }
+}
