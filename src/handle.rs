@@ -5,6 +5,8 @@
 //! order in which they were asked; asking never blocks, and a full tray is an answer. Must never
 //! touch a shard's state.
 
+mod channels;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,9 +19,10 @@ use crate::model::{
 };
 // What goes through the door, so that the control plane need not know a shard to ask one.
 pub use crate::shard::{
-    Act, Answer, Answered, Answerer, Options, Pressure, Question, Reach, ServerPublication, ServerRefresh, ShardUsers,
-    TrayMessage,
+    Act, Answer, Answered, Answerer, ChannelsAsked, ChannelsFound, Options, Pressure, Question, Reach,
+    ServerPublication, ServerRefresh, ShardUsers, TrayMessage,
 };
+pub use channels::ChannelsPage;
 
 /// Puts a message into a shard's in-tray; gives it back if the tray is full.
 pub type Post = dyn Fn(ShardId, TrayMessage) -> Result<(), TrayMessage> + Send + Sync;

@@ -282,6 +282,20 @@ pub const IDEMPOTENT_RESULTS_BYTES_MAX: usize = 96 * 1024 * 1024;
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 1024;
 pub const VERSION_EPOCH_BYTES_MAX: usize = 255;
 
+/// Names in one answer to the API's `channels`. Chosen: 6 MB of JSON; further ones are asked for by its cursor.
+pub const CHANNELS_PAGE_MAX: usize = 100_000;
+
+/// Bytes of a pattern of channels.
+pub const CHANNEL_GLOB_BYTES_MAX: usize = 1024;
+
+/// Channels that a survey looks at in one turn, and looks that one of them counts for besides when it is taken
+/// into a sorted page.
+pub const SURVEY_LOOKS_PER_TURN: usize = 2048;
+pub const SURVEY_TAKE_LOOKS: usize = 3;
+
+/// Surveys that wait on a shard.
+pub const SURVEYS_MAX: usize = 4;
+
 /// Requests that the control plane handles at a time; further ones wait in their sockets.
 pub const CONTROL_REQUESTS_MAX: usize = 1024;
 

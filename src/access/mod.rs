@@ -5,6 +5,7 @@
 
 mod data_format;
 mod flush;
+mod glob;
 mod grant;
 mod namespaces;
 mod pattern;
@@ -13,6 +14,7 @@ mod tokens;
 
 pub use data_format::{DataFormat, shape_of};
 pub use flush::{Flush, FlushWindow};
+pub use glob::{ChannelGlob, NotAGlob};
 pub use grant::{Grant, Overrides};
 pub use namespaces::{ChannelOptions, ForbiddenName, NameSays, Namespaces, SlowConsumerPolicy, UnknownNamespace};
 pub use pattern::{NamePattern, PatternProblem};

@@ -219,6 +219,7 @@ mod tests {
     use super::*;
     use crate::api::fixture::{Fixture, KEY};
     use crate::handle::Question;
+    use crate::limits::CHANNEL_GLOB_BYTES_MAX;
 
     async fn send(fixture: &Fixture, path: &str, body: &str) -> (u16, String) {
         fixture.send("POST", path, KEY, body.to_owned()).await
@@ -232,6 +233,8 @@ mod tests {
         let unknown = || json!({"error": {"code": 102, "message": "unknown channel"}});
         let not_available = || json!({"error": {"code": 108, "message": "not available"}});
         let nobody = "user: must not be empty, unless client names one connection";
+        let long_pattern =
+            format!("pattern: has {} bytes, at most {CHANNEL_GLOB_BYTES_MAX} are allowed", CHANNEL_GLOB_BYTES_MAX + 1);
         let two_channels = json!({"result": {"responses": [published(), unknown()]}});
         vec![
             ("publish", json!({"channel": "a", "data": 1}), published()),
@@ -251,6 +254,7 @@ mod tests {
             ("history", json!({}), bad("channel: must not be empty")),
             ("history_remove", json!({"channel": "a"}), not_available()),
             ("history_remove", json!({}), bad("channel: must not be empty")),
+            ("channels", json!({"pattern": "p".repeat(CHANNEL_GLOB_BYTES_MAX + 1)}), bad(&long_pattern)),
         ]
     }
 

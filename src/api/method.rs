@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::failure::Failure;
-use super::{Api, history, history_remove, info, presence, publish, users};
+use super::{Api, channels, history, history_remove, info, presence, publish, users};
 
 /// What a request, a command of a batch or a line of the legacy route may call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,7 @@ pub enum Method {
     PresenceStats,
     History,
     HistoryRemove,
+    Channels,
     Info,
 }
 
@@ -35,6 +36,7 @@ impl Method {
         Method::PresenceStats,
         Method::History,
         Method::HistoryRemove,
+        Method::Channels,
         Method::Info,
     ];
 
@@ -49,6 +51,7 @@ impl Method {
             Method::PresenceStats => "presence_stats",
             Method::History => "history",
             Method::HistoryRemove => "history_remove",
+            Method::Channels => "channels",
             Method::Info => "info",
         }
     }
@@ -75,6 +78,7 @@ impl Method {
             Method::PresenceStats => to_json(presence::presence_stats(api, params).await),
             Method::History => to_json(history::history(api, params).await),
             Method::HistoryRemove => to_json(history_remove::history_remove(api, params).await),
+            Method::Channels => to_json(channels::channels(api, params).await),
             Method::Info => to_json(info::info(api, params).await),
         }
     }

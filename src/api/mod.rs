@@ -13,6 +13,7 @@
 
 mod auth;
 mod batch;
+mod channels;
 mod failure;
 mod history;
 mod history_remove;

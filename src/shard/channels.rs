@@ -99,13 +99,13 @@ impl Channels {
         Some(channel)
     }
 
-    pub fn at(&mut self, slot: u32) -> Option<&mut LocalChannel> {
-        self.entries.get_mut(slot as usize)?.channel.as_mut()
-    }
-
-    /// The slots there are, in use or not.
+    /// Slots so far, also free ones.
     pub fn slots(&self) -> u32 {
         self.entries.len() as u32
+    }
+
+    pub fn at(&mut self, slot: u32) -> Option<&mut LocalChannel> {
+        self.entries.get_mut(slot as usize)?.channel.as_mut()
     }
 
     /// The channel at `slot`, if it is still the one that was there in `generation`.

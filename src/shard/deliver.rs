@@ -18,16 +18,14 @@ impl Shard {
     pub fn walk(&mut self, now: Now) -> bool {
         self.tell_time(now);
         self.flush_replies();
-        let is_cutting = self.cut_some();
-        let is_reaching = self.reach_some();
-        let is_renewing = self.renew_some();
+        let is_looking = self.cut_some() | self.reach_some() | self.renew_some() | self.survey_some();
         self.tell_dropped();
         self.tell_behind();
         self.end_windows();
         self.walk_slice();
         self.send_back_some();
         let is_leaving = self.leave_some();
-        !self.walking.is_empty() || !self.cut.is_empty() || is_leaving || is_cutting || is_reaching || is_renewing
+        !self.walking.is_empty() || !self.cut.is_empty() || is_leaving || is_looking
     }
 
     /// One slice of fan-out: rooms take turns.

@@ -223,6 +223,25 @@ pub enum Question {
     Reach(Box<Reach>),
     /// Which users have connections on this shard.
     Users,
+    /// Of every shard; the answer takes some turns.
+    Channels(ChannelsAsked),
+}
+
+/// Which channels have subscribers: the first names after `after`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelsAsked {
+    /// A glob; empty: every name.
+    pub pattern: Box<str>,
+    pub after: Box<str>,
+    /// At least 1.
+    pub count_max: usize,
+}
+
+/// Names with their subscribers on one shard, in no order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelsFound {
+    pub channels: Vec<(ChannelName, u32)>,
+    pub has_more: bool,
 }
 
 /// Something that the application does to connections of one user.
@@ -295,6 +314,7 @@ pub enum Answered {
     PresenceStats(PresenceStats),
     History(HistoryResult),
     HistoryRemoved,
+    Channels(ChannelsFound),
     /// To how many connections (or subscriptions, where those were to end) it was done.
     Reached(u64),
     Users(ShardUsers),

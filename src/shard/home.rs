@@ -87,6 +87,8 @@ impl Shard {
             Question::History { channel, request } => {
                 self.home_history(&channel, &request, usize::MAX).map(Answered::History)
             }
+            // Not of one channel, and not answered at once: `begin_survey`.
+            Question::Channels(_) => Err(ErrorCode::Internal),
             Question::HistoryRemove { channel } => {
                 self.home_history_remove(&channel).map(|()| Answered::HistoryRemoved)
             }

@@ -39,6 +39,7 @@ mod renewal;
 mod replies;
 mod server_publish;
 mod slow;
+mod survey;
 mod timers;
 mod unconnected;
 mod upkeep;
@@ -50,8 +51,9 @@ mod work;
 mod tests;
 
 pub use events::{
-    Act, Answer, Answered, Answerer, Ask, Asked, HomeAnswer, LaneMessage, Opening, Question, Reach, Reached,
-    ServerPublication, ServerRefresh, ShardUsers, Speaks, SubscribeAsk, Subscribed, TrayMessage,
+    Act, Answer, Answered, Answerer, Ask, Asked, ChannelsAsked, ChannelsFound, HomeAnswer, LaneMessage, Opening,
+    Question, Reach, Reached, ServerPublication, ServerRefresh, ShardUsers, Speaks, SubscribeAsk, Subscribed,
+    TrayMessage,
 };
 pub use fault::Faults;
 pub use options::Options;
@@ -90,6 +92,7 @@ use reach::Reaching;
 use release::Lines;
 use renewal::Renewing;
 use replies::Replies;
+use survey::Surveys;
 use timers::{Agenda, StallProofClock, Wheel};
 use unconnected::Unconnected;
 use users::Users;
@@ -132,6 +135,7 @@ pub struct Shard {
     reaching: VecDeque<Reaching>,
     /// Audiences are being given the options of a reload.
     renewing: Option<Renewing>,
+    surveys: Surveys,
 
     /// Local channels with pending deliveries; rooms take turns.
     walking: VecDeque<u32>,
@@ -194,6 +198,7 @@ impl Shard {
             cutting: None,
             reaching: VecDeque::new(),
             renewing: None,
+            surveys: Surveys::default(),
             walking: VecDeque::new(),
             cut: VecDeque::new(),
             windows: Windows::default(),
@@ -292,6 +297,7 @@ impl Shard {
         self.tell_time(now);
         match message {
             TrayMessage::Ask { question: Question::Reach(reach), answerer } => self.begin_reach(*reach, answerer),
+            TrayMessage::Ask { question: Question::Channels(asked), answerer } => self.begin_survey(asked, answerer),
             TrayMessage::Ask { question, answerer } => (answerer.0)(self.home_question(question)),
             TrayMessage::Done(done) => {
                 self.work.begin_share();

@@ -14,6 +14,7 @@ const METHODS: &[&str] = &[
     "presence_stats",
     "history",
     "history_remove",
+    "channels",
     "info",
     "batch",
 ];

@@ -35,7 +35,7 @@ pub const ROWS: &[Row] = &[
     Row {
         folder: "access",
         may_use: &["model"],
-        crates: &["aws_lc_rs", "base64", "bytes", "memchr", "regex", "regex_syntax", "serde", "serde_json"],
+        crates: &["aws_lc_rs", "base64", "bytes", "globset", "memchr", "regex", "regex_syntax", "serde", "serde_json"],
         purity: Pure,
     },
     Row { folder: "room", may_use: &["model"], crates: &["bytes"], purity: Pure },

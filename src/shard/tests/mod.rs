@@ -13,6 +13,7 @@ mod reach;
 mod renewal;
 mod server_publish;
 mod slow;
+mod survey;
 mod tokens;
 mod unconnected;
 mod waiting;
