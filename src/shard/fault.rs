@@ -7,6 +7,10 @@ pub struct Faults {
     pub answer_without_append: Option<u32>,
     /// Recovery begins one publication too late.
     pub recovery_off_by_one: bool,
+    /// Repetitions of a publish are not recognised.
+    pub forgotten_keys: bool,
+    /// Versions are not compared.
+    pub ignored_versions: bool,
     /// A command `rpc` with the method `fanfare.fault.panic` panics in the shard's handler, and one
     /// with `fanfare.fault.panic_worker` in a worker.
     pub panic_on_rpc: bool,

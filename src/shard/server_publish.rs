@@ -23,6 +23,7 @@ impl Shard {
         let options = self.options.namespaces.find_options(channel.as_str()).map_err(|_| ErrorCode::UnknownChannel)?;
         let options = Arc::clone(options);
         let key = idempotency_key.map(|key| ResultKey { channel: channel.clone(), idempotency_key: key });
+        let key = key.filter(|_| !self.options.faults.forgotten_keys);
         if let Some(known) = key.as_ref().and_then(|key| self.memory.results.find(key)) {
             self.metrics.add(Counter::PublishesRepeated, 1);
             return Ok(known);
@@ -51,7 +52,9 @@ impl Shard {
         version: Option<Version>,
     ) -> Result<Option<Position>, ErrorCode> {
         let Some(version) = version else { return self.home_publish(channel, publication, asks) };
-        if let Some(position) = self.memory.find_newer(channel.as_str(), &version) {
+        if let Some(position) = self.memory.find_newer(channel.as_str(), &version)
+            && !self.options.faults.ignored_versions
+        {
             self.metrics.add(Counter::VersionsOutdated, 1);
             return Ok(Some(position));
         }

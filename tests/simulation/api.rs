@@ -1,6 +1,6 @@
 //! The backend's side: questions of the control plane, by the shards' in-trays.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use fanfare::model::{ChannelName, ClientId, HistoryRequest, HistoryResult, Since};
@@ -27,6 +27,10 @@ pub struct Api {
     /// Users to whom it was done at any time.
     disconnected: HashSet<u32>,
     unsubscribed: HashSet<u32>,
+    /// Publications with a key, by channel and number.
+    pub repeatable: VecDeque<(ChannelIndex, u32, ServerPublication)>,
+    /// The newest version published.
+    pub versions: HashMap<ChannelIndex, u64>,
 }
 
 struct Asked {
@@ -53,10 +57,16 @@ struct Known {
 }
 
 #[derive(Clone, Debug)]
-enum What {
+pub enum What {
     Publish {
         number: u32,
     },
+    /// `is_newest`: of all that was published in the channel until then.
+    Version {
+        number: u32,
+        is_newest: bool,
+    },
+    Remove,
     Page(PageAsked),
     Presence {
         channel: ChannelIndex,
@@ -168,7 +178,7 @@ impl World {
         }
     }
 
-    fn ask_home(&mut self, channel: ChannelIndex, question: Question, what: What) {
+    pub fn ask_home(&mut self, channel: ChannelIndex, question: Question, what: What) {
         let home = self.plan.options.homes.home_of(CHANNELS[channel].name).as_index();
         self.ask_shard(home, question, what);
     }
@@ -205,7 +215,14 @@ impl World {
 
     fn api_answered(&mut self, what: What, answer: Answer) -> Checked {
         match (what, answer) {
-            (What::Publish { number }, Ok(Answered::Published(position))) => {
+            (What::Version { number, is_newest: false }, Ok(Answered::Published(_))) => {
+                self.old_version_answered(number)
+            }
+            (What::Remove, Ok(Answered::HistoryRemoved)) => Ok(()),
+            (
+                What::Publish { number } | What::Version { number, is_newest: true },
+                Ok(Answered::Published(position)),
+            ) => {
                 let published = self.ledger.published()[number as usize];
                 let channel = published.channel;
                 let is_kept = CHANNELS[channel].kind.has_history() && !published.skips_history;
@@ -251,6 +268,7 @@ impl World {
                 offset: publication.offset,
                 epoch: None,
                 publisher: publication.info.as_ref().map(|info| info.client),
+                version: publication.version,
             })
         });
         let publications: Vec<Publication> = match publications.collect::<Result<_, String>>() {

@@ -29,6 +29,11 @@ impl World {
                 let count = self.random.usize(2..20);
                 self.api_publishes(count);
             }
+            Deed::ApiRepeat => self.api_repeat(),
+            Deed::ApiRemove => {
+                let channel = self.any_channel();
+                self.api_remove_history(channel);
+            }
             Deed::ApiQuery => {
                 let channel = self.any_channel();
                 self.api_presence_or_history(channel);
@@ -263,7 +268,13 @@ impl World {
         for _ in 0..count {
             let padding = self.padding();
             let skips_history = self.random.u8(..20) == 0;
-            self.api_publish(channel, padding, skips_history);
+            match self.random.u8(..4) {
+                0 => self.api_publish_keyed(channel, padding, skips_history),
+                1 if CHANNELS[channel].kind.has_history() => self.api_publish_version(channel, padding),
+                _ => {
+                    self.api_publish(channel, padding, skips_history);
+                }
+            }
         }
     }
 

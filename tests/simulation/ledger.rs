@@ -62,6 +62,8 @@ pub struct Published {
     /// Id of the publishing client; none for the API.
     pub client: Option<ClientId>,
     pub skips_history: bool,
+    /// 0: none.
+    pub version: u64,
     pub fate: Fate,
     was_seen: bool,
 }
@@ -101,9 +103,16 @@ impl Ledger {
         client: Option<ClientId>,
         skips_history: bool,
     ) -> u32 {
-        let fate = Fate::Open;
-        self.publications.push(Published { channel, publisher, client, skips_history, fate, was_seen: false });
+        let (fate, version) = (Fate::Open, 0);
+        self.publications.push(Published { channel, publisher, client, skips_history, version, fate, was_seen: false });
         (self.publications.len() - 1) as u32
+    }
+
+    /// The same for a version, which only the API publishes.
+    pub fn publish_version(&mut self, channel: ChannelIndex, version: u64) -> u32 {
+        let number = self.publish(channel, Publisher::Api, None, false);
+        self.publications[number as usize].version = version;
+        number
     }
 
     pub fn published(&self) -> &[Published] {
@@ -125,6 +134,7 @@ impl Ledger {
         channel: ChannelIndex,
         number: u32,
         client: Option<ClientId>,
+        version: u64,
     ) -> Result<Published, Violation> {
         let name = CHANNELS[channel].name;
         let Some(published) = self.publications.get_mut(number as usize) else {
@@ -140,6 +150,9 @@ impl Ledger {
                 Promise::I3,
                 format!("{name}: publication {number} is said to be by {client:?}: {published:?}"),
             );
+        }
+        if published.version != version {
+            return violated(Promise::I3, format!("{name}: publication {number} is said to be version {version}"));
         }
         if published.fate == Fate::Refused {
             return violated(Promise::I3, format!("{name}: publication {number} was refused and then delivered"));
@@ -172,7 +185,10 @@ impl Ledger {
                 );
             }
             Some(_) => {}
-            None => places[offset as usize] = Some((number, now)),
+            None => {
+                places[offset as usize] = Some((number, now));
+                self.check_versions(channel, at, offset as usize, number)?;
+            }
         }
         let place = *self.place_of.entry(number).or_insert((epoch, offset));
         if place != (epoch, offset) {
@@ -180,6 +196,28 @@ impl Ledger {
             return violated(
                 Promise::I1,
                 format!("{name}: publication {number} is told to stand at {other} and at {offset}"),
+            );
+        }
+        Ok(())
+    }
+
+    /// Versions only grow along a stream.
+    fn check_versions(&self, channel: ChannelIndex, stream: usize, offset: usize, number: u32) -> Checked {
+        let version = self.publications[number as usize].version;
+        if version == 0 {
+            return Ok(());
+        }
+        let (before, after) = self.streams[channel][stream].places.split_at(offset);
+        let version_at = |place: &Option<(u32, Micros)>| {
+            place.map(|(number, _)| self.publications[number as usize].version).filter(|version| *version > 0)
+        };
+        let older = before.iter().rev().find_map(version_at);
+        let newer = after[1..].iter().find_map(version_at);
+        if older.is_some_and(|older| older >= version) || newer.is_some_and(|newer| newer <= version) {
+            let name = CHANNELS[channel].name;
+            return violated(
+                Promise::I1,
+                format!("{name}: version {version} of {number} stands between {older:?} and {newer:?}"),
             );
         }
         Ok(())

@@ -52,6 +52,8 @@ mod plan;
 mod pushes;
 /// Answers to history and presence.
 mod queries;
+/// Repeated publishes, versions, and removed histories.
+mod repeats;
 /// How often what happened.
 mod report;
 /// Runs many seeds.
@@ -114,4 +116,14 @@ fn sleeping_without_a_second_look_is_caught() {
 #[test]
 fn recovery_off_by_one_is_caught() {
     run::check_caught(Planted::RecoveryOffByOne, &[Promise::I2]);
+}
+
+#[test]
+fn a_repeated_publish_that_is_published_again_is_caught() {
+    run::check_caught(Planted::ForgottenKeys, &[Promise::I1]);
+}
+
+#[test]
+fn an_old_version_that_is_published_is_caught() {
+    run::check_caught(Planted::IgnoredVersions, &[Promise::I1, Promise::I3]);
 }

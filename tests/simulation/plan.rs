@@ -25,6 +25,10 @@ pub enum Planted {
     /// A shard goes to sleep without looking into its lanes once more.
     NoSecondLook,
     RecoveryOffByOne,
+    /// A repeated publish is published again.
+    ForgottenKeys,
+    /// Whatever its version, it is published.
+    IgnoredVersions,
 }
 
 pub struct Plan {
@@ -63,6 +67,8 @@ pub enum Deed {
     QueryFlood,
     ApiPublish,
     ApiBurst,
+    ApiRepeat,
+    ApiRemove,
     ApiQuery,
     ApiDisconnect,
     ApiUnsubscribe,
@@ -77,7 +83,7 @@ pub enum Deed {
     StallProcess,
 }
 
-const WEIGHTS: [(Deed, u32); 24] = [
+const WEIGHTS: [(Deed, u32); 26] = [
     (Deed::Publish, 300),
     (Deed::PublishBurst, 60),
     (Deed::Subscribe, 120),
@@ -90,6 +96,8 @@ const WEIGHTS: [(Deed, u32); 24] = [
     (Deed::QueryFlood, 2),
     (Deed::ApiPublish, 80),
     (Deed::ApiBurst, 10),
+    (Deed::ApiRepeat, 20),
+    (Deed::ApiRemove, 5),
     (Deed::ApiQuery, 15),
     (Deed::ApiDisconnect, 2),
     (Deed::ApiUnsubscribe, 6),
@@ -144,6 +152,8 @@ impl Plan {
             faults: Faults {
                 answer_without_append: (planted == Planted::AnswerBeforeAppend).then_some(100),
                 recovery_off_by_one: planted == Planted::RecoveryOffByOne,
+                forgotten_keys: planted == Planted::ForgottenKeys,
+                ignored_versions: planted == Planted::IgnoredVersions,
                 ..Faults::default()
             },
             ..Options::default()

@@ -115,7 +115,8 @@ impl World {
         let now = self.patience();
         for publication in publications {
             let position = Position { offset: publication.offset, ..top };
-            let published = self.ledger.saw(asked.channel, publication.number, publication.publisher)?;
+            let published =
+                self.ledger.saw(asked.channel, publication.number, publication.publisher, publication.version)?;
             if published.skips_history {
                 return wrong("what was to skip history is in it");
             }

@@ -87,7 +87,7 @@ impl Subscription {
             Ok(number) => number,
             Err(what) => return violated(Promise::Protocol, format!("{name}: {what}")),
         };
-        let published = ledger.saw(self.channel, number, publication.publisher)?;
+        let published = ledger.saw(self.channel, number, publication.publisher, publication.version)?;
         if self.ends_before.is_some_and(|end| number >= end) {
             return violated(Promise::I3, format!("{name}: {number} came after the application had ended it"));
         }

@@ -92,6 +92,8 @@ pub struct Publication {
     pub offset: u64,
     pub epoch: Option<Epoch>,
     pub publisher: Option<ClientId>,
+    /// 0: none.
+    pub version: u64,
 }
 
 /// How a payload is told.
@@ -316,5 +318,6 @@ fn publication_of(publication: schema::Publication) -> Result<Publication, Strin
             false => Some(epoch_of(&publication.epoch)?),
         },
         publisher: publication.info.map(|info| client_of(&info.client)).transpose()?,
+        version: publication.version,
     })
 }

@@ -117,6 +117,7 @@ fn publication_of(publication: &PublicationLine<'_>) -> Result<Publication, Stri
         offset: publication.offset,
         epoch: publication.epoch.as_deref().map(epoch_of).transpose()?,
         publisher: publication.info.as_ref().map(|info| client_of(&info.client)).transpose()?,
+        version: publication.version,
     })
 }
 
@@ -176,6 +177,8 @@ struct PublicationLine<'a> {
     delta: bool,
     epoch: Option<String>,
     info: Option<InfoLine>,
+    #[serde(default)]
+    version: u64,
 }
 
 #[derive(Default, Deserialize)]
