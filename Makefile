@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-.PHONY: help test install lint audit build rust simulation sdk python clients deploy page autobahn autobahn-all instructions bench-smoke readme figures figures-all soak
+.PHONY: help test install lint audit build rust simulation sdk python clients deploy page autobahn autobahn-all instructions bench-smoke readme fuzz figures figures-all soak
 
 help: ## says what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -69,6 +69,9 @@ bench-smoke: ## small load runs: fails when anything is lost, duplicated or reor
 
 readme: build ## the README's code blocks
 	node tests/readme.mjs
+
+fuzz: ## seven fuzz targets for a minute each (nightly; FUZZ_SECONDS for longer)
+	fuzz/run.sh
 
 figures: build ## five scenarios beside five peers (about 10 minutes, needs a quiet machine)
 	target/release/loadtest compare --save docs/plots/runs.json

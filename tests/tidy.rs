@@ -7,6 +7,8 @@
 mod planted;
 #[path = "tidy/scan.rs"]
 mod scan;
+#[path = "tidy/security.rs"]
+mod security;
 #[path = "tidy/tables.rs"]
 mod tables;
 
@@ -60,7 +62,7 @@ fn each_folder_says_what_it_is_for() {
 
 #[test]
 fn each_dependency_has_its_reason() {
-    for path in ["Cargo.toml", "loadtest/Cargo.toml"] {
+    for path in ["Cargo.toml", "loadtest/Cargo.toml", "fuzz/Cargo.toml"] {
         expect_none(check_dependencies(path, &read(&root().join(path))));
     }
 }

@@ -25,7 +25,7 @@ mod tls;
 
 pub use admission::{Admission, AdmissionLimits};
 pub use descriptors::{Descriptors, raise_descriptors};
-pub use door::{AllowedOrigins, BadOriginPattern, ControlRequest, ControlSender};
+pub use door::{AllowedOrigins, BadOriginPattern, ControlRequest, ControlSender, rehearse};
 pub use listener::bind;
 pub use options::Options;
 pub use ready::Ready;

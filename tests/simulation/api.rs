@@ -50,7 +50,7 @@ pub enum ApiReach {
 
 /// A subscription, as its client knew it when the application asked.
 #[derive(Clone, Copy, Debug)]
-struct Known {
+pub struct Known {
     socket: usize,
     channel: ChannelIndex,
     began: Micros,

@@ -10,12 +10,14 @@
 mod guests;
 mod handshake;
 mod origin;
+mod rehearsal;
 mod upgrade;
 
 #[cfg(test)]
 mod tests;
 
 pub use origin::{AllowedOrigins, BadOriginPattern};
+pub use rehearsal::rehearse;
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -163,15 +165,7 @@ impl Door {
             guest.is_owing();
             Ok::<_, Infallible>(response)
         });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.options.head_timeout)
-            .max_buf_size(limits::HEAD_BYTES_MAX)
-            .max_headers(limits::HEAD_FIELDS_MAX)
-            // One that ends its side after a whole request still gets its answer.
-            .half_close(true)
-            .serve_connection(TokioIo::new(stream), service)
-            .with_upgrades();
+        let connection = http_builder(&self.options).serve_connection(TokioIo::new(stream), service).with_upgrades();
         let mut connection = pin!(connection);
         let mut draining = self.told.draining.clone();
         let ended = tokio::select! {
@@ -253,6 +247,19 @@ impl Door {
         // Refused only when the shard's loop has ended.
         let _ = self.arrivals.try_send(Arrival { socket, opening, place, user, read_ahead });
     }
+}
+
+/// HTTP/1.1 as the door speaks it.
+fn http_builder(options: &Options) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(options.head_timeout)
+        .max_buf_size(limits::HEAD_BYTES_MAX)
+        .max_headers(limits::HEAD_FIELDS_MAX)
+        // One that ends its side after a whole request still gets its answer.
+        .half_close(true);
+    builder
 }
 
 /// How bytes come in from the street: as they are, or in records.
