@@ -29,7 +29,7 @@ fn serve(flags: Flags, start: Instant) -> Result<(), Box<dyn std::error::Error>>
     let layers = Layers::of_process(flags);
     let configuration = layers.read()?;
     start_logs(&configuration.options.log)?;
-    for warning in &configuration.warnings {
+    for warning in configuration.warnings.iter().chain(&configuration.advice) {
         tracing::warn!("{warning}");
     }
     Ok(node::run(&configuration, layers, start)?)

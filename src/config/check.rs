@@ -4,13 +4,27 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::access::NamePattern;
+use crate::io::AllowedOrigins;
 
 use super::options::{HttpOptions, Options};
 use super::settings::Scope;
+use super::tokens;
 use super::source::{Problems, Span};
 
+/// Everything that a tree of right values can still have wrong.
+pub fn all(root: &Scope<'_>, options: &Options, allow_insecure: bool, problems: &mut Problems<'_>) {
+    relations(root, problems);
+    alternatives(root, problems);
+    origins(root, problems);
+    namespaces(root, problems);
+    tokens::user_header(root, problems);
+    paths(root, &options.http, problems);
+    ports(root, options, problems);
+    exposure(root, options, allow_insecure, problems);
+}
+
 /// Timers that must fire in order.
-pub fn relations(root: &Scope<'_>, problems: &mut Problems<'_>) {
+fn relations(root: &Scope<'_>, problems: &mut Problems<'_>) {
     let mut less = |short: &str, long: &str, reason: &str| {
         if root.duration(short) >= root.duration(long) {
             let span = root.span(short).or(root.span(long));
@@ -21,13 +35,51 @@ pub fn relations(root: &Scope<'_>, problems: &mut Problems<'_>) {
     less("client.presence_update_interval", "fanfare.presence_ttl", "presence would run out before it is updated");
 }
 
+/// Keys that say the same in two ways.
+fn alternatives(root: &Scope<'_>, problems: &mut Problems<'_>) {
+    for table in ["client.token", "client.subscription_token"] {
+        for name in ["audience", "issuer"] {
+            let (exact, regex) = (format!("{table}.{name}"), format!("{table}.{name}_regex"));
+            if root.is_set(&exact) && root.is_set(&regex) {
+                problems.add(root.span(&regex), format!("{exact} is set too: either the one or the other"));
+            }
+        }
+    }
+}
+
+fn origins(root: &Scope<'_>, problems: &mut Problems<'_>) {
+    for pattern in root.texts("client.allowed_origins") {
+        if let Err(bad) = AllowedOrigins::parse([pattern.as_str()]) {
+            problems.add(root.span("client.allowed_origins"), format!("client.{bad}"));
+        }
+    }
+}
+
+/// One port can't be bound at every address and at one of them.
+fn ports(root: &Scope<'_>, options: &Options, problems: &mut Problems<'_>) {
+    let Some(internal) = options.internal_address else { return };
+    let client = options.client_address;
+    let takes_all =
+        |one: SocketAddr, other: SocketAddr| one.ip().is_unspecified() && (one.is_ipv6() || other.is_ipv4());
+    if client.port() == internal.port()
+        && client.port() != 0
+        && (takes_all(client, internal) || takes_all(internal, client))
+    {
+        let span = root.span("http_server.internal_port").or(root.span("http_server.internal_address"));
+        let message = format!(
+            "the internal port {internal} collides with the clients' {client}: give it a number or an address of its own"
+        );
+        problems.add(span, message);
+    }
+}
+
 /// The tables of `channel.namespaces`.
 pub fn namespace_scopes<'a>(root: &Scope<'a>) -> Vec<Scope<'a>> {
     root.tables("channel.namespaces", "channel.namespaces[]")
 }
 
 /// Names and options of all namespaces, and the options without one.
-pub fn namespaces(root: &Scope<'_>, problems: &mut Problems<'_>) {
+fn namespaces(root: &Scope<'_>, problems: &mut Problems<'_>) {
     let node_meta_ttl = root.duration("channel.history_meta_ttl");
     whole_seconds(root, "channel.history_meta_ttl", problems);
     let without = root.table("channel.without_namespace");
@@ -45,6 +97,13 @@ pub fn namespaces(root: &Scope<'_>, problems: &mut Problems<'_>) {
         if !is_namespace_name(&name) {
             let message =
                 format!("the namespace name {name:?} should be two or more of letters, digits, \"-\", \"_\", \".\"");
+            problems.add(scope.span("name"), message);
+        }
+        let boundary = root.text("channel.namespace_boundary").unwrap_or_default();
+        if !boundary.is_empty() && name.contains(&boundary) {
+            let message = format!(
+                "no channel can be in the namespace {name:?}: channel.namespace_boundary {boundary:?} ends its name"
+            );
             problems.add(scope.span("name"), message);
         }
         if names.contains(&name) {
@@ -158,7 +217,7 @@ fn whole_seconds(scope: &Scope<'_>, key: &str, problems: &mut Problems<'_>) {
 }
 
 /// Two things can't be served at one path.
-pub fn paths(root: &Scope<'_>, http: &HttpOptions, problems: &mut Problems<'_>) {
+fn paths(root: &Scope<'_>, http: &HttpOptions, problems: &mut Problems<'_>) {
     let mut taken: Vec<(&str, &str)> = vec![("/livez", "the health of the process"), ("/readyz", "readiness")];
     let paths = [
         ("websocket.handler_prefix", Some(&http.websocket_path)),
@@ -176,7 +235,7 @@ pub fn paths(root: &Scope<'_>, http: &HttpOptions, problems: &mut Problems<'_>) 
 }
 
 /// What gives rights to everyone must not be reachable from other machines by accident.
-pub fn exposure(root: &Scope<'_>, options: &Options, allow_insecure: bool, problems: &mut Problems<'_>) {
+fn exposure(root: &Scope<'_>, options: &Options, allow_insecure: bool, problems: &mut Problems<'_>) {
     let client = options.client_address;
     let api = match options.internal_address {
         Some(internal) if !options.api.external => internal,

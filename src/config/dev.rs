@@ -6,7 +6,7 @@ use crate::access::TokenKeys;
 
 use super::environment::Environment;
 use super::flags::Flags;
-use super::load::{Configuration, read_layers};
+use super::layers::{Configuration, read_layers};
 use super::options::{DevSecrets, Secret};
 use super::source::{ConfigError, Format, Source};
 
@@ -17,6 +17,7 @@ pub const FILE: &str = include_str!("dev.toml");
 pub fn configuration(environment: &Environment, flags: &Flags) -> Result<Configuration, ConfigError> {
     let source = Source { name: "dev.toml".into(), text: FILE.into(), format: Format::Toml };
     let mut configuration = read_layers(source, environment, flags)?;
+    configuration.advice.clear();
     let options = &mut configuration.options;
     if !options.client_address.ip().is_loopback() {
         if !flags.allow_insecure {

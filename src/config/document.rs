@@ -57,7 +57,7 @@ fn parse_toml(text: &str, problems: &mut Problems<'_>) -> Table {
         return toml_table(table.into_inner());
     }
     let mut lines = Vec::new();
-    for error in errors {
+    for error in errors.into_iter().take(SYNTAX_ERRORS_MAX) {
         // What follows the first error of a line are often its consequences.
         let span = error.span().map(Span::of);
         let line = span.as_ref().map(|span| problems.place_of(span));
@@ -256,6 +256,9 @@ impl PartialEq for Item {
         self.value == other.value
     }
 }
+
+/// Chosen: nobody reads more of them, and each costs a look through the file for its line.
+const SYNTAX_ERRORS_MAX: usize = 100;
 
 /// Chosen: the table of keys has no more than 7 levels, and reading a level takes stack.
 pub const DEPTH_MAX: usize = 32;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::document::{Entry, Value};
 use super::keys::{CHANNEL_OPTIONS, CHANNEL_SCOPES, KEYS, Status, supported};
-use super::load::Configuration;
+use super::layers::Configuration;
 use super::settings::Scope;
 use super::source::Span;
 use super::values::{Kind, Setting};
@@ -135,7 +135,7 @@ pub const LIVE_KEYS: &[&str] = &[
 mod tests {
     use super::super::environment::Environment;
     use super::super::flags::Flags;
-    use super::super::load::read_layers;
+    use super::super::layers::read_layers;
     use super::super::source::{Format, Source};
     use super::*;
     use crate::shard;

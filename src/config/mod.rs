@@ -7,8 +7,9 @@
 //! Invariants: whoever holds [`Options`] need not check them again; everything wrong with a file is
 //! told at once and with its place; no secret is shown in an error, a warning or a `Debug`.
 //! Must never touch sockets or threads, nor be imported by any other than `node` and `main`.
-//! Read `keys.rs` first, then `load.rs`.
+//! Read `keys.rs` first, then `layers.rs`.
 
+mod advice;
 mod check;
 mod commands;
 mod dev;
@@ -18,6 +19,7 @@ mod effective;
 mod environment;
 mod flags;
 mod keys;
+mod layers;
 mod load;
 mod not_yet;
 mod options;
@@ -37,7 +39,7 @@ pub use commands::{
 pub use effective::{Changes, Effective};
 pub use environment::Environment;
 pub use flags::{Command, CommandLine, Flags};
-pub use load::{Configuration, Layers, load, load_under, read};
+pub use layers::{Configuration, Layers, load, load_under, read};
 pub use options::{
     ApiOptions, DevSecrets, HttpOptions, LogLevel, LogOptions, MemoryLimit, Options, Secret, WorkerOptions,
 };

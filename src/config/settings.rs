@@ -148,6 +148,12 @@ impl<'a> Scope<'a> {
         }
     }
 
+    /// Whether `name` is set to something else than nothing, also where it does nothing here yet.
+    pub fn is_set(&self, name: &str) -> bool {
+        let empty = Value::Text(String::new());
+        self.find(name).is_some_and(|entry| entry.value != empty && entry.value != Value::Null)
+    }
+
     /// Where the value of `name` stands, if the file sets it.
     pub fn span(&self, name: &str) -> Option<Span> {
         self.find(name).map(|entry| entry.span.clone())

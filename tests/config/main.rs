@@ -4,11 +4,13 @@ use std::{env, fs};
 
 use fanfare::config::{self, ConfigError, Configuration, Environment, Flags, Options};
 
+mod advice;
 mod channels;
 mod deltas;
 mod environment;
 mod errors;
 mod options;
+mod property;
 mod tls;
 mod tokens;
 mod yaml;
