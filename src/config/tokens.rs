@@ -6,6 +6,7 @@ use regex::Regex;
 
 use super::settings::Scope;
 use super::source::Problems;
+use super::values::parse_address;
 use crate::access::{Endpoint, Expected, KeyProblem, Rules, Safety, TokenKeys, UserClaim};
 
 /// The keys of connection tokens, and those of subscription tokens.
@@ -22,6 +23,17 @@ pub fn keys(root: &Scope<'_>, problems: &mut Problems<'_>) -> (Arc<TokenKeys>, A
     };
     unused_section(root, problems);
     (connection, subscription)
+}
+
+/// Whether it is asked for over plain HTTP, and not on this machine.
+fn is_plain_abroad(url: &str) -> bool {
+    let Some(rest) = url.strip_prefix("http://") else { return false };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next(),
+        None => authority.split(':').next(),
+    };
+    !host.and_then(parse_address).is_some_and(|address| address.is_loopback())
 }
 
 /// What stands before the hub may say who users are: by a header's name (RFC 9110 §5.1).
@@ -71,6 +83,11 @@ impl Section<'_> {
                 let path = self.path(name);
                 problems.warn(self.root.span(&path), format!("{path} is not used: jwks_public_endpoint replaces it"));
             }
+        }
+        if is_plain_abroad(url) {
+            let path = self.path("jwks_public_endpoint");
+            let message = format!("{path} is not https: whoever is on the way can put keys of his own there");
+            problems.warn(self.root.span(&path), message);
         }
         let safety = match self.root.flag(&self.path("insecure_skip_jwks_endpoint_safety_check")) {
             true => Safety::Skipped,

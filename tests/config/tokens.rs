@@ -116,6 +116,23 @@ fn tokens_that_are_not_checked_stay_on_this_machine() {
 }
 
 #[test]
+fn keys_that_travel_in_the_open_are_warned_of() {
+    let warnings = |url: &str| {
+        let text = format!("client.token.jwks_public_endpoint = \"{url}\"");
+        let (_, warnings) = config::read("a.toml", &text, &Flags::default()).expect("a warning is no error");
+        warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    for quiet in ["https://id/jwks", "http://127.0.0.1:8080/jwks", "http://localhost/jwks", "http://[::1]:80"] {
+        assert_eq!(warnings(quiet), [""; 0], "{quiet}");
+    }
+    let expected = "a.toml:1: client.token.jwks_public_endpoint is not https: \
+                    whoever is on the way can put keys of his own there";
+    for plain in ["http://id/jwks", "http://10.0.0.1", "http://127.0.0.1.example.com/jwks", "http://[2001:db8::1]/"] {
+        assert_eq!(warnings(plain), [expected], "{plain}");
+    }
+}
+
+#[test]
 fn a_proxy_may_say_who_users_are() {
     let http = options("a.toml", "client.user_id_http_header = \"X-User-Id\"").http;
     assert_eq!(http.user_header.as_deref(), Some("X-User-Id"));
