@@ -87,7 +87,7 @@ fn namespaces(root: &Scope<'_>, problems: &mut Problems<'_>) {
     slow_consumers(&without, "channel.without_namespace", problems);
     windows(&without, "channel.without_namespace", problems);
     deltas(&without, "channel.without_namespace", problems);
-    pattern(&without, "channel.without_namespace", problems);
+    channel_names(root, &without, "channel.without_namespace", problems);
     let mut names: Vec<String> = Vec::new();
     for scope in namespace_scopes(root) {
         let Some(name) = scope.text("name") else {
@@ -114,7 +114,7 @@ fn namespaces(root: &Scope<'_>, problems: &mut Problems<'_>) {
         slow_consumers(&scope, &owner, problems);
         windows(&scope, &owner, problems);
         deltas(&scope, &owner, problems);
-        pattern(&scope, &owner, problems);
+        channel_names(root, &scope, &owner, problems);
         names.push(name);
     }
 }
@@ -178,7 +178,13 @@ fn deltas(scope: &Scope<'_>, owner: &str, problems: &mut Problems<'_>) {
     }
 }
 
-fn pattern(scope: &Scope<'_>, owner: &str, problems: &mut Problems<'_>) {
+fn channel_names(root: &Scope<'_>, scope: &Scope<'_>, owner: &str, problems: &mut Problems<'_>) {
+    if scope.flag("allow_user_limited_channels") && root.text("channel.user_boundary").is_none() {
+        problems.warn(
+            scope.span("allow_user_limited_channels"),
+            format!("{owner} has allow_user_limited_channels, but channel.user_boundary is empty: no name has users"),
+        );
+    }
     if let Some(Err(problem)) = scope.text("channel_regex").map(|text| NamePattern::parse(&text)) {
         problems.add(scope.span("channel_regex"), format!("the channel_regex of {owner} {problem}"));
     }

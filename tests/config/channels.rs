@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fanfare::access::{DataFormat, NameSays};
-use fanfare::config::Flags;
+use fanfare::config::{self, Flags};
 
 use super::{error, options};
 
@@ -21,7 +21,14 @@ fn the_characters_of_names_arrive_and_an_empty_text_switches_a_rule_off() {
 
     let text = "[channel]\nprivate_prefix = \"\"\nnamespace_boundary = \"\"\nuser_boundary = \"\"\n\
                 user_separator = \"\"\n[channel.without_namespace]\nallow_user_limited_channels = true";
-    let namespaces = options("a.toml", text).shard.namespaces;
+    let (options, warnings) = config::read("a.toml", text, &Flags::default()).expect("it is accepted");
+    let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        warnings,
+        ["a.toml:7: channel.without_namespace has allow_user_limited_channels, but channel.user_boundary is empty: \
+          no name has users"]
+    );
+    let namespaces = options.shard.namespaces;
     assert!(!namespaces.is_private("$a"));
     assert_eq!(namespaces.namespace_of("a:b"), None);
     assert_eq!(namespaces.name_says(&namespaces.without, "a#1", "2"), NameSays::Nothing);

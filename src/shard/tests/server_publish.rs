@@ -7,6 +7,11 @@ use crate::access::DataFormat;
 use crate::model::{ChannelName, ErrorCode, Position, Version};
 use crate::shard::Answered;
 
+/// As long as a publication that workers encode.
+fn long() -> String {
+    format!("\"{}\"", "x".repeat(300))
+}
+
 type Published = Result<Option<Position>, ErrorCode>;
 
 fn publication(channel: &str, data: &str) -> ServerPublication {
@@ -129,4 +134,28 @@ fn a_repeated_version_is_answered_as_the_first_time() {
     assert_eq!(offset(bench.put(both(1))), 1);
     assert_eq!(offset(bench.put(versioned("c", 2, ""))), 2);
     assert_eq!(offset(bench.put(both(1))), 1);
+}
+
+#[test]
+fn a_removed_history_is_told_between_the_streams() {
+    let mut bench = Bench::with(2, |options| options.encode_inline_cost_max = 100);
+    let channel = bench.channel_at(1);
+    let (near, far) = (bench.subscribe(1, &channel, r#","positioned":true"#), bench.subscribe(0, &channel, ""));
+    for client in [near, far] {
+        bench.told(client);
+    }
+    assert_eq!(offset(bench.put(publication(&channel, &long()))), 1);
+    let name = ChannelName::parse(&channel, 255).expect("a short name");
+    let answerer = Answerer(Box::new(|answer| assert_eq!(answer, Ok(Answered::HistoryRemoved))));
+    let question = Question::HistoryRemove { channel: name };
+    let now = bench.now();
+    bench.shards[1].tray_message(now, TrayMessage::Ask { question, answerer });
+    bench.settle();
+    assert_eq!(bench.told(near), [""; 0], "a worker still has the publication");
+    assert_eq!(offset(bench.put(publication(&channel, "2"))), 1, "another stream");
+    bench.run_all();
+    let told = bench.told(near);
+    assert!(told.last().is_some_and(|last| last.contains(r#""unsubscribe":{"code":2500"#)), "{told:?}");
+    assert!(!told.iter().any(|line| line.contains(r#""data":2"#)), "nothing of the next stream: {told:?}");
+    assert_eq!(bench.told(far).len(), 2, "who holds no position is given both");
 }
