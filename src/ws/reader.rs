@@ -127,8 +127,13 @@ impl ReaderLimits {
 /// of it is there. Errors: also the limit, before anything would be kept for the message.
 fn find_whole_message(limits: &ReaderLimits, bytes: &[u8]) -> Result<Option<Header>, PeerViolated> {
     let Some(header) = Header::parse(bytes, limits.deflate)? else { return Ok(None) };
-    if !header.opcode.is_control() {
-        limits.declare(0, &header)?;
+    match header.opcode {
+        // Also where its length breaks the limit: the verdict does not depend on what came in one read.
+        Opcode::Continuation => return Err(PeerViolated::NOTHING_TO_CONTINUE),
+        Opcode::Text | Opcode::Binary => {
+            limits.declare(0, &header)?;
+        }
+        Opcode::Close | Opcode::Ping | Opcode::Pong => {}
     }
     let is_whole = header.payload_bytes <= (bytes.len() - header.size) as u64;
     Ok((header.is_final && is_whole).then_some(header))

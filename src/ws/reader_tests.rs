@@ -148,6 +148,8 @@ fn refuses_bad_headers() {
 fn refuses_fragments_out_of_order() {
     check_refused(&[client_frame(GOES_ON, b"x")], PeerViolated::NOTHING_TO_CONTINUE);
     check_refused(&[client_frame(ENDS, b"x")], PeerViolated::NOTHING_TO_CONTINUE);
+    // Whatever its length: a read that ends within the header shows no more than this.
+    check_refused(&[client_frame(ENDS, &[0; 100_000])], PeerViolated::NOTHING_TO_CONTINUE);
     check_refused(&[client_frame(TEXT_BEGINS, b"x"), client_frame(TEXT, b"y")], PeerViolated::MESSAGE_IN_MESSAGE);
     check_refused(
         &[client_frame(TEXT_BEGINS, b"x"), client_frame(BINARY_BEGINS, b"y")],
