@@ -11,7 +11,7 @@ pub mod access;
 pub mod api;
 /// Commands beside the server: they ask a running one, or look at the machine.
 pub mod cli;
-/// File and flags to checked options.
+/// File, environment and flags to checked options.
 pub mod config;
 /// The page of dev mode.
 pub mod console;

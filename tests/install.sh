@@ -15,6 +15,7 @@ for pair in nats-server:nats-server nginx:nginx-light; do
 done
 [ -e /usr/lib/nginx/modules/ngx_nchan_module.so ] || missing+=(libnginx-mod-nchan)
 python3 -c 'import venv' 2> /dev/null || missing+=(python3-venv)
+python3 -c 'import jsonschema' 2> /dev/null || missing+=(python3-jsonschema)
 if [ ${#missing[@]} -gt 0 ]; then
   echo "installing Debian packages: ${missing[*]}"
   as_root=(); [ "$(id -u)" -eq 0 ] || as_root=(sudo)

@@ -9,12 +9,14 @@
 //! Read `server.rs` first, then `healthcheck.rs`.
 
 mod completions;
+pub mod config;
 mod doctor;
 mod drain;
 mod healthcheck;
 mod http;
 mod link;
 mod publish;
+pub mod reload;
 mod server;
 mod subscribe;
 mod token;

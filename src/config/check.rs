@@ -8,8 +8,8 @@ use crate::io::AllowedOrigins;
 
 use super::options::{HttpOptions, Options};
 use super::settings::Scope;
-use super::tokens;
 use super::source::{Problems, Span};
+use super::tokens;
 
 /// Everything that a tree of right values can still have wrong.
 pub fn all(root: &Scope<'_>, options: &Options, allow_insecure: bool, problems: &mut Problems<'_>) {
@@ -149,7 +149,10 @@ fn history(scope: &Scope<'_>, owner: &str, node_meta_ttl: Duration, problems: &m
 fn windows(scope: &Scope<'_>, owner: &str, problems: &mut Problems<'_>) {
     let window = scope.text("flush_window").unwrap_or_default();
     let needs = |key: &str, needed: &str, is_met: bool, problems: &mut Problems<'_>| {
-        if !is_met && let Some(span) = scope.span(key) {
+        if !is_met
+            && !scope.is_default(key)
+            && let Some(span) = scope.span(key)
+        {
             let message = format!("{owner} has {key}, but its flush_window is {window:?}: it needs {needed}");
             problems.add(Some(span), message);
         }

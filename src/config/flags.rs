@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::commands::Tool;
+use super::config_commands::{ConfigCommand, ReloadArguments};
 use super::values::parse_address;
 
 /// A real-time WebSocket hub that speaks Centrifugo's client protocol.
@@ -23,6 +24,11 @@ pub struct CommandLine {
 pub enum Command {
     /// Run the hub; what `fanfare` does without a command
     Serve(Flags),
+    /// Write, check and show configurations
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Tell a running hub to read its configuration again
+    Reload(ReloadArguments),
     #[command(flatten)]
     Tool(Tool),
 }
@@ -103,7 +109,7 @@ mod tests {
         let line = CommandLine::try_parse_from(line.split(' ')).expect("the line is right");
         match line.into_command() {
             Command::Serve(flags) => flags,
-            Command::Tool(_) => panic!("not asked for"),
+            _ => panic!("not asked for"),
         }
     }
 

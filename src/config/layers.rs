@@ -88,6 +88,16 @@ pub fn read_layers(source: Source, environment: &Environment, flags: &Flags) -> 
     Ok(Configuration { source, table, options, warnings, advice })
 }
 
+impl Configuration {
+    /// Where the process id is written, if it is.
+    pub fn pid_file(&self) -> Option<String> {
+        match &document::find_path(&self.table, "pid_file")?.value {
+            Value::Text(path) if !path.is_empty() => Some(path.clone()),
+            _ => None,
+        }
+    }
+}
+
 fn read_file(path: &Path) -> Result<Source, ConfigError> {
     let name = path.display().to_string();
     let format = format_of(&name)?;

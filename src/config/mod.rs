@@ -12,19 +12,23 @@
 mod advice;
 mod check;
 mod commands;
+mod config_commands;
 mod dev;
 mod document;
 mod duration;
 mod effective;
 mod environment;
 mod flags;
+mod init;
 mod keys;
 mod layers;
 mod load;
 mod not_yet;
 mod options;
 mod reference;
+mod schema;
 mod settings;
+mod show;
 mod source;
 mod tls;
 mod token_flags;
@@ -36,14 +40,18 @@ pub use commands::{
     DoctorArguments, DrainArguments, HealthcheckArguments, KeyArguments, LocalArguments, Output, OutputArguments,
     PublishArguments, ServerArguments, SubscribeArguments, Tool,
 };
+pub use config_commands::{ConfigCommand, InitArguments, InitFormat, ReloadArguments, ShowArguments, ShowOutput};
 pub use effective::{Changes, Effective};
 pub use environment::Environment;
 pub use flags::{Command, CommandLine, Flags};
+pub use init::text as initial_text;
 pub use layers::{Configuration, Layers, load, load_under, read};
 pub use options::{
     ApiOptions, DevSecrets, HttpOptions, LogLevel, LogOptions, MemoryLimit, Options, Secret, WorkerOptions,
 };
 pub use reference::markdown as reference_markdown;
+pub use schema::json as schema_json;
+pub use show::{json as show_json, toml as show_toml};
 pub use source::{ConfigError, Source, Warning};
 pub use token_flags::{
     ConnectionTokenArguments, SubscriptionTokenArguments, TokenArguments, TokenTool, VerifyTokenArguments,

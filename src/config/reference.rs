@@ -123,6 +123,18 @@ mode, as if it were given [`src/config/dev.toml`](../src/config/dev.toml).
 - `/livez` and `/readyz` are always served. With `http_server.internal_port`, the API, metrics, health
   and the page are served at that port only; `http_api.external` brings the API back.
 
+## Commands
+
+- `fanfare config init [--format toml|yaml|json] [FILE]` writes a file to begin with: every key with its default,
+  commented out, and fresh secrets. It does not overwrite.
+- `fanfare config check [-c FILE] [--strict]` reads the configuration as the hub would and says all that is wrong, with
+  line, column and the nearest known key, and what is odd. It ends with 0, or with 1 if something is wrong, with
+  `--strict` also if something is odd.
+- `fanfare config show [-c FILE] [--output json]` shows every value that holds, with what set it: the default, a line
+  of the file, a variable, a flag. Secrets are masked.
+- `fanfare config schema` prints the JSON Schema, for editors and pipelines.
+- `fanfare reload [-c FILE] [--pid PID]` checks the file and sends SIGHUP to the hub that `pid_file` or `--pid` names.
+
 ## The environment
 
 Each key has a variable: `FANFARE_` and its path in capitals, with single underscores, as in Centrifugo.

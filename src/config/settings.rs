@@ -148,6 +148,11 @@ impl<'a> Scope<'a> {
         }
     }
 
+    /// Whether `name` is what it would be if nobody set it.
+    pub fn is_default(&self, name: &str) -> bool {
+        self.setting(name) == Scope { table: &[], path: self.path }.setting(name)
+    }
+
     /// Whether `name` is set to something else than nothing, also where it does nothing here yet.
     pub fn is_set(&self, name: &str) -> bool {
         let empty = Value::Text(String::new());

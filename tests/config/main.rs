@@ -6,6 +6,7 @@ use fanfare::config::{self, ConfigError, Configuration, Environment, Flags, Opti
 
 mod advice;
 mod channels;
+mod commands;
 mod deltas;
 mod environment;
 mod errors;
