@@ -132,7 +132,6 @@ const ELSEWHERE: &[(u16, &str)] = &[
     (3009, "never sent: writing failed"),
     (3010, "not given: there are no server-side subscriptions"),
     (3013, "not given: there are no rate limits"),
-    (3505, "not given: there are no server-side subscriptions"),
     (3507, "not given: anonymous tokens are not refused"),
     (3509, "not given: errors are not counted against a client"),
 ];

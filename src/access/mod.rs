@@ -16,7 +16,9 @@ pub use data_format::{DataFormat, shape_of};
 pub use flush::{Flush, FlushWindow};
 pub use glob::{ChannelGlob, NotAGlob};
 pub use grant::{Grant, Overrides};
-pub use namespaces::{ChannelOptions, ForbiddenName, NameSays, Namespaces, SlowConsumerPolicy, UnknownNamespace};
+pub use namespaces::{
+    ChannelOptions, ForbiddenName, NameSays, Namespaces, RecoveryMode, SlowConsumerPolicy, UnknownNamespace,
+};
 pub use pattern::{NamePattern, PatternProblem};
 pub use permissions::{Asker, may_publish, may_read_history, may_read_presence, may_subscribe};
 pub use tokens::{

@@ -25,6 +25,9 @@ pub struct ChannelOptions {
     pub allow_positioning: bool,
     pub force_recovery: bool,
     pub allow_recovery: bool,
+    pub recovery_mode: RecoveryMode,
+    /// Where the mode is [`RecoveryMode::Cache`]: every subscription recovers, not only those that ask.
+    pub auto_cache_recover: bool,
     pub allow_subscribe_for_client: bool,
     pub allow_subscribe_for_anonymous: bool,
     pub allow_publish_for_client: bool,
@@ -47,6 +50,16 @@ pub struct ChannelOptions {
     pub delta_publish: bool,
     pub slow_consumer_policy: SlowConsumerPolicy,
     pub flush: Flush,
+}
+
+/// What a subscriber who comes back is given. Option `force_recovery_mode`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RecoveryMode {
+    /// Everything that it missed.
+    #[default]
+    Stream,
+    /// The newest publication: the channel is used as a cache of it.
+    Cache,
 }
 
 /// What happens when publications come faster than a subscriber takes them. Ours, not Centrifugo's.
@@ -89,6 +102,11 @@ impl ChannelOptions {
     /// Whether deliveries may have to wait before they are handed over.
     pub fn holds_back(&self) -> bool {
         self.flush.window != FlushWindow::Off || !self.slow_consumer_policy.interval_min().is_zero()
+    }
+
+    /// Whether subscribers are given the newest publication without asking for it.
+    pub fn recovers_by_itself(&self) -> bool {
+        self.auto_cache_recover && self.recovery_mode == RecoveryMode::Cache
     }
 
     pub fn has_history(&self) -> bool {

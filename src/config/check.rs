@@ -139,6 +139,10 @@ fn history(scope: &Scope<'_>, owner: &str, node_meta_ttl: Duration, problems: &m
         problems
             .warn(scope.span("allow_recovery"), format!("{owner} has allow_recovery but no history to recover from"));
     }
+    if scope.flag("auto_cache_recover") && scope.text("force_recovery_mode").as_deref() != Some("cache") {
+        let message = format!("{owner} has auto_cache_recover, which needs force_recovery_mode to be \"cache\"");
+        problems.add(scope.span("auto_cache_recover"), message);
+    }
     if ttl > meta_ttl {
         let message =
             format!("{owner} has a history_ttl longer than history_meta_ttl: offsets would be forgotten first");

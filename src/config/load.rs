@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crate::access::{ChannelOptions, DataFormat, Flush, FlushWindow, NamePattern, Namespaces, SlowConsumerPolicy};
+use crate::access::{
+    ChannelOptions, DataFormat, Flush, FlushWindow, NamePattern, Namespaces, RecoveryMode, SlowConsumerPolicy,
+};
 use crate::api::ErrorMode;
 use crate::io::AdmissionLimits;
 use crate::model::Homes;
@@ -115,6 +117,8 @@ fn shard_options(root: &Scope<'_>, shards: u16, problems: &mut Problems<'_>) -> 
         unconnected_max: root.count("fanfare.unconnected_limit"),
         stale_close_delay: root.duration("client.stale_close_delay"),
         expired_close_delay: root.duration("client.expired_close_delay"),
+        expired_sub_close_delay: root.duration("client.expired_sub_close_delay"),
+        personal_channel_prefix: personal_channel_prefix(root, problems),
         channels_max: root.count("client.channel_limit"),
         user_connections_max: root.count("client.user_connection_limit") as u32,
         has_single_connection: root.flag("client.subscribe_to_user_personal_channel.single_connection"),
@@ -135,6 +139,22 @@ fn shard_options(root: &Scope<'_>, shards: u16, problems: &mut Problems<'_>) -> 
         memory_bytes_max: root.count("fanfare.shard_memory_limit"),
         ..shard::Options::default()
     }
+}
+
+/// What stands before a user's id in the name of its personal channel.
+fn personal_channel_prefix(root: &Scope<'_>, problems: &mut Problems<'_>) -> Option<Box<str>> {
+    const NAMESPACE: &str = "client.subscribe_to_user_personal_channel.personal_channel_namespace";
+    if !root.flag("client.subscribe_to_user_personal_channel.enabled") {
+        return None;
+    }
+    let Some(namespace) = root.text(NAMESPACE) else { return Some("#".into()) };
+    let is_known = check::namespace_scopes(root).iter().any(|scope| scope.text("name").as_deref() == Some(&*namespace));
+    if !is_known {
+        let message = format!("{NAMESPACE} is {namespace:?}: there is no such namespace in channel.namespaces");
+        problems.add(root.span(NAMESPACE), message);
+    }
+    let boundary = root.text("channel.namespace_boundary").unwrap_or_default();
+    Some(format!("{namespace}{boundary}#").into())
 }
 
 /// 0 stands for ten times the limit of what arrives, as in Centrifugo.
@@ -179,6 +199,11 @@ fn channel_options(root: &Scope<'_>, scope: &Scope<'_>, place: usize) -> Channel
         allow_positioning: scope.flag("allow_positioning"),
         force_recovery: scope.flag("force_recovery"),
         allow_recovery: scope.flag("allow_recovery"),
+        recovery_mode: match scope.text("force_recovery_mode").as_deref() {
+            Some("cache") => RecoveryMode::Cache,
+            _ => RecoveryMode::Stream,
+        },
+        auto_cache_recover: scope.flag("auto_cache_recover"),
         allow_subscribe_for_client: scope.flag("allow_subscribe_for_client"),
         allow_subscribe_for_anonymous: scope.flag("allow_subscribe_for_anonymous"),
         allow_publish_for_client: scope.flag("allow_publish_for_client"),

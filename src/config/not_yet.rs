@@ -122,9 +122,7 @@ controller:
 shared_poll:
     hmac_secret_key="" hmac_previous_secret_key="" hmac_previous_secret_key_valid_until=0 concurrency_limit=0
 client:
-    expired_sub_close_delay=25s concurrency=0 channel_position_max_time_lag=0 connect_include_server_time=false
-    subscribe_to_user_personal_channel.enabled=false
-    subscribe_to_user_personal_channel.personal_channel_namespace=""
+    concurrency=0 channel_position_max_time_lag=0 connect_include_server_time=false
     connect_code_to_unidirectional_disconnect{transforms}
     proxy.connect.enabled=false proxy.connect{proxy} proxy.refresh.enabled=false proxy.refresh{proxy}
 channel:
@@ -132,7 +130,6 @@ channel:
     proxy.sub_refresh{proxy} proxy.subscribe_stream{proxy} proxy.map_publish{proxy} proxy.map_remove{proxy}
     proxy.shared_poll_refresh{proxy}
 channel options:
-    force_recovery_mode="" auto_cache_recover=false
     allow_tags_filter=false
     !subscribe_proxy_enabled=false subscribe_proxy_name=default !publish_proxy_enabled=false
     publish_proxy_name=default sub_refresh_proxy_enabled=false sub_refresh_proxy_name=default

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use ahash::AHashMap;
 
-use super::{Presence, Results, Stream};
-use crate::model::{ChannelName, ClientId, ClientInfo, Epoch, Position, Publication, ShardId, Version};
+use super::{Attendee, Presence, Results, Stream};
+use crate::model::{ChannelName, ClientId, Epoch, Position, Publication, ShardId, Version};
 
 /// Memory that a stream costs besides its publications: table entry, queue entry, name.
 const STREAM_BYTES: usize = 256;
@@ -197,12 +197,12 @@ impl Memory {
         streams.into_iter().chain(self.results.next_expiry()).min()
     }
 
-    pub fn join(&mut self, channel: &ChannelName, info: Arc<ClientInfo>, shard: ShardId, until: Duration) {
-        self.presence.entry(channel.clone()).or_default().add(info, shard, until);
+    pub fn join(&mut self, channel: &ChannelName, attendee: Attendee, shard: ShardId, until: Duration) {
+        self.presence.entry(channel.clone()).or_default().add(attendee, shard, until);
     }
 
     /// Returns who left, if it was there.
-    pub fn leave(&mut self, channel: &str, client: ClientId) -> Option<Arc<ClientInfo>> {
+    pub fn leave(&mut self, channel: &str, client: ClientId) -> Option<Attendee> {
         let presence = self.presence.get_mut(channel)?;
         let left = presence.remove(client);
         if presence.is_empty() {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::Since;
+use crate::model::{ClientInfo, Since};
 use bytes::Bytes;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -141,7 +141,8 @@ fn presence_of_an_empty_channel_costs_nothing() {
     let mut memory = Memory::new(1 << 20, 1);
     let client = ClientId::from_random([1; 16]);
     let info = Arc::new(ClientInfo { user: "u".into(), client, conn_info: None, chan_info: None });
-    memory.join(&channel("c"), info, ShardId(0), 60 * SECOND);
+    let attendee = Attendee { info, is_listed: true, is_told: true };
+    memory.join(&channel("c"), attendee, ShardId(0), 60 * SECOND);
     assert_eq!(memory.find_presence(SECOND, "c").map(|presence| presence.stats().clients), Some(1));
     memory.leave("c", client);
     assert!(memory.presence.is_empty());

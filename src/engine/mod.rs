@@ -28,6 +28,6 @@ mod results;
 mod stream;
 
 pub use memory::{Memory, Retention};
-pub use presence::Presence;
+pub use presence::{Attendee, Presence};
 pub use results::{ResultKey, Results};
 pub use stream::{RecoveryLimits, Stream};

@@ -12,37 +12,55 @@ use crate::model::{ClientId, ClientInfo, PresenceStats, ShardId};
 /// A shard vouches for all of its entries at once (`keep_alive`), so that keeping presence alive
 /// costs a message for each audience and interval, not one for each member.
 ///
-/// Invariant: `users` has each user of `entries`, with the number of its clients. So counting costs
-/// the same in a room of any size: a client may ask a thousand times in one message.
+/// Invariant: `users` has each user of the listed `entries`, with the number of its clients, and `listed`
+/// is how many entries that are. So counting costs the same in a room of any size: a client may ask a
+/// thousand times in one message.
 #[derive(Debug, Default)]
 pub struct Presence {
     entries: AHashMap<ClientId, Entry>,
     users: AHashMap<Box<str>, u32>,
+    listed: u32,
     /// Until when each shard's word counts.
     alive: Vec<(ShardId, Duration)>,
 }
 
+/// A subscriber, and who may know of it.
+#[derive(Clone, Debug)]
+pub struct Attendee {
+    pub info: Arc<ClientInfo>,
+    /// Among those present.
+    pub is_listed: bool,
+    /// Others are told when it comes and goes.
+    pub is_told: bool,
+}
+
 #[derive(Debug)]
 struct Entry {
-    info: Arc<ClientInfo>,
+    attendee: Attendee,
     shard: ShardId,
 }
 
 impl Presence {
-    pub fn add(&mut self, info: Arc<ClientInfo>, shard: ShardId, until: Duration) {
+    pub fn add(&mut self, attendee: Attendee, shard: ShardId, until: Duration) {
         self.keep_alive(shard, until);
-        self.remove(info.client);
-        match self.users.get_mut(&info.user) {
-            Some(clients) => *clients += 1,
-            None => drop(self.users.insert(info.user.clone(), 1)),
+        self.remove(attendee.info.client);
+        if attendee.is_listed {
+            self.listed += 1;
+            match self.users.get_mut(&attendee.info.user) {
+                Some(clients) => *clients += 1,
+                None => drop(self.users.insert(attendee.info.user.clone(), 1)),
+            }
         }
-        self.entries.insert(info.client, Entry { info, shard });
+        self.entries.insert(attendee.info.client, Entry { attendee, shard });
     }
 
-    pub fn remove(&mut self, client: ClientId) -> Option<Arc<ClientInfo>> {
-        let info = self.entries.remove(&client)?.info;
-        forget_one(&mut self.users, &info.user);
-        Some(info)
+    pub fn remove(&mut self, client: ClientId) -> Option<Attendee> {
+        let attendee = self.entries.remove(&client)?.attendee;
+        if attendee.is_listed {
+            self.listed -= 1;
+            forget_one(&mut self.users, &attendee.info.user);
+        }
+        Some(attendee)
     }
 
     pub fn keep_alive(&mut self, shard: ShardId, until: Duration) {
@@ -59,11 +77,12 @@ impl Presence {
         if self.alive.len() == known {
             return;
         }
-        let (alive, users) = (&self.alive, &mut self.users);
+        let (alive, users, listed) = (&self.alive, &mut self.users, &mut self.listed);
         self.entries.retain(|_, entry| {
             let is_alive = alive.iter().any(|(shard, _)| *shard == entry.shard);
-            if !is_alive {
-                forget_one(users, &entry.info.user);
+            if !is_alive && entry.attendee.is_listed {
+                *listed -= 1;
+                forget_one(users, &entry.attendee.info.user);
             }
             is_alive
         });
@@ -74,11 +93,12 @@ impl Presence {
     }
 
     pub fn list(&self) -> Vec<Arc<ClientInfo>> {
-        self.entries.values().map(|entry| Arc::clone(&entry.info)).collect()
+        let listed = self.entries.values().map(|entry| &entry.attendee).filter(|attendee| attendee.is_listed);
+        listed.map(|attendee| Arc::clone(&attendee.info)).collect()
     }
 
     pub fn stats(&self) -> PresenceStats {
-        PresenceStats { clients: self.entries.len() as u32, users: self.users.len() as u32 }
+        PresenceStats { clients: self.listed, users: self.users.len() as u32 }
     }
 }
 
@@ -96,13 +116,10 @@ fn forget_one(users: &mut AHashMap<Box<str>, u32>, user: &str) {
 mod tests {
     use super::*;
 
-    fn info(user: &str, n: u8) -> Arc<ClientInfo> {
-        Arc::new(ClientInfo {
-            user: user.into(),
-            client: ClientId::from_random([n; 16]),
-            conn_info: None,
-            chan_info: None,
-        })
+    fn info(user: &str, n: u8) -> Attendee {
+        let client = ClientId::from_random([n; 16]);
+        let info = ClientInfo { user: user.into(), client, conn_info: None, chan_info: None };
+        Attendee { info: Arc::new(info), is_listed: true, is_told: true }
     }
 
     #[test]
@@ -130,5 +147,21 @@ mod tests {
         presence.expire(Duration::from_secs(61));
         assert_eq!(presence.list().iter().map(|info| &*info.user).collect::<Vec<_>>(), ["b"]);
         assert_eq!(presence.stats(), PresenceStats { clients: 1, users: 1 });
+    }
+
+    #[test]
+    fn who_is_not_listed_is_remembered_and_not_counted() {
+        let mut presence = Presence::default();
+        let until = Duration::from_secs(60);
+        presence.add(info("a", 1), ShardId(0), until);
+        presence.add(Attendee { is_listed: false, ..info("b", 2) }, ShardId(0), until);
+        assert_eq!(presence.stats(), PresenceStats { clients: 1, users: 1 });
+        assert_eq!(presence.list().len(), 1);
+        assert!(presence.remove(ClientId::from_random([2; 16])).is_some_and(|attendee| attendee.is_told));
+        assert_eq!(presence.stats(), PresenceStats { clients: 1, users: 1 });
+        presence.add(Attendee { is_listed: false, ..info("b", 2) }, ShardId(0), until);
+        presence.expire(until);
+        assert!(presence.is_empty());
+        assert_eq!(presence.stats(), PresenceStats::default());
     }
 }

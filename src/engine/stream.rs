@@ -77,6 +77,18 @@ impl Stream {
         (bytes <= limits.bytes_max).then_some(publications)
     }
 
+    /// The newest publication, which is all that a channel used as a cache gives; none if it stands at
+    /// `since` already. `None` when it is not kept any more. Source: protocol page, section 2.4, rule 3.
+    pub fn recover_newest(&self, since: &Since, limits: RecoveryLimits) -> Option<Vec<Arc<Publication>>> {
+        let is_of_this_life = *since.epoch == *self.epoch.as_str() || (since.epoch.is_empty() && self.top == 0);
+        let is_there = is_of_this_life && since.offset == self.top;
+        match self.kept.back() {
+            _ if is_there => Some(Vec::new()),
+            Some(newest) if wire_bytes_of(newest) <= limits.bytes_max => Some(vec![Arc::clone(newest)]),
+            _ => None,
+        }
+    }
+
     /// One page of the history, at most `publications_max` long and about `bytes_max` large.
     ///
     /// Errors: `UnrecoverablePosition` when `since` names another epoch, `BadRequest` for a reverse
@@ -185,6 +197,26 @@ mod tests {
     fn check_recovery(stream: &Stream, since: Since, expected: Option<&[u64]>) {
         let recovered = stream.recover(&since, ALL).map(|publications| offsets(&publications));
         assert_eq!(recovered.as_deref(), expected);
+    }
+
+    #[test]
+    fn a_cache_gives_the_newest_to_whoever_has_another() {
+        #[track_caller]
+        fn check(stream: &Stream, since: Since, expected: Option<&[u64]>) {
+            let recovered = stream.recover_newest(&since, ALL).map(|publications| offsets(&publications));
+            assert_eq!(recovered.as_deref(), expected);
+        }
+        let mut cache = stream(10, 1);
+        check(&cache, since(2), Some(&[10]));
+        check(&cache, Since::default(), Some(&[10]));
+        check(&cache, Since { offset: 10, epoch: "another".into() }, Some(&[10]));
+        check(&cache, since(10), Some(&[]));
+        cache.clear();
+        check(&cache, since(10), Some(&[]));
+        check(&cache, since(9), None);
+        check(&stream(0, 1), Since::default(), Some(&[]));
+        let limits = RecoveryLimits { bytes_max: 0, ..ALL };
+        assert!(stream(1, 1).recover_newest(&since(0), limits).is_none(), "larger than what may be recovered");
     }
 
     #[test]

@@ -147,7 +147,7 @@ pub struct ConnectRequest {
     pub flag: i64,
 }
 
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SubscribeRequest {
     pub channel: Box<str>,
     pub token: Box<str>,

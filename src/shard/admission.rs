@@ -14,7 +14,8 @@
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use super::connection::{On, Phase};
+use super::commands::Desired;
+use super::connection::{Connection, On, Phase};
 use super::events::{Admit, LaneMessage};
 use super::{Options, Shard};
 use crate::access::Claims;
@@ -26,6 +27,8 @@ pub struct Candidate {
     /// Its connect command.
     command: u32,
     claims: Claims,
+    /// The server-side subscriptions that it asks for.
+    desired: Desired,
 }
 
 impl Options {
@@ -37,15 +40,15 @@ impl Options {
 
 impl Shard {
     /// A valid token says who the connection is: it is let in, or the user's home is asked.
-    pub(super) fn admit(&mut self, id: ConnectionId, command: u32, claims: Claims) {
+    pub(super) fn admit(&mut self, id: ConnectionId, command: u32, claims: Claims, desired: Desired) {
         if claims.user.is_empty() || !self.options.counts_users() {
-            return self.accept(id, command, claims);
+            return self.accept(id, command, claims, desired);
         }
         let user: Arc<str> = claims.user.as_ref().into();
         let home = self.options.homes.home_of_user(self.options.homes.hash_of_user(&user));
         let Some(connection) = self.connections.find_mut(id) else { return };
         connection.phase = Phase::Verifying;
-        connection.waiting.get_or_insert_default().on = On::Admission(Box::new(Candidate { command, claims }));
+        connection.waiting.get_or_insert_default().on = On::Admission(Box::new(Candidate { command, claims, desired }));
         let admit = Admit { asker: id, user };
         match home == self.id {
             true => self.home_admit(home, admit),
@@ -94,14 +97,16 @@ impl Shard {
         if !is_admitted {
             return self.disconnect(asker.slot, DisconnectCode::ConnectionLimit);
         }
-        let Candidate { command, claims } = candidate;
-        self.accept(asker, command, claims);
+        let Candidate { command, claims, desired } = candidate;
+        self.accept(asker, command, claims, desired);
         match self.connections.find_mut(asker).filter(|connection| connection.is_listed) {
             Some(connection) => connection.is_counted = true,
             // Its token expired meanwhile.
             None => self.give_back(user, true),
         }
-        self.decided(asker);
+        if self.connections.find(asker).is_some_and(Connection::waits_for_nothing) {
+            self.decided(asker);
+        }
     }
 
     /// A connection that the home counts has gone.
@@ -124,12 +129,6 @@ impl Shard {
         let older: Vec<u32> =
             self.users.find(&self.connections, hash, user).filter(|slot| Some(*slot) != newest).collect();
         older.into_iter().for_each(|slot| self.disconnect(slot, DisconnectCode::ConnectionLimit));
-    }
-
-    /// Whether the user's home is asked about the connection.
-    pub(super) fn is_asked_about(&self, id: ConnectionId) -> bool {
-        let waiting = self.connections.find(id).and_then(|connection| connection.waiting.as_ref());
-        waiting.is_some_and(|waiting| matches!(waiting.on, On::Admission(_)))
     }
 
     fn take_candidate(&mut self, id: ConnectionId) -> Option<Candidate> {

@@ -92,6 +92,10 @@ impl Backlog {
         self.frames.push_back(Queued { frame, droppable: None });
     }
 
+    pub fn push_front(&mut self, frame: Bytes) {
+        self.frames.push_front(Queued { frame, droppable: None });
+    }
+
     pub fn push_droppable(&mut self, frame: Bytes, droppable: Droppable) {
         self.frames.push_back(Queued { frame, droppable: Some(Box::new(droppable)) });
     }

@@ -26,19 +26,17 @@ pub struct LocalChannel {
     pub is_walking: bool,
     pub has_check: bool,
     pub has_keep_alive: bool,
-    /// Its options were others before: members may be known as present, and wait for publications that
-    /// may be dropped, whatever the options say now.
+    /// Its options were others before: members may wait for publications that may be dropped, whatever the
+    /// options say now.
     pub is_renewed: bool,
+    /// The home has to be told of each subscriber that leaves: the channel's presence, joins or leaves are
+    /// on, or were for one subscription.
+    pub tells_leaves: bool,
 }
 
 impl LocalChannel {
     pub fn is_unused(&self) -> bool {
         self.asking == 0 && self.audience.is_empty()
-    }
-
-    /// Whether the home has to be told of each subscriber that leaves.
-    pub fn tells_leaves(&self) -> bool {
-        self.options.presence || self.options.join_leave || self.is_renewed
     }
 }
 
@@ -77,6 +75,7 @@ impl Channels {
             has_check: false,
             has_keep_alive: false,
             is_renewed: false,
+            tells_leaves: options.presence || options.join_leave,
         };
         let slot = match self.free.pop() {
             Some(slot) => slot,

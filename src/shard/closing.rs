@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::connection::{Clock, Phase, Subscription};
+use super::connection::{Clock, Phase};
+use super::subscriptions::Subscription;
 use super::{Shard, Speaks};
 use crate::limits;
 use crate::model::{ConnectionId, DisconnectCode, Now};
@@ -134,6 +135,12 @@ impl Shard {
     fn close_with(&mut self, slot: u32, close: Bytes, phase: Phase) {
         self.owes_no_connect(slot);
         let Some(connection) = self.connections.at(slot) else { return };
+        if connection.phase == Phase::Joining {
+            // Nothing is sent before the answer to connect, and that does not come any more.
+            self.outbox_bytes -= connection.outbox.bytes();
+            connection.outbox.drop_unsent();
+            self.outbox_bytes += connection.outbox.bytes();
+        }
         connection.phase = phase;
         connection.expires = Duration::MAX;
         self.outbox_bytes += close.len();
@@ -165,8 +172,11 @@ impl Shard {
 
     /// Ends one subscription of a connection that no longer lists it.
     pub(super) fn take_down(&mut self, slot: u32, subscription: Subscription) {
+        if subscription.has_terms {
+            self.terms.remove(slot, subscription.channel);
+        }
         // Without an answer of the home there is no member yet; the answer will find nobody.
-        let Some(member) = subscription.member else { return };
+        let Some(member) = subscription.member() else { return };
         self.subscriptions -= 1;
         self.metrics.set(Gauge::Subscriptions, self.subscriptions);
         let client =
@@ -180,7 +190,7 @@ impl Shard {
         {
             connection.outbox.keep_channel(subscription.channel);
         }
-        if channel.tells_leaves()
+        if channel.tells_leaves
             && let Some(client) = client
         {
             let (home, name) = (channel.home, channel.name.clone());

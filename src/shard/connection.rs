@@ -1,15 +1,15 @@
 //! One connection's state.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::admission::Candidate;
 use super::events::{Opening, Speaks};
 use super::outbox::Outbox;
+use super::subscriptions::Subscription;
 use super::users::Neighbours;
-use crate::model::{ChannelName, ClientInfo, Command, DisconnectCode, WindowBits};
-use crate::room::MemberIndex;
+use crate::model::{ChannelName, ClientInfo, Command, ConnectResult, DisconnectCode, SubscribeRequest, WindowBits};
 use crate::workers::CancelOnDrop;
 use crate::ws;
 
@@ -62,6 +62,8 @@ pub enum Phase {
     Fresh,
     /// A worker verifies its token, or its user's home is asked about it.
     Verifying,
+    /// The homes of its server-side subscriptions are asked. Nothing is sent before its connect is answered.
+    Joining,
     Ready,
     /// Its connect was answered with an error: nothing is read any more.
     Refused,
@@ -84,15 +86,6 @@ pub enum Clock {
     Drop,
 }
 
-/// One connection's place in a channel.
-#[derive(Clone, Copy, Debug)]
-pub struct Subscription {
-    /// Slot of the channel in the shard's table of audiences.
-    pub channel: u32,
-    /// `None` while the home has not answered.
-    pub member: Option<MemberIndex>,
-}
-
 /// Commands take effect in the order sent: the next one starts when the one before is decided.
 #[derive(Debug, Default)]
 pub struct Waiting {
@@ -111,6 +104,18 @@ pub struct Waiting {
     pub rest: Option<Vec<u8>>,
     /// Who it is if it brings no token, until it connects.
     pub vouched_user: Option<Box<str>>,
+    /// The answer to its connect, as far as it is known.
+    pub joining: Option<Box<Joining>>,
+}
+
+/// A connect that is answered when all server-side subscriptions are.
+#[derive(Debug)]
+pub struct Joining {
+    /// Id of the command.
+    pub id: u32,
+    pub result: ConnectResult,
+    /// Subscriptions without an answer.
+    pub left: usize,
 }
 
 /// What is under way.
@@ -130,6 +135,8 @@ pub enum On {
     Subscribe(Wanted),
     /// The same, and the application has ended the subscription meanwhile.
     Revoked,
+    /// The homes of its server-side subscriptions answer: its connect is next.
+    Joining,
     /// Its own socket takes the answers that wait: more of them would not fit.
     Outbox,
     /// It has used up its share of the turn.
@@ -150,9 +157,11 @@ pub struct Wanted {
     pub since_offset: Option<u64>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a token is verified for.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TokenPurpose {
-    Connect,
+    /// With the server-side subscriptions that the client desires, or had before.
+    Connect(BTreeMap<String, SubscribeRequest>),
     Refresh,
 }
 
@@ -184,7 +193,7 @@ impl Connection {
 
     /// Whether frames may be added to its outbox.
     pub fn is_open(&self) -> bool {
-        matches!(self.phase, Phase::Fresh | Phase::Verifying | Phase::Ready)
+        matches!(self.phase, Phase::Fresh | Phase::Verifying | Phase::Joining | Phase::Ready)
     }
 
     /// Whether its socket is left alone, for what it sent can't be looked at yet.
@@ -207,13 +216,22 @@ impl Connection {
         self.waiting.as_ref().is_some_and(|waiting| waiting.on == On::Turn)
     }
 
+    /// Whether nothing is under way that its next command would have to wait for.
+    pub fn waits_for_nothing(&self) -> bool {
+        self.waiting.as_ref().is_none_or(|waiting| waiting.on == On::Nothing)
+    }
+
     /// Whether the workers do something for it.
     pub fn has_job(&self) -> bool {
         self.waiting.as_ref().is_some_and(|waiting| waiting.job.is_some())
     }
 
-    pub fn find_subscription(&mut self, channel: u32) -> Option<&mut Subscription> {
+    pub fn find_subscription_mut(&mut self, channel: u32) -> Option<&mut Subscription> {
         self.subscriptions.iter_mut().find(|subscription| subscription.channel == channel)
+    }
+
+    pub fn find_subscription(&self, channel: u32) -> Option<&Subscription> {
+        self.subscriptions.iter().find(|subscription| subscription.channel == channel)
     }
 
     /// When the wheel has to look at it.

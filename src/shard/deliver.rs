@@ -154,9 +154,9 @@ impl Shard {
     pub(super) fn renumber(&mut self, channel: u32, step: Step<'_>) {
         let Step::Moved { slot, from, to } = step else { return };
         let connection = self.connections.at(slot).expect("members are connections of this shard");
-        let subscription = connection.find_subscription(channel).expect("a member lists its subscription");
-        debug_assert_eq!(subscription.member, Some(from));
-        subscription.member = Some(to);
+        let subscription = connection.find_subscription_mut(channel).expect("a member lists its subscription");
+        debug_assert_eq!(subscription.member(), Some(from));
+        subscription.set_member(to);
     }
 
     /// Forgets a channel without subscribers here, and tells its home.
@@ -205,9 +205,9 @@ impl Shard {
             Step::Inappropriate { slot } => doomed.push(Doomed { slot, because: Because::Inappropriate }),
             Step::Moved { slot: moved, from, to } => {
                 let connection = connections.at(moved).expect("members are connections of this shard");
-                let subscription = connection.find_subscription(slot).expect("a member lists its subscription");
-                debug_assert_eq!(subscription.member, Some(from));
-                subscription.member = Some(to);
+                let subscription = connection.find_subscription_mut(slot).expect("a member lists its subscription");
+                debug_assert_eq!(subscription.member(), Some(from));
+                subscription.set_member(to);
             }
         });
         channel.is_walking = channel.audience.is_pending();

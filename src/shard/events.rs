@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::options::Options;
 use super::pressure::Pressure;
+use super::subscriptions::Ticket;
 use crate::model::{
     ChannelName, ClientId, ClientInfo, ConnectionId, DataShape, Encoding, ErrorCode, Format, HistoryRequest,
     HistoryResult, Outcome, Position, PresenceStats, Publication, Since, Tags, UserHash, Version, WindowBits,
@@ -108,7 +109,7 @@ pub struct Admit {
 #[derive(Debug)]
 pub struct Ask {
     pub asker: ConnectionId,
-    /// Id of the client's command.
+    /// Id of the client's command; 0 if the server asks.
     pub id: u32,
     pub channel: ChannelName,
     pub asked: Asked,
@@ -135,6 +136,14 @@ pub struct SubscribeAsk {
     pub since: Option<Since>,
     /// Refuse (112) rather than subscribe unrecovered.
     pub must_recover: bool,
+    /// More than these bytes are not recovered.
+    pub recovery_bytes_max: usize,
+    /// Among those present.
+    pub is_listed: bool,
+    /// Others are told that it joins and leaves.
+    pub is_told: bool,
+    /// Given back with the answer, if it is the server that subscribes the connection.
+    pub ticket: Option<Ticket>,
 }
 
 /// A home's answer on its way back.
@@ -151,9 +160,19 @@ pub enum HomeAnswer {
     /// `client` is the asker, for the case that it is gone when this arrives.
     Subscribed {
         client: ClientId,
+        ticket: Option<Ticket>,
         outcome: Result<Subscribed, ErrorCode>,
     },
     Decided(Result<Outcome, ErrorCode>),
+}
+
+/// The answer to a subscribe, as the asker's shard reads it.
+#[derive(Debug)]
+pub struct SubscribeAnswer<'a> {
+    pub channel: &'a ChannelName,
+    pub client: ClientId,
+    pub ticket: Option<Ticket>,
+    pub outcome: Result<Subscribed, ErrorCode>,
 }
 
 /// The home added the asking shard to the room; deliveries follow in the same lane.

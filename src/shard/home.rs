@@ -6,8 +6,8 @@ use super::Shard;
 use super::events::{
     Answer, Answered, Ask, Asked, HomeAnswer, LaneMessage, Question, Reached, SubscribeAsk, Subscribed,
 };
-use crate::access::ChannelOptions;
-use crate::engine::{RecoveryLimits, Retention};
+use crate::access::{ChannelOptions, RecoveryMode};
+use crate::engine::{Attendee, RecoveryLimits, Retention};
 use crate::limits;
 use crate::model::{
     ChannelName, ClientId, ClientInfo, Epoch, ErrorCode, HistoryRequest, HistoryResult, Outcome, Position,
@@ -34,10 +34,10 @@ impl Shard {
         let mut joined = None;
         let answer = match asked {
             Asked::Subscribe(subscribe) => {
-                let client = subscribe.info.client;
+                let (client, ticket) = (subscribe.info.client, subscribe.ticket);
                 let outcome = self.home_subscribe(from, &channel, &subscribe);
-                joined = outcome.is_ok().then_some(subscribe.info);
-                HomeAnswer::Subscribed { client, outcome }
+                joined = Some(subscribe.info).filter(|_| outcome.is_ok() && subscribe.is_told);
+                HomeAnswer::Subscribed { client, ticket, outcome }
             }
             Asked::Publish { data, info } => {
                 let publication = Publication { data, info: Some(info), ..Publication::default() };
@@ -99,9 +99,10 @@ impl Shard {
 
     /// The subscriber `client` of another shard, or of this one, is gone.
     pub(super) fn home_left(&mut self, channel: &ChannelName, client: ClientId) {
-        let info = self.memory.leave(channel.as_str(), client);
-        if let Some(info) = info {
-            self.tell_membership(channel, &info, DeliveryKind::Leave);
+        if let Some(attendee) = self.memory.leave(channel.as_str(), client)
+            && attendee.is_told
+        {
+            self.tell_membership(channel, &attendee.info, DeliveryKind::Leave);
         }
     }
 
@@ -150,12 +151,15 @@ impl Shard {
         if ask.is_positioned || ask.is_recoverable {
             let limits = RecoveryLimits {
                 publications_max: self.options.recovery_publications_max,
-                bytes_max: self.options.outbox_bytes_max / 2,
+                bytes_max: ask.recovery_bytes_max,
             };
             let stream = self.memory.stream(self.time.now(), channel, retention_of(&options));
             subscribed.position = Some(stream.position());
             if let Some(since) = &ask.since {
-                let mut recovered = stream.recover(since, limits);
+                let mut recovered = match options.recovery_mode {
+                    RecoveryMode::Stream => stream.recover(since, limits),
+                    RecoveryMode::Cache => stream.recover_newest(since, limits),
+                };
                 if self.options.faults.recovery_off_by_one
                     && let Some(publications) = &mut recovered
                     && !publications.is_empty()
@@ -191,9 +195,10 @@ impl Shard {
         self.metrics.set(Gauge::Rooms, self.rooms.len() as u64);
         subscribed.has_base =
             ask.encoding.has_delta() && options.allows_delta && self.gives_base(channel, &subscribed, has_readers);
-        if options.presence || options.join_leave {
+        if ask.is_listed || ask.is_told {
             let until = self.time.now() + self.options.presence_ttl;
-            self.memory.join(channel, Arc::clone(&ask.info), from, until);
+            let attendee = Attendee { info: Arc::clone(&ask.info), is_listed: ask.is_listed, is_told: ask.is_told };
+            self.memory.join(channel, attendee, from, until);
         }
         Ok(subscribed)
     }
@@ -289,12 +294,8 @@ impl Shard {
         self.fan_out(channel, DeliveryKind::Publication(position), tag, &push, base);
     }
 
-    /// A subscriber came or went; said in channels that have it on.
+    /// A subscriber came or went of whom that is told.
     fn tell_membership(&mut self, channel: &ChannelName, info: &ClientInfo, kind: DeliveryKind) {
-        let has_joins = self.options.namespaces.find_options(channel.as_str()).is_ok_and(|options| options.join_leave);
-        if !has_joins {
-            return;
-        }
         let push = match kind {
             DeliveryKind::Leave => Push::Leave { channel: channel.as_str(), info },
             _ => Push::Join { channel: channel.as_str(), info },

@@ -1,8 +1,9 @@
 //! Who missed something is told so, in slices: "insufficient state", come back and recover.
 
 use super::Shard;
+use super::subscriptions::Subscription;
 use crate::limits;
-use crate::model::{ChannelName, Push, UnsubscribeCode};
+use crate::model::{ChannelName, DisconnectCode, Push, UnsubscribeCode};
 use crate::room::Slice;
 
 impl Shard {
@@ -45,11 +46,22 @@ impl Shard {
         self.flush_replies();
     }
 
-    /// Ends a subscription that missed something; its client subscribes again, to recover.
+    /// Ends a subscription that missed something; its client subscribes again, to recover. It can't where the
+    /// server subscribes: so it connects again.
     pub(super) fn send_back(&mut self, slot: u32, channel: u32, name: &ChannelName) {
+        let subscription = self.connections.at(slot).and_then(|connection| connection.find_subscription(channel));
+        let is_server_side = subscription.is_some_and(Subscription::is_server_side);
+        if is_server_side {
+            self.unsubscribe(slot, channel);
+            return self.disconnect(slot, DisconnectCode::InsufficientState);
+        }
+        self.end_subscription(slot, channel, name, UnsubscribeCode::InsufficientState);
+    }
+
+    /// Ends a subscription, and says why.
+    pub(super) fn end_subscription(&mut self, slot: u32, channel: u32, name: &ChannelName, code: UnsubscribeCode) {
         self.unsubscribe(slot, channel);
-        self.metrics.count_unsubscribe(UnsubscribeCode::InsufficientState.code());
-        let push = Push::Unsubscribe { channel: name.as_str(), code: UnsubscribeCode::InsufficientState };
-        self.push_to(slot, &push);
+        self.metrics.count_unsubscribe(code.code());
+        self.push_to(slot, &Push::Unsubscribe { channel: name.as_str(), code });
     }
 }

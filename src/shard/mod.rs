@@ -39,6 +39,7 @@ mod renewal;
 mod replies;
 mod server_publish;
 mod slow;
+mod subscriptions;
 mod survey;
 mod timers;
 mod unconnected;
@@ -92,6 +93,7 @@ use reach::Reaching;
 use release::Lines;
 use renewal::Renewing;
 use replies::Replies;
+use subscriptions::{TermsTable, Ticket};
 use survey::Surveys;
 use timers::{Agenda, StallProofClock, Wheel};
 use unconnected::Unconnected;
@@ -116,6 +118,8 @@ pub struct Shard {
     unconnected: Unconnected,
     channels: Channels,
     subscriptions: u64,
+    terms: TermsTable,
+    next_ticket: Ticket,
     outbox_bytes: usize,
     /// What the rooms at home keep to say the next publication as a difference.
     base_bytes: usize,
@@ -188,6 +192,8 @@ impl Shard {
             unconnected: Unconnected::default(),
             channels: Channels::default(),
             subscriptions: 0,
+            terms: TermsTable::default(),
+            next_ticket: 0,
             outbox_bytes: 0,
             base_bytes: 0,
             rooms: AHashMap::new(),
@@ -328,7 +334,8 @@ impl Shard {
     /// The frames waiting for the connection's socket, oldest first; what is already written of
     /// the first one is cut off.
     pub fn unsent(&self, id: ConnectionId) -> impl Iterator<Item = &Bytes> {
-        self.connections.find(id).into_iter().flat_map(|connection| connection.outbox.frames())
+        let connection = self.connections.find(id).filter(|connection| connection.phase != Phase::Joining);
+        connection.into_iter().flat_map(|connection| connection.outbox.frames())
     }
 
     /// The next connection whose socket io must shut down and forget. The id is dead after this.
@@ -383,7 +390,8 @@ impl Shard {
         self.metrics.set(Gauge::LineBytes, self.lines.bytes() as u64);
         let drain = self.drain.as_ref().and_then(Drain::next_due);
         let windows = self.windows.next_due();
-        let due = [self.wheel.next_due(), self.agenda.next_due(), self.memory.next_expiry(), drain, windows];
+        let (connections, subscriptions) = (self.wheel.next_due(), self.terms.next_end());
+        let due = [connections, subscriptions, self.agenda.next_due(), self.memory.next_expiry(), drain, windows];
         let now = self.time.now();
         let heartbeat = now + limits::HEARTBEAT_INTERVAL;
         self.time.expect_by(due.into_iter().flatten().fold(heartbeat, Duration::min).max(now))

@@ -1,6 +1,6 @@
 //! Work for one connection that its shard leaves to the workers, and what becomes of it.
 
-use super::connection::On;
+use super::connection::{Connection, On};
 use super::jobs::Next;
 use super::{Shard, Speaks};
 use crate::limits;
@@ -69,12 +69,13 @@ impl Shard {
         if let Some(rest) = waiting.rest.take() {
             return self.message_read(id, outcome, rest);
         }
-        match waiting.on {
+        match std::mem::take(&mut waiting.on) {
             On::Token { id: command, purpose } => self.token_done(id, command, purpose, outcome),
             On::Answer { id: command } => self.answer_encoded(id, command, outcome),
-            _ => return,
+            other => return waiting.on = other,
         }
-        if !self.is_asked_about(id) {
+        // What the token was for may have to wait for a home now.
+        if self.connections.find(id).is_some_and(Connection::waits_for_nothing) {
             self.decided(id);
         }
     }

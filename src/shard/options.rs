@@ -33,6 +33,10 @@ pub struct Options {
     pub unconnected_max: usize,
     /// Grace after a token's expiry (3005).
     pub expired_close_delay: Duration,
+    /// The same after a subscription's (2501, 3006).
+    pub expired_sub_close_delay: Duration,
+    /// What stands before the user's id in the name of its personal channel; `None`: users have none.
+    pub personal_channel_prefix: Option<Box<str>>,
     pub channels_max: usize,
     /// Connections of one user on the node; 0: no limit (3504).
     pub user_connections_max: u32,
@@ -114,6 +118,8 @@ impl Default for Options {
             stale_close_delay: Duration::from_secs(10),
             unconnected_max: 16_384,
             expired_close_delay: Duration::from_secs(25),
+            expired_sub_close_delay: Duration::from_secs(25),
+            personal_channel_prefix: None,
             channels_max: 128,
             user_connections_max: 0,
             has_single_connection: false,

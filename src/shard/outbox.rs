@@ -68,6 +68,19 @@ impl Outbox {
         }
     }
 
+    /// Puts a frame before all others, as far as they are not on the wire.
+    pub fn push_first(&mut self, frame: Bytes) {
+        self.bytes += frame.len() as u32;
+        if self.is_partial {
+            self.rest.get_or_insert_default().push_front(frame);
+        } else {
+            let second = std::mem::replace(&mut self.first, frame);
+            if !second.is_empty() {
+                self.rest.get_or_insert_default().push_front(second);
+            }
+        }
+    }
+
     /// Adds a frame, and drops what may be dropped if there is no room for it.
     pub fn push_dropping(&mut self, frame: Bytes, bytes_max: usize, dropped: &mut Dropped) -> Result<(), Full> {
         self.make_room(frame.len(), bytes_max, dropped)?;
@@ -202,6 +215,18 @@ mod tests {
         assert_eq!(outbox.push(Bytes::from_static(b"larger than the bound"), 4), Ok(()));
         assert_eq!(outbox.push(Bytes::from_static(b"x"), 4), Err(Full));
         assert_eq!(outbox.bytes(), 21);
+    }
+
+    #[test]
+    fn the_first_frame_stands_behind_what_is_on_the_wire() {
+        let mut unsent = outbox(&[]);
+        unsent.push_first(Bytes::from_static(b"abc"));
+        unsent.push_last(Bytes::from_static(b"ghi"));
+        unsent.push_first(Bytes::from_static(b"123"));
+        assert_eq!((text(&unsent).as_str(), unsent.bytes()), ("123|abc|ghi", 9));
+        unsent.took(1);
+        unsent.push_first(Bytes::from_static(b"def"));
+        assert_eq!((text(&unsent).as_str(), unsent.bytes()), ("23|def|abc|ghi", 11));
     }
 
     #[test]

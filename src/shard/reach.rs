@@ -176,7 +176,7 @@ impl Shard {
     fn revoke(&mut self, slot: u32, channel: u32) -> bool {
         let Some(connection) = self.connections.at(slot) else { return false };
         let Some(subscription) = connection.find_subscription(channel) else { return false };
-        let is_asked_for = subscription.member.is_none();
+        let is_asked_for = subscription.member().is_none();
         if is_asked_for
             && let Some(waiting) = &mut connection.waiting
             && matches!(waiting.on, On::Subscribe(_))
@@ -194,7 +194,7 @@ impl Shard {
 
     /// The application says until when a connection lasts, and what is known of its client.
     fn refresh_by_server(&mut self, slot: u32, refresh: &ServerRefresh) {
-        let (ttl, expires) = match self.lifetime(refresh.expire_at) {
+        let (ttl, expires) = match self.lifetime(refresh.expire_at, self.options.expired_close_delay) {
             Ok(lifetime) if !refresh.is_expired => lifetime,
             _ => return self.disconnect(slot, DisconnectCode::Expired),
         };

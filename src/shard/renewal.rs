@@ -57,6 +57,8 @@ impl Shard {
             return;
         }
         channel.is_renewed = true;
+        // Members may be known as present, whatever the options say now.
+        channel.tells_leaves = true;
         let before = std::mem::replace(&mut channel.options, Arc::clone(options));
         if before.holds_back() {
             self.end_window(slot);

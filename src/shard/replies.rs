@@ -2,7 +2,7 @@
 
 use super::{Shard, Speaks};
 use crate::limits;
-use crate::model::{DisconnectCode, ErrorCode, Format, Outcome, Push, Reply};
+use crate::model::{ConnectionId, DisconnectCode, ErrorCode, Format, Outcome, Push, Reply};
 use crate::protocol::{self, FrameTally};
 use crate::telemetry::Counter;
 
@@ -33,6 +33,27 @@ impl Shard {
         let Some(format) = self.format_at(slot) else { return };
         self.join_reply(slot, |payload| protocol::append_reply(format, &reply, payload, 0));
         self.metrics.add(Counter::RepliesSent, 1);
+    }
+
+    /// Answers a command before all that waits for its connection.
+    pub(super) fn reply_first(&mut self, id: ConnectionId, command: u32, outcome: Outcome) {
+        self.flush_replies();
+        let slot = id.slot;
+        let Some(format) = self.format_at(slot) else { return };
+        let mut payload = Vec::new();
+        let reply = Reply { id: command, outcome: Ok(outcome) };
+        if protocol::append_reply(format, &reply, &mut payload, 0).is_err() {
+            return self.disconnect(slot, DisconnectCode::InappropriateProtocol);
+        }
+        self.work.add(payload.len());
+        let Some(connection) = self.connections.find_mut(id) else { return };
+        let frame = self.frames.build_message(format, connection.window, &payload);
+        self.outbox_bytes += frame.len();
+        self.metrics.add(Counter::DirectBytesQueued, frame.len() as u64);
+        self.metrics.add(Counter::RepliesSent, 1);
+        connection.outbox.push_first(frame);
+        self.count_compression();
+        self.mark_dirty(slot);
     }
 
     pub(super) fn ping(&mut self, slot: u32) {

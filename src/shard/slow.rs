@@ -62,7 +62,7 @@ impl Shard {
             self.outbox_bytes -= connection.outbox.bytes();
             connection.outbox.drop_channel(channel, self.dropped.of(slot));
             self.outbox_bytes += connection.outbox.bytes();
-            let member = connection.find_subscription(channel).and_then(|subscription| subscription.member);
+            let member = connection.find_subscription(channel).and_then(|subscription| subscription.member());
             let Some(local) = self.channels.at(channel) else { continue };
             if member.is_some_and(|member| local.audience.is_positioned(member)) {
                 let name = local.name.clone();

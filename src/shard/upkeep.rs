@@ -8,7 +8,7 @@ use super::events::LaneMessage;
 use super::outgoing::Class;
 use super::timers::Appointment;
 use crate::limits;
-use crate::model::{DisconnectCode, Now};
+use crate::model::{DisconnectCode, Now, UnsubscribeCode};
 
 impl Shard {
     /// Does what is due by `now`. Returns whether more is due than one turn's share.
@@ -28,6 +28,12 @@ impl Shard {
         {
             left -= 1;
             self.keep(appointment);
+        }
+        while left > 0
+            && let Some((slot, channel)) = self.terms.find_ended(now)
+        {
+            left -= 1;
+            self.subscription_due(slot, channel);
         }
         left -= self.memory.expire(now, left);
         self.flush_replies();
@@ -64,6 +70,27 @@ impl Shard {
             (Clock::Pong, Phase::Ready) => self.disconnect(slot, DisconnectCode::NoPong),
             (Clock::Stale | Clock::Ping | Clock::Pong, _) => {}
         }
+    }
+
+    /// The time to refresh a subscription is over.
+    fn subscription_due(&mut self, slot: u32, channel: u32) {
+        let now = self.time.now();
+        let subscription = self.connections.at(slot).and_then(|connection| connection.find_subscription(channel));
+        let (Some(subscription), Some(local)) = (subscription.copied(), self.channels.at(channel)) else {
+            return drop(self.terms.remove(slot, channel));
+        };
+        let name = local.name.clone();
+        let Some(connection) = self.connections.at(slot).filter(|connection| connection.is_open()) else {
+            return self.terms.set_end(slot, channel, Duration::MAX);
+        };
+        // With a job pending it may be that its new token is being verified.
+        if now < self.time.lenient_until() || connection.has_job() {
+            return self.terms.set_end(slot, channel, self.time.lenient_until().max(now + limits::UNREAD_LOOK));
+        }
+        if subscription.is_server_side() {
+            return self.disconnect(slot, DisconnectCode::SubscriptionExpired);
+        }
+        self.end_subscription(slot, channel, &name, UnsubscribeCode::Expired);
     }
 
     fn ping_due(&mut self, slot: u32) {

@@ -12,6 +12,7 @@ mod environment;
 mod errors;
 mod options;
 mod property;
+mod subscriptions;
 mod tls;
 mod tokens;
 mod yaml;

@@ -319,11 +319,8 @@ fn a_file_of_centrifugo_is_read_as_it_is() {
     assert_eq!(
         warning.to_string(),
         "centrifugo.json: these keys of Centrifugo do nothing here yet: engine (line 9), \
-         client.concurrency (line 20), \
-         client.subscribe_to_user_personal_channel.enabled (line 21), client.proxy (line 24), \
-         channel.proxy (line 37), \
+         client.concurrency (line 20), client.proxy (line 24), channel.proxy (line 37), \
          channel.namespaces[].subscribe_proxy_enabled (line 48), channel.namespaces[].subscribe_proxy_name (line 49), \
-         channel.namespaces[].force_recovery_mode (line 52), \
          rpc (line 55), proxies (line 56), consumers (line 59), sse (line 67), admin (line 69); \
          without channel.namespaces[].subscribe_proxy_enabled (line 48) \
          this node is more open than the file says"

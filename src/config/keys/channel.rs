@@ -78,6 +78,20 @@ pub const CHANNEL_OPTIONS: &[Row] = &[
         "Every subscription gets what it missed when it comes back; needs history.",
     ),
     ("allow_recovery", Kind::Flag, "false", "Those that ask for it do."),
+    (
+        "force_recovery_mode",
+        Kind::OneOf(&["", "stream", "cache"]),
+        "\"\"",
+        "What a subscription that comes back gets. `stream`, or empty: everything that it missed. `cache`: the newest \
+         publication, unless it has that.",
+    ),
+    (
+        "auto_cache_recover",
+        Kind::Flag,
+        "false",
+        "Every recoverable subscription gets the newest publication, not only one that comes back; needs \
+         `force_recovery_mode` to be `cache`.",
+    ),
     ("allow_subscribe_for_client", Kind::Flag, "false", "Users may subscribe without a subscription token."),
     ("allow_subscribe_for_anonymous", Kind::Flag, "false", "Anonymous users too."),
     ("allow_publish_for_client", Kind::Flag, "false", "Users may publish."),

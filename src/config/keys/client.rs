@@ -54,6 +54,24 @@ pub const ROWS: &[Row] = &[
         "25s",
         "Time to refresh an expired connection before it is closed.",
     ),
+    (
+        "client.expired_sub_close_delay",
+        Kind::Duration { min: "0s" },
+        "25s",
+        "Time to refresh an expired subscription before it ends.",
+    ),
+    (
+        "client.subscribe_to_user_personal_channel.enabled",
+        Kind::Flag,
+        "false",
+        "Every user is subscribed to a channel of its own, `#` and its id, by the server.",
+    ),
+    (
+        "client.subscribe_to_user_personal_channel.personal_channel_namespace",
+        Kind::Text,
+        "\"\"",
+        "Namespace of these channels; empty: they have none.",
+    ),
     ("client.channel_limit", Kind::Count { min: 1, max: 100_000 }, "128", "Subscriptions of one connection."),
     (
         "client.user_connection_limit",

@@ -1,17 +1,20 @@
 //! connect, refresh, sub_refresh: who a connection is, and until when.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::access::{Claims, TokenProblem, Weight};
+use super::server_side::{Desired, Refusal};
+use crate::access::{Claims, Grant, TokenProblem, Weight};
 use crate::limits;
 use crate::model::{
     ClientId, ClientInfo, ConnectRequest, ConnectResult, ConnectionId, DisconnectCode, ErrorCode, Outcome,
 };
 use crate::shard::Shard;
 use crate::shard::connection::{Clock, On, Phase, TokenPurpose};
+use crate::shard::subscriptions::Origin;
 use crate::workers::Work;
 
 impl Shard {
@@ -24,18 +27,18 @@ impl Shard {
         }
     }
 
-    pub(super) fn connect(&mut self, id: ConnectionId, command: u32, request: &ConnectRequest) {
+    pub(super) fn connect(&mut self, id: ConnectionId, command: u32, request: ConnectRequest) {
         self.owes_no_connect(id.slot);
         let waiting = self.connections.find_mut(id).and_then(|connection| connection.waiting.as_mut());
         let vouched_user = waiting.and_then(|waiting| waiting.vouched_user.take());
         if !request.token.is_empty() {
-            return self.verify(id, command, &request.token, TokenPurpose::Connect);
+            return self.verify(id, command, &request.token, TokenPurpose::Connect(request.subs));
         }
         if let Some(user) = vouched_user {
-            return self.accept(id, command, Claims { user, ..Claims::default() });
+            return self.admit(id, command, Claims { user, ..Claims::default() }, request.subs);
         }
         if self.options.allow_anonymous_connect || self.options.insecure {
-            return self.accept(id, command, Claims::default());
+            return self.accept(id, command, Claims::default(), request.subs);
         }
         self.disconnect(id.slot, DisconnectCode::BadRequest);
     }
@@ -65,11 +68,13 @@ impl Shard {
         verified: Result<Claims, TokenProblem>,
     ) {
         match (purpose, verified) {
-            (TokenPurpose::Connect, Ok(claims)) if claims.user.is_empty() && self.options.disallow_anonymous_tokens => {
+            (TokenPurpose::Connect(_), Ok(claims))
+                if claims.user.is_empty() && self.options.disallow_anonymous_tokens =>
+            {
                 self.disconnect(id.slot, DisconnectCode::PermissionDenied);
             }
-            (TokenPurpose::Connect, Ok(claims)) => self.admit(id, command, claims),
-            (TokenPurpose::Connect, Err(TokenProblem::Expired)) => self.refuse(id, command, ErrorCode::TokenExpired),
+            (TokenPurpose::Connect(desired), Ok(claims)) => self.admit(id, command, claims, desired),
+            (TokenPurpose::Connect(_), Err(TokenProblem::Expired)) => self.refuse(id, command, ErrorCode::TokenExpired),
             (TokenPurpose::Refresh, Ok(claims)) => self.extend(id, command, claims),
             (TokenPurpose::Refresh, Err(TokenProblem::Expired)) => self.disconnect(id.slot, DisconnectCode::Expired),
             (_, Err(TokenProblem::Invalid(_))) => self.disconnect(id.slot, DisconnectCode::InvalidToken),
@@ -84,27 +89,44 @@ impl Shard {
             return self.token_verified(id, command, purpose, verified);
         }
         let work = Work::VerifyToken { token: token.into(), keys: Arc::clone(keys), unix_seconds: self.unix_seconds };
+        let is_connect = matches!(purpose, TokenPurpose::Connect(_));
         self.wait_for(id, On::Token { id: command, purpose });
         self.start_job(id, limits::VERIFY_COST, work);
-        if purpose == TokenPurpose::Connect
-            && let Some(connection) = self.connections.find_mut(id)
-        {
+        if is_connect && let Some(connection) = self.connections.find_mut(id) {
             connection.phase = Phase::Verifying;
         }
     }
 
-    pub(in crate::shard) fn accept(&mut self, id: ConnectionId, command: u32, claims: Claims) {
-        let (ttl, expires) = match self.lifetime(claims.expires_at) {
+    pub(in crate::shard) fn accept(&mut self, id: ConnectionId, command: u32, claims: Claims, desired: Desired) {
+        let (ttl, expires) = match self.lifetime(claims.expires_at, self.options.expired_close_delay) {
             Ok(lifetime) => lifetime,
             Err(error) => return self.refuse(id, command, error),
         };
         let client = ClientId::from_random(self.random.u128(..).to_le_bytes());
         let info = ClientInfo { user: claims.user, client, conn_info: claims.info, chan_info: None };
         let Some(connection) = self.connections.find_mut(id) else { return };
-        connection.phase = Phase::Ready;
         connection.client = Some(Arc::new(info));
-        connection.expires = expires;
+        let subscriptions = match self.server_side_of(id, claims.subs, desired) {
+            Ok(subscriptions) => subscriptions,
+            Err(Refusal::Error(error)) => return self.refuse(id, command, error),
+            Err(Refusal::Disconnect(code)) => return self.disconnect(id.slot, code),
+        };
+        if let Some(connection) = self.connections.find_mut(id) {
+            connection.expires = expires;
+        }
         self.list(id.slot);
+        let result = self.connect_result(client, ttl);
+        if !subscriptions.is_empty() {
+            return self.join_all(id, command, result, subscriptions);
+        }
+        self.begin(id);
+        self.reply(id.slot, command, Ok(Outcome::Connect(Box::new(result))));
+    }
+
+    /// The connection may do everything from now on, and is pinged.
+    pub(super) fn begin(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.find_mut(id).filter(|connection| connection.is_open()) else { return };
+        connection.phase = Phase::Ready;
         let interval = self.options.ping_interval;
         if interval.is_zero() {
             self.set_clock(id.slot, Clock::Ping, Duration::MAX);
@@ -114,7 +136,11 @@ impl Shard {
             self.set_clock(id.slot, Clock::Ping, self.time.now() + jitter);
         }
         self.remind(id.slot);
-        let result = ConnectResult {
+    }
+
+    fn connect_result(&self, client: ClientId, ttl: Option<u32>) -> ConnectResult {
+        let interval = self.options.ping_interval;
+        ConnectResult {
             client,
             version: Arc::clone(&self.options.version),
             ttl,
@@ -122,8 +148,7 @@ impl Shard {
             subs: Vec::new(),
             ping: interval.as_secs() as u32,
             pong: !interval.is_zero() && !self.options.pong_timeout.is_zero(),
-        };
-        self.reply(id.slot, command, Ok(Outcome::Connect(Box::new(result))));
+        }
     }
 
     /// Answers the connect command with an error, after which the connection is of no use.
@@ -139,7 +164,8 @@ impl Shard {
     }
 
     fn extend(&mut self, id: ConnectionId, command: u32, claims: Claims) {
-        let lifetime = self.lifetime(claims.expires_at);
+        let lifetime = self.lifetime(claims.expires_at, self.options.expired_close_delay);
+        let has_same_subs = self.has_same_subs(id, &claims.subs);
         let Some(connection) = self.connections.find_mut(id) else { return };
         let Some(info) = connection.client.as_mut().filter(|info| info.user == claims.user) else {
             return self.disconnect(id.slot, DisconnectCode::InvalidToken);
@@ -148,8 +174,16 @@ impl Shard {
             Ok(lifetime) => lifetime,
             Err(error) => return self.reply(id.slot, command, Err(error)),
         };
+        if !has_same_subs {
+            // It connects again, with this token.
+            return self.disconnect(id.slot, DisconnectCode::InsufficientState);
+        }
         if claims.info.is_some() {
             *info = Arc::new(ClientInfo { conn_info: claims.info, ..ClientInfo::clone(info) });
+            let subscriptions = connection.subscriptions.iter().filter(|subscription| subscription.has_terms);
+            for subscription in subscriptions {
+                self.terms.set_conn_info(id.slot, subscription.channel, &info.conn_info);
+            }
         }
         let client = info.client;
         connection.expires = expires;
@@ -157,17 +191,30 @@ impl Shard {
         self.reply(id.slot, command, Ok(Outcome::Refresh { client, ttl }));
     }
 
-    /// Seconds until the client must refresh, and when the connection is closed if it does not.
+    /// Whether a token grants the server-side subscriptions that the one before it has made.
+    fn has_same_subs(&self, id: ConnectionId, granted: &[(Box<str>, Grant)]) -> bool {
+        let Some(connection) = self.connections.find(id) else { return true };
+        let granted: BTreeSet<_> = granted.iter().map(|(name, _)| self.channels.find(name)).collect();
+        let is_granted = |channel| granted.contains(&Some(channel));
+        let of_token = || connection.subscriptions.iter().filter(|it| it.origin == Origin::Token);
+        of_token().count() == granted.len() && of_token().all(|subscription| is_granted(subscription.channel))
+    }
+
+    /// Seconds until the client must refresh, and when it is too late for that, `grace` later.
     ///
     /// Errors: `Expired` (110) when that time has come already. Only the claim `expire_at` can say so:
     /// a token past its `exp` is not valid.
-    pub(in crate::shard) fn lifetime(&self, expires_at: Option<i64>) -> Result<(Option<u32>, Duration), ErrorCode> {
+    pub(in crate::shard) fn lifetime(
+        &self,
+        expires_at: Option<i64>,
+        grace: Duration,
+    ) -> Result<(Option<u32>, Duration), ErrorCode> {
         let Some(expires_at) = expires_at.filter(|_| !self.options.insecure) else {
             return Ok((None, Duration::MAX));
         };
         let left = expires_at.saturating_sub(self.unix_seconds).min(i64::from(limits::TTL_SECONDS_MAX));
         let ttl = u32::try_from(left).ok().filter(|ttl| *ttl > 0).ok_or(ErrorCode::Expired)?;
-        let left = Duration::from_secs(u64::from(ttl)) + self.options.expired_close_delay;
+        let left = Duration::from_secs(u64::from(ttl)) + grace;
         Ok((Some(ttl), self.time.now() + left))
     }
 }

@@ -7,11 +7,14 @@
 mod connect;
 mod publish;
 mod query;
+mod server_side;
 mod subscribe;
+
+pub(super) use server_side::Desired;
 
 use super::Shard;
 use super::connection::{Clock, On, Phase, TokenPurpose, Waiting};
-use super::events::{HomeAnswer, Reached};
+use super::events::{HomeAnswer, Reached, SubscribeAnswer};
 use crate::access::Asker;
 use crate::limits;
 use crate::model::{ChannelName, Command, ConnectionId, DisconnectCode, ErrorCode, Request};
@@ -88,7 +91,7 @@ impl Shard {
             return self.disconnect(slot, DisconnectCode::BadRequest);
         }
         match request {
-            Request::Connect(request) => self.connect(id, command, &request),
+            Request::Connect(request) => self.connect(id, command, *request),
             Request::Subscribe(request) => self.subscribe(id, command, &request),
             Request::Unsubscribe { channel } => self.unsubscribe_command(slot, command, &channel),
             Request::Publish { channel, data, shape } => self.publish(id, command, &channel, data, shape),
@@ -110,8 +113,12 @@ impl Shard {
     pub(super) fn answered(&mut self, reached: Reached) {
         let Reached { asker, id, channel, answer } = reached;
         match answer {
-            HomeAnswer::Subscribed { client, outcome } => {
-                self.subscribe_answered(asker, id, &channel, client, outcome);
+            HomeAnswer::Subscribed { client, ticket, outcome } => {
+                self.subscribe_answered(asker, id, SubscribeAnswer { channel: &channel, client, ticket, outcome });
+                if ticket.is_some() {
+                    // No command of the client waited for it, or the one that did has been told.
+                    return;
+                }
             }
             HomeAnswer::Decided(Ok(outcome)) if self.is_heavy(asker, &outcome) => {
                 return self.answer_later(asker, id, outcome);
@@ -128,8 +135,8 @@ impl Shard {
     /// A worker has verified a token, or failed to.
     pub(super) fn token_done(&mut self, id: ConnectionId, command: u32, purpose: TokenPurpose, outcome: WorkOutcome) {
         match (outcome, purpose) {
-            (WorkOutcome::TokenVerified(verified), _) => self.token_verified(id, command, purpose, *verified),
-            (_, TokenPurpose::Connect) => self.refuse(id, command, ErrorCode::Internal),
+            (WorkOutcome::TokenVerified(verified), purpose) => self.token_verified(id, command, purpose, *verified),
+            (_, TokenPurpose::Connect(_)) => self.refuse(id, command, ErrorCode::Internal),
             (_, TokenPurpose::Refresh) => self.reply(id.slot, command, Err(ErrorCode::Internal)),
         }
     }
@@ -242,7 +249,7 @@ impl Shard {
         };
         let is_subscriber = subscribed
             .and_then(|channel| connection.find_subscription(channel))
-            .is_some_and(|subscription| subscription.member.is_some());
+            .is_some_and(|subscription| subscription.member().is_some());
         let is_anonymous = connection.client.as_ref().is_none_or(|client| client.user.is_empty());
         Asker { is_anonymous, is_subscriber, is_unchecked }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::access;
-use crate::model::{ChannelName, ConnectionId, DataShape, ErrorCode};
+use crate::model::{ChannelName, ClientInfo, ConnectionId, DataShape, ErrorCode};
 use crate::shard::Shard;
 use crate::shard::connection::On;
 use crate::shard::events::{Ask, Asked};
@@ -18,9 +18,21 @@ impl Shard {
             Ok(channel) => channel,
             Err(error) => return self.reply(id.slot, command, Err(error)),
         };
-        let Some(info) = self.connections.find(id).and_then(|connection| connection.client.clone()) else { return };
+        let Some(info) = self.info_in(id, &channel) else { return };
         self.pipeline(id, &channel);
-        self.ask_home(Ask { asker: id, id: command, channel, asked: Asked::Publish { data, info: Arc::clone(&info) } });
+        self.ask_home(Ask { asker: id, id: command, channel, asked: Asked::Publish { data, info } });
+    }
+
+    /// Who the connection is, as others in the channel see it.
+    fn info_in(&self, id: ConnectionId, channel: &ChannelName) -> Option<Arc<ClientInfo>> {
+        let connection = self.connections.find(id)?;
+        if !self.terms.is_empty()
+            && let Some(local) = self.channels.find(channel.as_str())
+            && let Some(own) = self.terms.find(id.slot, local).and_then(|terms| terms.info.clone())
+        {
+            return Some(own);
+        }
+        connection.client.clone()
     }
 
     /// No proxy is there to call: error 108 (protocol page, section 1.7).

@@ -12,6 +12,7 @@ mod pressure;
 mod reach;
 mod renewal;
 mod server_publish;
+mod server_side;
 mod slow;
 mod survey;
 mod tokens;
