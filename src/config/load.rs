@@ -147,14 +147,15 @@ fn personal_channel_prefix(root: &Scope<'_>, problems: &mut Problems<'_>) -> Opt
     if !root.flag("client.subscribe_to_user_personal_channel.enabled") {
         return None;
     }
-    let Some(namespace) = root.text(NAMESPACE) else { return Some("#".into()) };
+    let user_boundary = root.text("channel.user_boundary").unwrap_or_default();
+    let Some(namespace) = root.text(NAMESPACE) else { return Some(user_boundary.into()) };
     let is_known = check::namespace_scopes(root).iter().any(|scope| scope.text("name").as_deref() == Some(&*namespace));
     if !is_known {
         let message = format!("{NAMESPACE} is {namespace:?}: there is no such namespace in channel.namespaces");
         problems.add(root.span(NAMESPACE), message);
     }
     let boundary = root.text("channel.namespace_boundary").unwrap_or_default();
-    Some(format!("{namespace}{boundary}#").into())
+    Some(format!("{namespace}{boundary}{user_boundary}").into())
 }
 
 /// 0 stands for ten times the limit of what arrives, as in Centrifugo.

@@ -125,6 +125,8 @@ pub enum On {
     Nothing,
     /// A worker verifies a token for the command with this id.
     Token { id: u32, purpose: TokenPurpose },
+    /// The same of a subscription token.
+    SubscriptionToken { id: u32, purpose: SubscriptionPurpose },
     /// A worker encodes the answer to the command with this id.
     Answer { id: u32 },
     /// The home of the user says whether one more connection is let in.
@@ -157,12 +159,19 @@ pub struct Wanted {
     pub since_offset: Option<u64>,
 }
 
-/// What a token is verified for.
+/// What a connection token is verified for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TokenPurpose {
     /// With the server-side subscriptions that the client desires, or had before.
     Connect(BTreeMap<String, SubscribeRequest>),
     Refresh,
+}
+
+/// What a subscription token is verified for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SubscriptionPurpose {
+    Subscribe(Box<SubscribeRequest>),
+    Refresh(ChannelName),
 }
 
 impl Connection {

@@ -71,6 +71,9 @@ impl Shard {
         }
         match std::mem::take(&mut waiting.on) {
             On::Token { id: command, purpose } => self.token_done(id, command, purpose, outcome),
+            On::SubscriptionToken { id: command, purpose } => {
+                self.subscription_token_done(id, command, purpose, outcome);
+            }
             On::Answer { id: command } => self.answer_encoded(id, command, outcome),
             other => return waiting.on = other,
         }

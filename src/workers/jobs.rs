@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Tools;
-use crate::access::{self, Claims, KeySet, TokenKeys, TokenProblem};
+use crate::access::{self, Claims, KeySet, SubscriptionClaims, TokenKeys, TokenProblem};
 use crate::model::{
     ChannelName, Command, ConnectionId, DataShape, EncodingSet, Epoch, Format, Frames, Publication, Push, Reply,
     Request, ShardId, WindowBits,
@@ -43,6 +43,8 @@ pub enum Owner {
 pub enum Work {
     /// Verify the signature and the claims of a connection token.
     VerifyToken { token: Box<str>, keys: Arc<TokenKeys>, unix_seconds: i64 },
+    /// The same of a subscription token.
+    VerifySubscription { token: Box<str>, keys: Arc<TokenKeys>, unix_seconds: i64 },
     /// Read the commands of a large message.
     Read(ReadMessage),
     /// Encode a large publication for everybody who reads it.
@@ -96,6 +98,7 @@ pub enum WorkOutcome {
     TokenVerified(Box<Result<Claims, TokenProblem>>),
     /// What the job waited for is with it: it can be run.
     Ready(Box<Work>),
+    SubscriptionVerified(Box<Result<SubscriptionClaims, TokenProblem>>),
     Read(Result<MessageRead, PeerViolated>),
     Encoded(Frames, FrameTally),
     Answered(Result<(Bytes, FrameTally), Inappropriate>),
@@ -156,7 +159,7 @@ impl Work {
     /// The name of this kind of job in metrics.
     pub fn kind(&self) -> &'static str {
         match self {
-            Work::VerifyToken { .. } => "verify_token",
+            Work::VerifyToken { .. } | Work::VerifySubscription { .. } => "verify_token",
             Work::Read(_) => "read",
             Work::Encode(_) => "encode",
             Work::Answer { .. } => "answer",
@@ -172,7 +175,9 @@ impl Work {
     /// The token that this verifies, if its keys have to be fetched first; with the rules that say where.
     pub fn awaits_keys(&self) -> Option<(&TokenKeys, &str)> {
         match self {
-            Work::VerifyToken { token, keys, .. } => keys.are_fetched().then_some((keys, token)),
+            Work::VerifyToken { token, keys, .. } | Work::VerifySubscription { token, keys, .. } => {
+                keys.are_fetched().then_some((keys, token))
+            }
             // Each by its name, so that a new kind of token is not forgotten.
             Work::Read(_) | Work::Encode(_) | Work::Answer { .. } => None,
             #[cfg(debug_assertions)]
@@ -184,7 +189,9 @@ impl Work {
 
     fn set_keys(&mut self, fetched: Arc<KeySet>) {
         match self {
-            Work::VerifyToken { keys, .. } => *keys = Arc::new(keys.with_fetched(fetched)),
+            Work::VerifyToken { keys, .. } | Work::VerifySubscription { keys, .. } => {
+                *keys = Arc::new(keys.with_fetched(fetched));
+            }
             Work::Read(_) | Work::Encode(_) | Work::Answer { .. } => {}
             #[cfg(debug_assertions)]
             Work::Panic => {}
@@ -200,6 +207,9 @@ impl Job {
         let outcome = match *self.work {
             Work::VerifyToken { token, keys, unix_seconds } => {
                 WorkOutcome::TokenVerified(Box::new(keys.verify(&token, unix_seconds)))
+            }
+            Work::VerifySubscription { token, keys, unix_seconds } => {
+                WorkOutcome::SubscriptionVerified(Box::new(keys.verify_subscription(&token, unix_seconds)))
             }
             Work::Read(message) => WorkOutcome::Read(message.read(tools)),
             Work::Encode(push) => {

@@ -1,4 +1,4 @@
-//! connect, refresh, sub_refresh: who a connection is, and until when.
+//! connect and refresh: who a connection is, and until when.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -49,15 +49,6 @@ impl Shard {
             return self.disconnect(id.slot, DisconnectCode::BadRequest);
         }
         self.verify(id, command, token, TokenPurpose::Refresh);
-    }
-
-    /// Subscriptions don't expire as long as they are made without tokens of their own.
-    pub(super) fn sub_refresh(&mut self, slot: u32, command: u32, channel: &str) {
-        let error = match self.asker(slot, channel).is_subscriber {
-            true => ErrorCode::NotAvailable,
-            false => ErrorCode::PermissionDenied,
-        };
-        self.reply(slot, command, Err(error));
     }
 
     pub(in crate::shard) fn token_verified(

@@ -9,6 +9,7 @@ mod publish;
 mod query;
 mod server_side;
 mod subscribe;
+mod subscription_tokens;
 
 pub(super) use server_side::Desired;
 
@@ -92,7 +93,7 @@ impl Shard {
         }
         match request {
             Request::Connect(request) => self.connect(id, command, *request),
-            Request::Subscribe(request) => self.subscribe(id, command, &request),
+            Request::Subscribe(request) => self.subscribe(id, command, request),
             Request::Unsubscribe { channel } => self.unsubscribe_command(slot, command, &channel),
             Request::Publish { channel, data, shape } => self.publish(id, command, &channel, data, shape),
             Request::Presence { channel } => self.presence(id, command, &channel),
@@ -100,7 +101,7 @@ impl Shard {
             Request::History(request) => self.history(id, command, *request),
             Request::Rpc { method, .. } => self.rpc(id, command, &method),
             Request::Refresh { token } => self.refresh(id, command, &token),
-            Request::SubRefresh { channel, .. } => self.sub_refresh(slot, command, &channel),
+            Request::SubRefresh { channel, token } => self.sub_refresh(id, command, &channel, &token),
             // Maps and shared polls.
             Request::NotOffered { .. } => self.reply(slot, command, Err(ErrorCode::NotAvailable)),
             // Nobody takes messages without a reply; and what the schema calls `ping` is not served.

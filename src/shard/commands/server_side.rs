@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::subscribe::{Permitted, recovery_of};
+use super::subscribe::{Permitted, granted_options, recovery_of};
 use crate::access::Grant;
 use crate::limits;
 use crate::model::{
@@ -134,10 +134,7 @@ impl Shard {
     ) -> Result<Permitted, ErrorCode> {
         let channel_options = self.options.namespaces.find_options(channel.as_str());
         let channel_options = Arc::clone(channel_options.map_err(|_| ErrorCode::UnknownChannel)?);
-        let options = match grant.overrides.is_empty() {
-            true => Arc::clone(&channel_options),
-            false => Arc::new(grant.overrides.apply(&channel_options)),
-        };
+        let options = granted_options(&channel_options, Some(&grant));
         let has_history = options.has_history();
         let is_recoverable = has_history && options.force_recovery;
         let wanted = Wanted {

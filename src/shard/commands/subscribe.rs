@@ -7,12 +7,12 @@
 
 use std::sync::Arc;
 
-use crate::access::{self, Asker, ChannelOptions};
+use crate::access::{self, Asker, ChannelOptions, Grant};
 use crate::model::{
     ChannelName, ClientId, ConnectionId, DisconnectCode, Encoding, ErrorCode, Outcome, Position, Since,
     SubscribeRequest, SubscribeResult, SubscriptionType,
 };
-use crate::shard::connection::{On, Wanted};
+use crate::shard::connection::{On, SubscriptionPurpose, Wanted};
 use crate::shard::events::{Ask, Asked, SubscribeAnswer, SubscribeAsk, Subscribed};
 use crate::shard::subscriptions::{Origin, Subscription, Terms, Ticket};
 use crate::shard::timers::Appointment;
@@ -42,24 +42,42 @@ pub(super) struct Permitted {
 }
 
 impl Shard {
-    pub(super) fn subscribe(&mut self, id: ConnectionId, command: u32, request: &SubscribeRequest) {
+    pub(super) fn subscribe(&mut self, id: ConnectionId, command: u32, request: Box<SubscribeRequest>) {
         if !(request.delta.is_empty() || *request.delta == *DELTA) {
             return self.disconnect(id.slot, DisconnectCode::BadRequest);
         }
-        let channel = match self.check_subscribe(id.slot, request) {
+        let channel = match self.check_subscribe(id.slot, &request) {
             Ok(channel) => channel,
             Err(error) => return self.reply(id.slot, command, Err(error)),
         };
+        if !request.token.is_empty() {
+            let token = request.token.clone();
+            return self.verify_subscription(id, command, &token, SubscriptionPurpose::Subscribe(request));
+        }
         match self.may_subscribe(id.slot, channel.as_str()) {
-            Ok(true) if request.has_filter => self.reply(id.slot, command, Err(ErrorCode::BadRequest)),
-            Ok(true) => {
-                let permitted = self.permit_client(id, request, channel);
-                if let Some(permitted) = permitted {
-                    self.wait_for(id, On::Subscribe(permitted.wanted));
-                    self.ask_to_subscribe(id, command, permitted);
-                }
-            }
+            Ok(true) => self.subscribe_permitted(id, command, &request, channel, None),
             Ok(false) => self.reply(id.slot, command, Err(ErrorCode::PermissionDenied)),
+            Err(error) => self.reply(id.slot, command, Err(error)),
+        }
+    }
+
+    /// The client may; what it is given besides may be granted by a token.
+    pub(super) fn subscribe_permitted(
+        &mut self,
+        id: ConnectionId,
+        command: u32,
+        request: &SubscribeRequest,
+        channel: ChannelName,
+        grant: Option<Grant>,
+    ) {
+        if request.has_filter {
+            return self.reply(id.slot, command, Err(ErrorCode::BadRequest));
+        }
+        match self.permit_client(id, request, channel, grant) {
+            Ok(permitted) => {
+                self.wait_for(id, On::Subscribe(permitted.wanted));
+                self.ask_to_subscribe(id, command, permitted);
+            }
             Err(error) => self.reply(id.slot, command, Err(error)),
         }
     }
@@ -70,8 +88,11 @@ impl Shard {
         id: ConnectionId,
         request: &SubscribeRequest,
         channel: ChannelName,
-    ) -> Option<Permitted> {
-        let options = Arc::clone(self.options.namespaces.find_options(channel.as_str()).ok()?);
+        grant: Option<Grant>,
+    ) -> Result<Permitted, ErrorCode> {
+        let channel_options = self.options.namespaces.find_options(channel.as_str());
+        let channel_options = Arc::clone(channel_options.map_err(|_| ErrorCode::UnknownChannel)?);
+        let options = granted_options(&channel_options, grant.as_ref());
         // What subscribers may have is for it already: subscribing is allowed.
         let asker = Asker { is_subscriber: true, ..self.asker(id.slot, channel.as_str()) };
         let may_read_history = access::may_read_history(&options, asker);
@@ -93,16 +114,16 @@ impl Shard {
             // Also where nothing can be recovered: the client has to hear that it was not.
             since_offset: request.recover.then_some(request.offset),
         };
-        Some(Permitted {
+        Ok(Permitted {
             since: recovery_of(&options, is_recoverable, since),
             channel,
-            channel_options: Arc::clone(&options),
+            channel_options,
             options,
             origin: Origin::Client,
             wanted,
             must_recover: request.flag & MUST_RECOVER != 0,
             recovery_bytes_max: self.options.outbox_bytes_max / 2,
-            terms: None,
+            terms: grant.map(|grant| self.terms_of(id, grant)).transpose()?,
         })
     }
 
@@ -227,7 +248,7 @@ impl Shard {
     }
 
     /// Checks what holds whoever may subscribe.
-    fn check_subscribe(&mut self, slot: u32, request: &SubscribeRequest) -> Result<ChannelName, ErrorCode> {
+    pub(super) fn check_subscribe(&mut self, slot: u32, request: &SubscribeRequest) -> Result<ChannelName, ErrorCode> {
         if request.subscription_type != SubscriptionType::Stream {
             return Err(ErrorCode::NotAvailable);
         }
@@ -316,6 +337,14 @@ impl Shard {
             Speaks::Centrifugo(format) => Some(Encoding::new(format, has_delta, connection.window)),
             Speaks::Echo => None,
         }
+    }
+}
+
+/// The channel's options, as a subscription with this grant has them.
+pub(super) fn granted_options(options: &Arc<ChannelOptions>, grant: Option<&Grant>) -> Arc<ChannelOptions> {
+    match grant {
+        Some(grant) if !grant.overrides.is_empty() => Arc::new(grant.overrides.apply(options)),
+        _ => Arc::clone(options),
     }
 }
 

@@ -66,7 +66,7 @@ impl<W: World> Runner<'_, W> {
             Action::Expect { client, what, is_joined } => self.expect(client, what, *is_joined)?,
             Action::Token { name, claims, signed_by } => {
                 let secret = self.transcript.config["client"]["token"]["hmac_secret_key"].as_str().unwrap_or_default();
-                let token = token::make_token(claims, signed_by, secret, self.world.unix_seconds());
+                let token = token::make_token(&self.names.fill(claims), signed_by, secret, self.world.unix_seconds());
                 self.names.set(name, token.into());
             }
             Action::Happen(event) => {
