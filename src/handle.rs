@@ -19,8 +19,8 @@ use crate::model::{
 };
 // What goes through the door, so that the control plane need not know a shard to ask one.
 pub use crate::shard::{
-    Act, Answer, Answered, Answerer, ChannelsAsked, ChannelsFound, Options, Pressure, Question, Reach,
-    ServerPublication, ServerRefresh, ShardUsers, TrayMessage,
+    Act, Answer, Answered, Answerer, ChannelsAsked, ChannelsFound, Grant, Options, Overrides, Pressure, Question,
+    Reach, ServerPublication, ServerRefresh, ServerSubscription, ShardUsers, TrayMessage,
 };
 pub use channels::ChannelsPage;
 

@@ -244,6 +244,8 @@ mod tests {
             ("broadcast", json!({"data": 1}), bad("channels: must not be empty")),
             ("disconnect", json!({"user": "u"}), done()),
             ("disconnect", json!({}), bad(nobody)),
+            ("subscribe", json!({"user": "u", "channel": "a"}), done()),
+            ("subscribe", json!({"channel": "a"}), bad(nobody)),
             ("unsubscribe", json!({"user": "u", "channel": "a"}), done()),
             ("unsubscribe", json!({}), bad(nobody)),
             ("refresh", json!({"user": "u", "expired": true}), done()),

@@ -4,13 +4,14 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::failure::Failure;
-use super::{Api, channels, history, history_remove, info, presence, publish, users};
+use super::{Api, channels, history, history_remove, info, presence, publish, subscribe, users};
 
 /// What a request, a command of a batch or a line of the legacy route may call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
     Publish,
     Broadcast,
+    Subscribe,
     Unsubscribe,
     Disconnect,
     Refresh,
@@ -29,6 +30,7 @@ impl Method {
     pub const ALL: &[Method] = &[
         Method::Publish,
         Method::Broadcast,
+        Method::Subscribe,
         Method::Unsubscribe,
         Method::Disconnect,
         Method::Refresh,
@@ -44,6 +46,7 @@ impl Method {
         match self {
             Method::Publish => "publish",
             Method::Broadcast => "broadcast",
+            Method::Subscribe => "subscribe",
             Method::Unsubscribe => "unsubscribe",
             Method::Disconnect => "disconnect",
             Method::Refresh => "refresh",
@@ -71,6 +74,7 @@ impl Method {
         match self {
             Method::Publish => to_json(publish::publish(api, params).await),
             Method::Broadcast => to_json(publish::broadcast(api, params).await),
+            Method::Subscribe => to_json(subscribe::subscribe(api, params).await),
             Method::Unsubscribe => to_json(users::unsubscribe(api, params).await),
             Method::Disconnect => to_json(users::disconnect(api, params).await),
             Method::Refresh => to_json(users::refresh(api, params).await),

@@ -2,8 +2,8 @@
 //!
 //! - `request`: one API request from its head to its answer. `auth`: who may ask. `method`: what there
 //!   is to ask, by name. `batch`: many of them in one request. `reply`, `failure`: how it is answered.
-//! - `publish`, `users`, `presence`, `history`, `history_remove`, `channels`, `info`: the methods, with their
-//!   wire types.
+//! - `publish`, `subscribe`, `users`, `presence`, `history`, `history_remove`, `channels`, `info`: the methods,
+//!   with their wire types.
 //! - `operation`: `/metrics`, `/livez`, `/readyz`, `/health`.
 //! - `server`: runs a router for an own listener, and for requests that the shards pass on.
 //!
@@ -25,6 +25,7 @@ mod publish;
 mod reply;
 mod request;
 mod server;
+mod subscribe;
 mod users;
 
 #[cfg(test)]

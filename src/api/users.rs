@@ -50,7 +50,7 @@ struct RefreshRequest<'a> {
 
 /// Whose connections are meant; read beside the rest of the same body.
 #[derive(Deserialize)]
-struct Aim {
+pub struct Aim {
     #[serde(default, deserialize_with = "null_as_default")]
     user: String,
     #[serde(default, deserialize_with = "null_as_default")]
@@ -94,7 +94,7 @@ pub async fn refresh(api: &Api, body: &[u8]) -> Result<Done, Failure> {
 }
 
 impl Aim {
-    async fn reach(self, api: &Api, act: Act) -> Result<Done, Failure> {
+    pub async fn reach(self, api: &Api, act: Act) -> Result<Done, Failure> {
         if self.user.is_empty() && self.client.is_empty() && self.session.is_empty() {
             return Err(Failure::field("user", "must not be empty, unless client names one connection"));
         }

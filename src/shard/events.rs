@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::options::Options;
 use super::pressure::Pressure;
 use super::subscriptions::Ticket;
+use crate::access::Grant;
 use crate::model::{
     ChannelName, ClientId, ClientInfo, ConnectionId, DataShape, Encoding, ErrorCode, Format, HistoryRequest,
     HistoryResult, Outcome, Position, PresenceStats, Publication, Since, Tags, UserHash, Version, WindowBits,
@@ -287,6 +288,16 @@ pub enum Act {
         channel: Option<ChannelName>,
     },
     Refresh(ServerRefresh),
+    /// Those that are not subscribed yet.
+    Subscribe(Box<ServerSubscription>),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServerSubscription {
+    pub channel: ChannelName,
+    pub grant: Grant,
+    /// Give what came after this.
+    pub since: Option<Since>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -53,11 +53,13 @@ mod tests;
 
 pub use events::{
     Act, Answer, Answered, Answerer, Ask, Asked, ChannelsAsked, ChannelsFound, HomeAnswer, LaneMessage, Opening,
-    Question, Reach, Reached, ServerPublication, ServerRefresh, ShardUsers, Speaks, SubscribeAsk, Subscribed,
-    TrayMessage,
+    Question, Reach, Reached, ServerPublication, ServerRefresh, ServerSubscription, ShardUsers, Speaks, SubscribeAsk,
+    Subscribed, TrayMessage,
 };
 pub use fault::Faults;
 pub use options::Options;
+// What the application grants, for those that ask for it through the handle.
+pub use crate::access::{Grant, Overrides};
 pub use pressure::Pressure;
 // What the door has to know of protocols: their names.
 pub use crate::protocol::{format_of_subprotocol, subprotocol};
@@ -89,11 +91,11 @@ use drain::Drain;
 use jobs::Jobs;
 use outgoing::{Class, Outgoing};
 use pressure::Cutting;
-use reach::Reaching;
+use reach::{AwaitedReach, Reaching};
 use release::Lines;
 use renewal::Renewing;
 use replies::Replies;
-use subscriptions::{TermsTable, Ticket};
+use subscriptions::TermsTable;
 use survey::Surveys;
 use timers::{Agenda, StallProofClock, Wheel};
 use unconnected::Unconnected;
@@ -119,7 +121,6 @@ pub struct Shard {
     channels: Channels,
     subscriptions: u64,
     terms: TermsTable,
-    next_ticket: Ticket,
     outbox_bytes: usize,
     /// What the rooms at home keep to say the next publication as a difference.
     base_bytes: usize,
@@ -140,6 +141,8 @@ pub struct Shard {
     /// Audiences are being given the options of a reload.
     renewing: Option<Renewing>,
     surveys: Surveys,
+    awaited_reaches: Vec<AwaitedReach>,
+    last_reach: u32,
 
     /// Local channels with pending deliveries; rooms take turns.
     walking: VecDeque<u32>,
@@ -193,7 +196,6 @@ impl Shard {
             channels: Channels::default(),
             subscriptions: 0,
             terms: TermsTable::default(),
-            next_ticket: 0,
             outbox_bytes: 0,
             base_bytes: 0,
             rooms: AHashMap::new(),
@@ -205,6 +207,8 @@ impl Shard {
             reaching: VecDeque::new(),
             renewing: None,
             surveys: Surveys::default(),
+            awaited_reaches: Vec::new(),
+            last_reach: 0,
             walking: VecDeque::new(),
             cut: VecDeque::new(),
             windows: Windows::default(),

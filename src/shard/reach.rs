@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::connection::{On, Phase};
+use super::connection::{Connection, On, Phase};
 use super::events::{Act, Answered, Answerer, Reach};
 use super::{ServerRefresh, Shard};
 use crate::limits;
@@ -22,6 +22,17 @@ pub struct Reaching {
     /// Subscriptions still to be ended, of the connection in hand.
     subscriptions_left: Option<usize>,
     reached: u64,
+    /// What the homes' answers name it by.
+    number: u32,
+}
+
+/// A reach that subscribes, of which homes still have to answer.
+pub struct AwaitedReach {
+    number: u32,
+    /// Answers to come.
+    left: u64,
+    /// Everybody is reached: what the application is answered when all homes have.
+    end: Option<(Answerer, u64)>,
 }
 
 /// Where its connections are.
@@ -41,11 +52,18 @@ struct Share {
 impl Shard {
     /// Begins to reach the connections that `reach` names.
     pub(super) fn begin_reach(&mut self, reach: Reach, answerer: Answerer) {
-        if self.reaching.len() >= limits::REACHES_WAITING_MAX {
+        if self.reaching.len() + self.awaited_reaches.len() >= limits::REACHES_WAITING_MAX {
             return (answerer.0)(Err(ErrorCode::TooManyRequests));
         }
+        if let Act::Subscribe(subscription) = &reach.act
+            && let Err(error) = self.check_server_subscription(subscription)
+        {
+            return (answerer.0)(Err(error));
+        }
         let places = self.places_of(&reach);
-        self.reaching.push_back(Reaching { reach, answerer, places, subscriptions_left: None, reached: 0 });
+        self.last_reach = self.last_reach.wrapping_add(1);
+        let number = self.last_reach;
+        self.reaching.push_back(Reaching { reach, answerer, places, subscriptions_left: None, reached: 0, number });
         if self.reaching.len() == 1 {
             self.reach_some();
         }
@@ -59,11 +77,38 @@ impl Shard {
                 self.reaching.push_front(reaching);
                 break;
             }
-            let Reaching { answerer, reached, .. } = reaching;
-            (answerer.0)(Ok(Answered::Reached(reached)));
+            self.end_reach(reaching);
         }
         self.flush_replies();
         !self.reaching.is_empty()
+    }
+
+    /// Answers when all homes have: what is published then is delivered to whoever was subscribed.
+    fn end_reach(&mut self, reaching: Reaching) {
+        let Reaching { answerer, reached, number, .. } = reaching;
+        match self.awaited_reaches.iter_mut().find(|awaited| awaited.number == number) {
+            Some(awaited) => awaited.end = Some((answerer, reached)),
+            None => (answerer.0)(Ok(Answered::Reached(reached))),
+        }
+    }
+
+    /// The reach waits for one more home.
+    pub(super) fn await_joined(&mut self, number: u32) {
+        match self.awaited_reaches.iter_mut().find(|awaited| awaited.number == number) {
+            Some(awaited) => awaited.left += 1,
+            None => self.awaited_reaches.push(AwaitedReach { number, left: 1, end: None }),
+        }
+    }
+
+    /// A home has answered one that the reach waits for.
+    pub(super) fn reach_joined(&mut self, number: u32) {
+        let Some(at) = self.awaited_reaches.iter().position(|awaited| awaited.number == number) else { return };
+        self.awaited_reaches[at].left -= 1;
+        if self.awaited_reaches[at].left == 0
+            && let Some((answerer, reached)) = self.awaited_reaches.swap_remove(at).end
+        {
+            (answerer.0)(Ok(Answered::Reached(reached)));
+        }
     }
 
     fn places_of(&self, reach: &Reach) -> Places {
@@ -127,6 +172,10 @@ impl Shard {
                     self.disconnect_for(slot, *code, reason);
                     reaching.reached += 1;
                 }
+            }
+            Act::Subscribe(subscription) => {
+                let number = reaching.number;
+                reaching.reached += u64::from(self.subscribe_by_server(slot, subscription, number));
             }
             Act::Refresh(refresh) => {
                 self.refresh_by_server(slot, refresh);
@@ -198,12 +247,14 @@ impl Shard {
             Ok(lifetime) if !refresh.is_expired => lifetime,
             _ => return self.disconnect(slot, DisconnectCode::Expired),
         };
-        let Some(connection) = self.connections.at(slot).filter(|connection| connection.phase == Phase::Ready) else {
-            return;
-        };
+        let is_connected = |connection: &&mut Connection| matches!(connection.phase, Phase::Joining | Phase::Ready);
+        let Some(connection) = self.connections.at(slot).filter(is_connected) else { return };
         connection.expires = expires;
         if let (Some(info), Some(client)) = (&refresh.info, &mut connection.client) {
             *client = with_info(client, info.clone());
+            for subscription in connection.subscriptions.iter().filter(|subscription| subscription.has_terms) {
+                self.terms.set_conn_info(slot, subscription.channel, &client.conn_info);
+            }
         }
         self.remind(slot);
         self.push_to(slot, &Push::Refresh { ttl });

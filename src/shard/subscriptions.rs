@@ -81,7 +81,12 @@ pub struct AskedFor {
 }
 
 /// Tells the answer to one subscribe of the server from that to another of the same connection and channel.
-pub type Ticket = u32;
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    number: u32,
+    /// The application's question that it is part of, if it is.
+    pub reach: Option<u32>,
+}
 
 /// The terms of all subscriptions that have some, by the slots of connection and channel.
 ///
@@ -90,11 +95,18 @@ pub type Ticket = u32;
 pub struct TermsTable {
     by_subscription: AHashMap<(u32, u32), Terms>,
     ends: BTreeSet<(Duration, u32, u32)>,
+    next_number: u32,
 }
 
 impl TermsTable {
     pub fn is_empty(&self) -> bool {
         self.by_subscription.is_empty()
+    }
+
+    /// Another one each time.
+    pub fn take_ticket(&mut self, reach: Option<u32>) -> Ticket {
+        self.next_number = self.next_number.wrapping_add(1);
+        Ticket { number: self.next_number, reach }
     }
 
     pub fn insert(&mut self, connection: u32, channel: u32, terms: Terms) {

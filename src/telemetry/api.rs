@@ -7,6 +7,7 @@ use super::codes::{CodeCounts, NameCounts, places};
 const METHODS: &[&str] = &[
     "publish",
     "broadcast",
+    "subscribe",
     "unsubscribe",
     "disconnect",
     "refresh",

@@ -15,6 +15,7 @@ use crate::model::{
 };
 use crate::shard::Shard;
 use crate::shard::connection::{Connection, Joining, On, Phase, Wanted};
+use crate::shard::events::ServerSubscription;
 use crate::shard::subscriptions::{AskedFor, Origin, Terms};
 
 /// Subscriptions that a client desires or had, as it writes them in its connect command.
@@ -24,6 +25,13 @@ pub(in crate::shard) type Desired = BTreeMap<String, SubscribeRequest>;
 pub(super) enum Refusal {
     Error(ErrorCode),
     Disconnect(DisconnectCode),
+}
+
+/// What makes a server-side subscription.
+pub(super) enum Maker {
+    Connect(Origin),
+    /// The application, by the reach of this number.
+    Reach(u32),
 }
 
 impl Shard {
@@ -60,7 +68,7 @@ impl Shard {
         for (channel, (origin, grant)) in chosen {
             let since = desired.remove(channel.as_str()).filter(|request| request.recover);
             let since = since.map(|request| Since { offset: request.offset, epoch: request.epoch });
-            all.push(self.permit_by_server(id, channel, grant, origin, since).map_err(Refusal::Error)?);
+            all.push(self.permit_by_server(id, channel, grant, Maker::Connect(origin), since).map_err(Refusal::Error)?);
         }
         // One answer holds what all of them recover.
         let recovering = all.iter().filter(|permitted| permitted.since.is_some()).count();
@@ -129,7 +137,7 @@ impl Shard {
         id: ConnectionId,
         channel: ChannelName,
         grant: Grant,
-        origin: Origin,
+        maker: Maker,
         since: Option<Since>,
     ) -> Result<Permitted, ErrorCode> {
         let channel_options = self.options.namespaces.find_options(channel.as_str());
@@ -145,8 +153,11 @@ impl Shard {
             since_offset: since.as_ref().map(|since| since.offset),
         };
         let mut terms = self.terms_of(id, grant)?;
-        let ticket = self.next_ticket;
-        self.next_ticket = ticket.wrapping_add(1);
+        let (origin, reach) = match maker {
+            Maker::Connect(origin) => (origin, None),
+            Maker::Reach(number) => (Origin::Server, Some(number)),
+        };
+        let ticket = self.terms.take_ticket(reach);
         if let Some(asked) = &mut terms.asked {
             // The server refreshes what it subscribes: the client is not told when.
             (asked.by_server, asked.ttl) = (Some((ticket, wanted)), None);
@@ -162,6 +173,41 @@ impl Shard {
             recovery_bytes_max: self.options.outbox_bytes_max / 2,
             terms: Some(terms),
         })
+    }
+
+    /// The application subscribes a connection. Returns whether it was not subscribed yet.
+    pub(in crate::shard) fn subscribe_by_server(
+        &mut self,
+        slot: u32,
+        subscription: &ServerSubscription,
+        reach: u32,
+    ) -> bool {
+        let ServerSubscription { channel, grant, since } = subscription;
+        let local = self.channels.find(channel.as_str());
+        let Some(id) = self.connections.id_at(slot) else { return false };
+        let Some(connection) = self.connections.find(id) else { return false };
+        if local.is_some_and(|local| connection.find_subscription(local).is_some()) {
+            return false;
+        }
+        if connection.subscriptions.len() >= self.options.channels_max {
+            self.disconnect(slot, DisconnectCode::ChannelLimit);
+            return false;
+        }
+        let maker = Maker::Reach(reach);
+        match self.permit_by_server(id, channel.clone(), grant.clone(), maker, since.clone()) {
+            Ok(permitted) => {
+                self.await_joined(reach);
+                self.ask_to_subscribe(id, 0, permitted);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Why the application can't subscribe anybody so.
+    pub(in crate::shard) fn check_server_subscription(&self, wanted: &ServerSubscription) -> Result<(), ErrorCode> {
+        self.parse_channel(wanted.channel.as_str())?;
+        self.lifetime(wanted.grant.expires_at, self.options.expired_sub_close_delay).map(|_| ())
     }
 
     /// What is particular about a subscription with this grant.

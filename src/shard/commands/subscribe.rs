@@ -175,6 +175,9 @@ impl Shard {
     /// The home answered a subscribe; its asker may be gone by now.
     pub(super) fn subscribe_answered(&mut self, asker: ConnectionId, command: u32, answered: SubscribeAnswer<'_>) {
         let SubscribeAnswer { channel, client, ticket, outcome } = answered;
+        if let Some(reach) = ticket.and_then(|ticket| ticket.reach) {
+            self.reach_joined(reach);
+        }
         let Some(local) = self.channels.find(channel.as_str()) else { return };
         if let Ok(Subscribed { position: Some(position), .. }) = &outcome {
             self.stands_at(local, *position);

@@ -1,6 +1,11 @@
 //! Subscriptions that the server makes, while answers and publications are on their way.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::*;
+use crate::access::{Grant, Overrides};
+use crate::model::ChannelName;
+use crate::shard::{Act, Reach, ServerSubscription};
 
 /// Everybody may recover; who is subscribed is not told.
 fn recoverable(options: &mut Options) {
@@ -17,6 +22,24 @@ fn recoverable(options: &mut Options) {
 }
 
 impl Bench {
+    /// The application subscribes everybody without an id to `channel`. Returns how many answered of its shards.
+    fn subscribe_all(&mut self, channel: &str, grant: Grant) -> Arc<AtomicUsize> {
+        let channel = ChannelName::parse(channel, 255).expect("a short name");
+        let act = Act::Subscribe(Box::new(ServerSubscription { channel, grant, since: None }));
+        let question = Question::Reach(Box::new(Reach { user: "".into(), client: None, act }));
+        let answers: Arc<AtomicUsize> = Arc::default();
+        let now = self.now();
+        for shard in &mut self.shards {
+            let answers = Arc::clone(&answers);
+            let answerer = Answerer(Box::new(move |answer| {
+                assert!(answer.is_ok());
+                answers.fetch_add(1, Ordering::Relaxed);
+            }));
+            shard.tray_message(now, TrayMessage::Ask { question: question.clone(), answerer });
+        }
+        answers
+    }
+
     /// A client of shard 1 that has said its connect, for the channels at home on both shards.
     fn join(&mut self) -> (Client, [String; 2]) {
         let channels = [self.channel_at(0), self.channel_at(1)];
@@ -95,4 +118,77 @@ fn a_connect_recovers_no_more_than_fits() {
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!(told[0].matches(r#""recovered":true"#).count(), 1, "{told:?}");
     assert_eq!(told[0].matches(r#""was_recovering":true"#).count(), 2, "{told:?}");
+}
+
+#[test]
+fn the_application_is_answered_when_publications_reach_whom_it_subscribed() {
+    let mut bench = Bench::with(2, recoverable);
+    let channel = bench.channel_at(0);
+    let clients = [bench.connect(0), bench.connect(1), bench.connect(1)];
+    let answers = bench.subscribe_all(&channel, Grant { data: "{}".into(), ..Grant::default() });
+    assert_eq!(answers.load(Ordering::Relaxed), 1, "the one that is the home");
+    assert_eq!(bench.told(clients[1]), Vec::<String>::new());
+    bench.settle();
+    assert_eq!(answers.load(Ordering::Relaxed), 2);
+    bench.publish_tagged(&channel, 7, "");
+    bench.settle();
+    for client in clients {
+        let told = bench.told(client);
+        assert!(told[0].starts_with(&format!(r#"{{"push":{{"channel":"{channel}","subscribe":{{"#)), "{told:?}");
+        assert_eq!(data(&told), [7], "{told:?}");
+    }
+    bench.subscribe_all(&channel, Grant::default());
+    bench.settle();
+    assert_eq!(bench.told(clients[0]), Vec::<String>::new(), "it was subscribed already");
+}
+
+#[test]
+fn a_client_that_goes_while_it_is_subscribed_leaves_nothing_behind() {
+    let mut bench = Bench::with(2, recoverable);
+    let channel = bench.channel_at(0);
+    let client = bench.connect(1);
+    let answers = bench.subscribe_all(&channel, Grant::default());
+    bench.cut(client);
+    bench.settle();
+    assert_eq!(answers.load(Ordering::Relaxed), 2);
+    assert!(bench.shards[1].channels.find(&channel).is_none() && bench.shards[0].rooms.is_empty());
+    assert!(bench.shards[1].terms.is_empty());
+}
+
+#[test]
+fn a_grant_changes_options_for_its_subscriber_alone() {
+    let mut bench = Bench::with(2, |_| {});
+    let channel = bench.channel_at(0);
+    let watcher = bench.subscribe(0, &channel, r#","join_leave":true"#);
+    bench.told(watcher);
+    let grant = |overrides, info: &'static str| Grant { info: Some(info.into()), overrides, ..Grant::default() };
+    let hidden = bench.connect(1);
+    let overrides = Overrides { presence: Some(false), ..Overrides::default() };
+    bench.subscribe_all(&channel, grant(overrides, "1"));
+    bench.settle();
+    let silent = bench.connect(1);
+    let overrides = Overrides { join_leave: Some(false), force_recovery: Some(true), ..Overrides::default() };
+    bench.subscribe_all(&channel, grant(overrides, "2"));
+    bench.settle();
+    assert_eq!(bench.told(hidden), [format!(r#"{{"push":{{"channel":"{channel}","subscribe":{{}}}}}}"#)]);
+    let told = bench.told(silent);
+    assert!(told[0].contains(r#""subscribe":{"recoverable":true,"#), "{told:?}");
+
+    let joined = bench.told(watcher);
+    assert!(matches!(&joined[..], [line] if line.contains(r#""chan_info":1"#)), "one of the two is told: {joined:?}");
+    bench.say(watcher, &format!(r#"{{"id":3,"presence":{{"channel":"{channel}"}}}}"#));
+    let present = bench.told(watcher);
+    assert_eq!(present[0].matches(r#""user""#).count(), 2, "{present:?}");
+    assert!(present[0].contains(r#""chan_info":2"#), "{present:?}");
+
+    bench.say(silent, &format!(r#"{{"id":3,"publish":{{"channel":"{channel}","data":3}}}}"#));
+    bench.settle();
+    let told = bench.told(watcher);
+    assert!(told[0].contains(r#""chan_info":2"#), "{told:?}");
+    bench.cut(hidden);
+    bench.cut(silent);
+    bench.settle();
+    let told = bench.told(watcher);
+    let leave = |line: &String| line.contains(r#""leave""#) && line.contains(r#""chan_info":1"#);
+    assert!(matches!(&told[..], [line] if leave(line)), "{told:?}");
 }

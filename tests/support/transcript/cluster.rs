@@ -172,18 +172,26 @@ impl Cluster {
 
     fn ask_home(&mut self, channel: &str, question: Question) {
         let home = self.options.homes.home_of(channel).as_index();
-        self.ask(home, question);
+        self.ask(std::iter::once(home), &question);
     }
 
-    /// The application asks `shard`, which answers at once.
-    fn ask(&mut self, shard: usize, question: Question) {
-        let answer: Arc<Mutex<Option<Answer>>> = Arc::default();
-        let answered = Arc::clone(&answer);
-        let take = move |answer| *answered.lock().expect("nobody panics with it") = Some(answer);
-        let now = self.now();
-        self.shards[shard].tray_message(now, TrayMessage::Ask { question, answerer: Answerer(Box::new(take)) });
-        let answer = answer.lock().expect("nobody panics with it").take();
-        assert!(matches!(answer, Some(Ok(_))), "the application was answered {answer:?}");
+    /// The application asks `shards`, which answer when they have come to rest, if not at once.
+    fn ask(&mut self, shards: impl Iterator<Item = usize>, question: &Question) {
+        let answers: Arc<Mutex<Vec<Answer>>> = Arc::default();
+        let mut asked = 0;
+        for shard in shards {
+            asked += 1;
+            let answered = Arc::clone(&answers);
+            let take = move |answer| answered.lock().expect("nobody panics with it").push(answer);
+            let (now, question) = (self.now(), question.clone());
+            self.shards[shard].tray_message(now, TrayMessage::Ask { question, answerer: Answerer(Box::new(take)) });
+        }
+        self.settle();
+        let answers = answers.lock().expect("nobody panics with it");
+        assert!(
+            answers.len() == asked && answers.iter().all(Result::is_ok),
+            "the application was answered {answers:?}"
+        );
     }
 }
 
@@ -252,9 +260,11 @@ impl World for Cluster {
                 if let Act::Refresh(refresh) = &mut reach.act {
                     refresh.expire_at = refresh.expire_at.map(|seconds| now.unix_seconds + seconds);
                 }
-                for shard in 0..self.shards.len() {
-                    self.ask(shard, Question::Reach(Box::new(reach.clone())));
+                if let Act::Subscribe(subscription) = &mut reach.act {
+                    let expires_at = &mut subscription.grant.expires_at;
+                    *expires_at = expires_at.map(|seconds| now.unix_seconds + seconds);
                 }
+                self.ask(0..self.shards.len(), &Question::Reach(Box::new(reach)));
             }
             Event::Drain { window } => {
                 for shard in &mut self.shards {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::{Dialect, Event};
-use fanfare::model::{ChannelName, Format};
-use fanfare::shard::{Act, Reach, ServerRefresh};
+use fanfare::model::{ChannelName, Format, Since};
+use fanfare::shard::{Act, Grant, Reach, ServerRefresh, ServerSubscription};
 
 /// One file, read.
 pub struct Transcript {
@@ -253,6 +253,8 @@ fn parse_event(text: &str) -> Option<Action> {
             let reason = text.splitn(4, ' ').nth(3)?.into();
             reach(user, Act::Disconnect { code: code.parse().ok()?, reason, spared: vec![] })
         }
+        ["subscribe", user, channel] => reach(user, parse_subscribe(channel, "{}")?),
+        ["subscribe", user, channel, ..] => reach(user, parse_subscribe(channel, text.splitn(4, ' ').nth(3)?)?),
         ["unsubscribe", user] => reach(user, Act::Unsubscribe { channel: None }),
         ["unsubscribe", user, channel] => {
             reach(user, Act::Unsubscribe { channel: Some(ChannelName::parse(channel, 255).ok()?) })
@@ -270,6 +272,22 @@ fn parse_event(text: &str) -> Option<Action> {
 
 fn reach(user: &str, act: Act) -> Event {
     Event::Reach(Reach { user: user.into(), client: None, act })
+}
+
+/// What is granted is JSON: `info`, `data`, seconds to live, the offset to recover from.
+fn parse_subscribe(channel: &str, grant: &str) -> Option<Act> {
+    let fields: Value = serde_json::from_str(grant).ok()?;
+    let payload = |field| fields.get(field).map(|value: &Value| value.to_string().into());
+    let since = |offset| Since { offset, epoch: "".into() };
+    let grant = Grant {
+        info: payload("info"),
+        data: payload("data").unwrap_or_default(),
+        expires_at: fields["seconds"].as_i64(),
+        ..Grant::default()
+    };
+    let channel = ChannelName::parse(channel, 255).ok()?;
+    let since = fields["since"].as_u64().map(since);
+    Some(Act::Subscribe(Box::new(ServerSubscription { channel, grant, since })))
 }
 
 /// `expired`, `never`, or when it expires: `60s` from now.
