@@ -193,7 +193,8 @@ fn connect_value(connect: schema::ConnectResult) -> Fields {
     fields.number("ttl", connect.ttl);
     fields.data("data", &connect.data);
     if !connect.subs.is_empty() {
-        let subs = connect.subs.into_iter().map(|(name, result)| (name, Value::Object(subscribe_value(result).0)));
+        let value = |result: Option<_>| Value::Object(subscribe_value(result.expect("each has a result")).0);
+        let subs = connect.subs.into_iter().map(|entry| (entry.channel, value(entry.result)));
         fields.0.insert("subs".into(), Value::Object(subs.collect()));
     }
     fields.number("ping", connect.ping);
