@@ -107,7 +107,7 @@ fn one_whose_token_expires_meanwhile_is_given_back() {
         let client = bench.open(shard);
         let expires_at = Some(bench.now().unix_seconds);
         let claims = Claims { user: "ann".into(), expires_at, ..Claims::default() };
-        bench.shards[shard].token_verified(client.id, 1, TokenPurpose::Connect, Ok(claims));
+        bench.shards[shard].token_verified(client.id, 1, TokenPurpose::Connect(Default::default()), Ok(claims));
         bench.settle();
         assert_eq!(bench.told(client), [r#"{"id":1,"error":{"code":110,"message":"expired"}}"#]);
         assert_eq!(bench.counted(), 0);

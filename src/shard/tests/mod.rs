@@ -130,7 +130,7 @@ impl Bench {
     fn begin_connect_as(&mut self, shard: usize, user: &str) -> Client {
         let client = self.open(shard);
         let claims = Claims { user: user.into(), ..Claims::default() };
-        self.shards[shard].token_verified(client.id, 1, TokenPurpose::Connect, Ok(claims));
+        self.shards[shard].token_verified(client.id, 1, TokenPurpose::Connect(Default::default()), Ok(claims));
         client
     }
 
