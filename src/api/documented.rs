@@ -94,6 +94,7 @@ fn answer(question: &Question) -> Answer {
             let publications = vec![Arc::new(Publication { data, offset: 7, ..Publication::default() })];
             Ok(Answered::History(HistoryResult { publications, epoch: position(7).epoch, offset: 7 }))
         }
+        Question::HistoryRemove { .. } => Ok(Answered::HistoryRemoved),
         Question::Reach(_) => Ok(Answered::Reached(1)),
         Question::Users => Ok(Answered::Users(ShardUsers { count: 3, keys: vec![1, 2, 3] })),
         _ => Err(ErrorCode::UnknownChannel),

@@ -83,6 +83,9 @@ impl Options {
             version: running.version,
             // It is checked against the address that clients reach, and that stays.
             insecure: running.insecure,
+            // Homes count from the start on.
+            user_connections_max: running.user_connections_max,
+            has_single_connection: running.has_single_connection,
             ping_interval: running.ping_interval,
             pong_timeout: running.pong_timeout,
             channel_bytes_max: running.channel_bytes_max,
