@@ -120,6 +120,7 @@ pub const LIVE_TABLES: &[&str] = &["channel.", "client.token.", "client.subscrip
 
 pub const LIVE_KEYS: &[&str] = &[
     "client.allow_anonymous_connect_without_token",
+    "client.disallow_anonymous_connection_tokens",
     "client.stale_close_delay",
     "client.expired_close_delay",
     "client.expired_sub_close_delay",
@@ -129,6 +130,7 @@ pub const LIVE_KEYS: &[&str] = &[
     "client.history_max_publication_limit",
     "client.recovery_max_publication_limit",
     "fanfare.presence_ttl",
+    "fanfare.unconnected_limit",
 ];
 
 #[cfg(test)]
