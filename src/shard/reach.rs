@@ -250,6 +250,7 @@ impl Shard {
         let is_connected = |connection: &&mut Connection| matches!(connection.phase, Phase::Joining | Phase::Ready);
         let Some(connection) = self.connections.at(slot).filter(is_connected) else { return };
         connection.expires = expires;
+        let is_ready = connection.phase == Phase::Ready;
         if let (Some(info), Some(client)) = (&refresh.info, &mut connection.client) {
             *client = with_info(client, info.clone());
             for subscription in connection.subscriptions.iter().filter(|subscription| subscription.has_terms) {
@@ -257,7 +258,10 @@ impl Shard {
             }
         }
         self.remind(slot);
-        self.push_to(slot, &Push::Refresh { ttl });
+        // One that still joins channels of its token is told nothing before it is answered.
+        if is_ready {
+            self.push_to(slot, &Push::Refresh { ttl });
+        }
     }
 }
 
