@@ -94,6 +94,7 @@ BACKEND_FEATURES = [
     "presence_stats",
     "history",
     "history_remove",
+    "channels",
     "batch",
     "info",
     "errors of the API",

@@ -3,7 +3,7 @@
 from functools import partial
 
 import pytest
-from cent import HistoryRemoveRequest, HistoryRequest, PublishRequest
+from cent import ChannelsRequest, HistoryRemoveRequest, HistoryRequest, PublishRequest
 
 from people import channel, refusal
 
@@ -52,3 +52,13 @@ async def test_history_is_removed(backend):
     await backend(PublishRequest(channel=room, data=1))
     await backend(HistoryRemoveRequest(channel=room))
     assert (await backend(HistoryRequest(channel=room, limit=10))).publications == []
+
+
+@method("channels")
+async def test_channels_are_listed_by_pattern(world, backend, user):
+    person = await world.enter(user)
+    rooms = [f"chat:{user}-{n}" for n in range(3)]
+    for room in rooms:
+        await person.join(room)
+    listed = (await backend(ChannelsRequest(pattern=f"chat:{user}-*"))).channels
+    assert {name: info.num_clients for name, info in listed.items()} == dict.fromkeys(rooms, 1)
