@@ -78,8 +78,20 @@ CLIENT_FEATURES = [
     "recovery after a cut",
     "recovery that is not possible",
     "a room without recovery goes on",
+    "cache recovery",
     "subscribe from a position of the application",
     "subscribe from a position that is gone",
+    "subscription token",
+    "subscription token from a callback",
+    "subscription token is refreshed on the way",
+    "expired subscription token is fetched again",
+    "unauthorized by the callback of a subscription",
+    "refused subscription token",
+    "server-side subscriptions of a token",
+    "server-side subscriptions recover",
+    "server-side subscriptions by the API",
+    "server-side join and leave",
+    "personal channel",
 ]
 
 # What backends can do here.
@@ -87,6 +99,7 @@ BACKEND_FEATURES = [
     "publish",
     "publish once with a key",
     "broadcast",
+    "subscribe",
     "unsubscribe",
     "disconnect",
     "refresh",

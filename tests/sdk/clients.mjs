@@ -56,7 +56,8 @@ export function next(emitter, event, ms) {
 
 /** One person at one hub. */
 export class Person {
-  constructor(url, encoding, options = {}) {
+  /** `watch` is given the client before it connects. */
+  constructor(url, encoding, { watch = () => {}, ...options } = {}) {
     const { Client, pack, unpack } = encodings[encoding];
     this.pack = pack;
     this.unpack = unpack;
@@ -70,6 +71,7 @@ export class Person {
     // Tests of refused connections never look at it.
     this.connected.catch(() => {});
     this.client.on('connected', ({ client }) => (this.id = client));
+    watch(this.client);
     this.client.connect();
   }
 
