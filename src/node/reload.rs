@@ -81,6 +81,10 @@ impl Reload {
         }
         let effective = configuration.effective();
         let changes = Changes::between(&self.started, &self.running, &effective);
+        if changes.for_restart.iter().any(|path| path == SKIPS_SIGNATURES) {
+            // It was checked against the address of the file, and the hub listens where it did at its start.
+            return Outcome::Refused(format!("{SKIPS_SIGNATURES} does not change while the hub runs: restart it"));
+        }
         let mut options = configuration.options.shard;
         options.namespaces = Arc::new(namespaces);
         handle.tell_options(Arc::new(options)).await;
@@ -127,6 +131,9 @@ fn list(paths: &[String]) -> String {
         count => format!("{} and {} more", paths[..LISTED_MAX].join(", "), count - LISTED_MAX),
     }
 }
+
+/// Goes to the shards with the keys of tokens, and opens the hub to whoever reaches it.
+const SKIPS_SIGNATURES: &str = "client.insecure_skip_token_signature_verify";
 
 /// Chosen: a line that a person still reads.
 const LISTED_MAX: usize = 20;
@@ -223,6 +230,21 @@ mod tests {
         bench.check_metric(true);
         fs::remove_file(&bench.path).expect("it is there");
         assert!(matches!(bench.reload.reload(&bench.handle).await, Outcome::Refused(_)));
+    }
+
+    /// The file may say another address, where that would be allowed; the socket stays where it is.
+    #[tokio::test]
+    async fn a_reload_does_not_open_a_public_hub() {
+        let mut bench = Bench::new("");
+        let opened = format!("{SKIPS_SIGNATURES} = true\nhttp_server.address = \"127.0.0.1\"\n");
+        let Outcome::Refused(reason) = bench.write(&opened).await else { panic!("taken") };
+        assert!(reason.contains("restart"), "{reason}");
+        assert_eq!(bench.told().len(), 0);
+        let Outcome::Taken(_) = bench.write("client.insecure = true\nhttp_server.address = \"127.0.0.1\"").await else {
+            panic!("refused")
+        };
+        let running = shard::Options::default();
+        assert!(!running.renewed_by(&bench.told()[0]).insecure, "shards leave that as it was");
     }
 
     #[tokio::test]
