@@ -139,12 +139,15 @@ fn has(scope: &Scope<'_>, option: &str) -> bool {
     if option == "history_size" { scope.count(option) > 0 } else { scope.flag(option) }
 }
 
-/// Any of them lets clients with tokens in.
-const TOKEN_KEYS: [&str; 4] = [
+/// Any of them lets clients in.
+const TOKEN_KEYS: [&str; 7] = [
     "client.token.hmac_secret_key",
     "client.token.rsa_public_key",
     "client.token.ecdsa_public_key",
+    "client.token.ed25519_public_key",
     "client.token.jwks_public_endpoint",
+    "client.insecure_skip_token_signature_verify",
+    "client.user_id_http_header",
 ];
 
 /// 128 bits; what RFC 7518 asks for HS256 is twice as much.

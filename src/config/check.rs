@@ -14,7 +14,6 @@ use super::tokens;
 /// Everything that a tree of right values can still have wrong.
 pub fn all(root: &Scope<'_>, options: &Options, allow_insecure: bool, problems: &mut Problems<'_>) {
     relations(root, problems);
-    alternatives(root, problems);
     origins(root, problems);
     namespaces(root, problems);
     tokens::user_header(root, problems);
@@ -33,18 +32,6 @@ fn relations(root: &Scope<'_>, problems: &mut Problems<'_>) {
     };
     less("client.pong_timeout", "client.ping_interval", "a pong belongs to the last ping");
     less("client.presence_update_interval", "fanfare.presence_ttl", "presence would run out before it is updated");
-}
-
-/// Keys that say the same in two ways.
-fn alternatives(root: &Scope<'_>, problems: &mut Problems<'_>) {
-    for table in ["client.token", "client.subscription_token"] {
-        for name in ["audience", "issuer"] {
-            let (exact, regex) = (format!("{table}.{name}"), format!("{table}.{name}_regex"));
-            if root.is_set(&exact) && root.is_set(&regex) {
-                problems.add(root.span(&regex), format!("{exact} is set too: either the one or the other"));
-            }
-        }
-    }
 }
 
 fn origins(root: &Scope<'_>, problems: &mut Problems<'_>) {

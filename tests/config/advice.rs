@@ -39,7 +39,7 @@ fn bounds_leave_something_between_them() {
 fn the_same_is_said_once() {
     check_refused(
         "client.token.audience = \"a\"\nclient.token.audience_regex = \"b\"\n",
-        "2:31: client.token.audience is set too: either the one or the other",
+        "2:31: client.token.audience_regex stands beside audience: one of them says what is expected",
     );
 }
 
