@@ -107,6 +107,7 @@ mod tests {
         let fixture = Fixture::answering(|_| Err(ErrorCode::BadRequest));
         check(&fixture, "channels", r#"{"pattern": "["}"#, BAD).await;
         let long = format!(r#"{{"pattern": "{}"}}"#, "a".repeat(2000));
-        check(&Fixture::new(), "channels", &long, BAD).await;
+        let expected = r#"{"error":{"code":107,"message":"bad request","detail":"pattern: has 2000 bytes, at most 1024 are allowed"}}"#;
+        check(&Fixture::new(), "channels", &long, expected).await;
     }
 }

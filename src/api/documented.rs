@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use serde_json::{Deserializer, Value};
 
-use super::fixture::{Fixture, KEY, position};
+use super::fixture::{Fixture, KEY, channel, position};
 use super::method::Method;
-use crate::handle::{Answer, Answered, Question, ServerPublication, ShardUsers};
+use crate::handle::{Answer, Answered, ChannelsFound, Question, ServerPublication, ShardUsers};
 use crate::model::{ClientId, ClientInfo, ErrorCode, HistoryResult, PresenceStats, Publication};
 
 const PAGE: &str = include_str!("../../docs/api.md");
@@ -93,6 +93,10 @@ fn answer(question: &Question) -> Answer {
             let data = r#"{"text": "hello"}"#.into();
             let publications = vec![Arc::new(Publication { data, offset: 7, ..Publication::default() })];
             Ok(Answered::History(HistoryResult { publications, epoch: position(7).epoch, offset: 7 }))
+        }
+        Question::Channels(_) => {
+            let channels = vec![(channel("chat:lobby"), 2), (channel("chat:kitchen"), 1)];
+            Ok(Answered::Channels(ChannelsFound { channels, has_more: true }))
         }
         Question::HistoryRemove { .. } => Ok(Answered::HistoryRemoved),
         Question::Reach(_) => Ok(Answered::Reached(1)),

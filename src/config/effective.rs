@@ -125,6 +125,8 @@ pub const LIVE_KEYS: &[&str] = &[
     "client.expired_close_delay",
     "client.expired_sub_close_delay",
     "client.channel_limit",
+    "client.subscribe_to_user_personal_channel.enabled",
+    "client.subscribe_to_user_personal_channel.personal_channel_namespace",
     "client.presence_update_interval",
     "client.channel_position_check_delay",
     "client.history_max_publication_limit",

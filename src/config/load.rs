@@ -121,7 +121,9 @@ fn shard_options(root: &Scope<'_>, shards: u16, problems: &mut Problems<'_>) -> 
         personal_channel_prefix: personal_channel_prefix(root, problems),
         channels_max: root.count("client.channel_limit"),
         user_connections_max: root.count("client.user_connection_limit") as u32,
-        has_single_connection: root.flag("client.subscribe_to_user_personal_channel.single_connection"),
+        // As in Centrifugo, it belongs to the personal channel.
+        has_single_connection: root.flag("client.subscribe_to_user_personal_channel.enabled")
+            && root.flag("client.subscribe_to_user_personal_channel.single_connection"),
         channel_bytes_max: root.count("channel.max_length"),
         message_bytes_max: root.count("websocket.message_size_limit"),
         decompressed_bytes_max: decompressed_limit(root),

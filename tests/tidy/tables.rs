@@ -139,7 +139,7 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         folder: "cli",
-        may_use: &["config", "io"],
+        may_use: &["access", "config", "io", "jwks"],
         crates: &[
             "bytes",
             "clap",
@@ -158,13 +158,6 @@ pub const ROWS: &[Row] = &[
         ],
         purity: Effects,
     },
-    Row {
-        folder: "cli",
-        may_use: &["access", "config", "jwks"],
-        crates: &["clap", "serde_json", "tokio"],
-        purity: Effects,
-    },
-    Row { folder: "cli", may_use: &["config"], crates: &["rustix"], purity: Effects },
     Row { folder: "node", may_use: EVERYTHING, crates: ANY_CRATE, purity: Effects },
     Row { folder: "main", may_use: EVERYTHING, crates: ANY_CRATE, purity: Effects },
     // The map of the folders; it declares, and names none of them in code.
@@ -250,7 +243,8 @@ pub const LINES_MAX: usize = 400;
 /// (file, its own bound, the reason)
 pub const LONG_FILES: &[(&str, usize, &str)] = &[
     ("src/config/keys.rs", 500, "the one table of keys, a row for each"),
-    ("src/telemetry/table.rs", 600, "the one table of metrics, a row for each"),
+    ("src/limits.rs", 500, "the one list of bounds, each with its reason"),
+    ("src/telemetry/table.rs", 700, "the one table of metrics, a row for each"),
 ];
 
 /// Crates of which the tree may hold one version only, and why a second one hurts.
