@@ -97,6 +97,15 @@ pub const WRITE_BYTES_MAX: usize = 256 * 1024;
 /// copy dominates the syscall.
 pub const WRITE_FRAMES_MAX: usize = 64;
 
+/// Sends handed to the kernel in one system call, about the share of a turn.
+pub const RING_SENDS_MAX: usize = 256;
+
+/// With fewer sends at a time, a system call for each costs less. Measured: docs/decisions/0005.
+pub const RING_SENDS_MIN: usize = 4;
+
+/// A longer frame is sent by itself: the copy is what it costs, and a batch of such would be a long one.
+pub const RING_FRAME_BYTES_MAX: usize = 8 * 1024;
+
 /// Replies joined into one WebSocket message, by bytes: a larger one starts another frame.
 pub const REPLY_FRAME_BYTES: usize = 16 * 1024;
 

@@ -258,6 +258,7 @@ fn io_options(options: &Options) -> Result<Arc<crate::io::Options>, StartError> 
         user_header.map_err(|_| StartError("client.user_id_http_header is no name of a header".into()))?;
     Ok(Arc::new(crate::io::Options {
         websocket_path: options.http.websocket_path.as_str().into(),
+        io_uring: options.http.io_uring,
         echo_path: options.http.echo.then(|| ECHO_PATH.into()),
         allowed_origins,
         user_header,

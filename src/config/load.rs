@@ -94,6 +94,7 @@ fn http(root: &Scope<'_>, flags: &Flags) -> HttpOptions {
         user_header: root.text("client.user_id_http_header"),
         websocket_path: path("websocket.handler_prefix"),
         compression: root.flag("websocket.compression"),
+        io_uring: root.flag("fanfare.io_uring"),
         api_prefix: path("http_api.handler_prefix"),
         health_path: path_if("health.enabled", "health.handler_prefix"),
         metrics_path: path_if("prometheus.enabled", "prometheus.handler_prefix"),

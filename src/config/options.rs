@@ -49,6 +49,8 @@ pub struct HttpOptions {
     /// The header in which a trusted proxy says who the user is. `None`: only tokens say that.
     pub user_header: Option<String>,
     pub websocket_path: String,
+    /// Sends go to the kernel in batches, where it takes them.
+    pub io_uring: bool,
     /// Clients that offer permessage-deflate get it.
     pub compression: bool,
     /// What stands before `/publish` and the other methods.

@@ -4,9 +4,9 @@
 //! runs: a panic in it reaches the thread, while the runtime would swallow that of a task.
 
 mod reading;
+mod writing;
 
 use std::future::poll_fn;
-use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -24,6 +24,7 @@ use crate::telemetry::{Gauge, ShardMetrics, Stage};
 
 use super::door::Arrival;
 use super::poller::Poller;
+use super::ring::{Outcome, Ring};
 use super::sockets::Sockets;
 use super::thread::JobSink;
 use super::tls::{Buffers, Ration};
@@ -33,6 +34,11 @@ pub(super) struct EventLoop {
     pub shard: Shard,
     pub poller: Poller,
     pub sockets: Sockets,
+    /// Sends the frames of many connections at once; `None`: each is a system call.
+    pub ring: Option<Ring>,
+    /// The connections that are written next, and what became of their sends; empty between two writes.
+    pub batch: Vec<ConnectionId>,
+    pub outcomes: Vec<Outcome>,
     /// The only read buffer, `READ_SCRATCH_BYTES` long.
     pub scratch: Box<[u8]>,
     /// What TLS needs besides.
@@ -241,61 +247,6 @@ impl EventLoop {
     }
 
     // --- doing ---
-
-    /// Writes what this turn made ready. Returns whether more is left than a turn's share: twice a
-    /// slice of fan-out, so that what else is said (a whole room told to recover) is sliced too, and
-    /// the backlog shrinks while rooms are walked.
-    ///
-    /// The share is counted in bytes as well: a mebibyte takes a socket as long as fifty small sends, and
-    /// one that has more than its part of it goes on in the next turn.
-    fn write_sockets(&mut self, now: Now) -> bool {
-        let mut bytes_left = 2 * self.bytes_max;
-        for _ in 0..self.sockets.waiting_to_write() {
-            if bytes_left == 0 {
-                return true;
-            }
-            let Some(id) = self.sockets.next_to_write() else { break };
-            bytes_left = bytes_left.saturating_sub(self.write(now, id));
-        }
-        for _ in 0..2 * self.sends_max {
-            if bytes_left == 0 {
-                return true;
-            }
-            let Some(id) = self.shard.next_dirty() else { return self.sockets.waiting_to_write() > 0 };
-            bytes_left = bytes_left.saturating_sub(self.write(now, id));
-        }
-        true
-    }
-
-    /// Writes all that the connection has to send, or as much as its socket takes, or its part of a
-    /// turn. Returns how many bytes that was.
-    fn write(&mut self, now: Now, id: ConnectionId) -> usize {
-        let mut written = 0;
-        while let Some(entry) = self.sockets.find(id)
-            && !entry.lost
-        {
-            if entry.blocked {
-                self.shard.sent(now, id, 0);
-                return written;
-            }
-            if written >= limits::WRITE_BYTES_MAX {
-                self.sockets.write_later(id);
-                return written;
-            }
-            match entry.socket.write(self.shard.unsent(id), &mut self.tls_buffers) {
-                Ok(0) => return written,
-                Ok(bytes) => {
-                    written += bytes;
-                    // Commands may have waited for this.
-                    handle_for(&mut self.shard, now, id, |shard| shard.sent(now, id, bytes));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => entry.blocked = true,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => self.lose(now, id),
-            }
-        }
-        written
-    }
 
     /// Returns whether more sockets wait to be closed.
     fn close_sockets(&mut self) -> bool {

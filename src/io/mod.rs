@@ -18,6 +18,7 @@ mod listener;
 mod options;
 mod poller;
 mod ready;
+mod ring;
 mod socket;
 mod sockets;
 mod thread;

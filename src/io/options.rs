@@ -20,6 +20,8 @@ pub struct Options {
     pub user_header: Option<HeaderName>,
     /// Clients that offer permessage-deflate get it; those of the echo always do.
     pub compression: bool,
+    /// Sends go to the kernel in batches, where it takes them.
+    pub io_uring: bool,
     /// How long a head may take to arrive, from the accept or the end of the request before it.
     pub head_timeout: Duration,
 }
@@ -33,6 +35,7 @@ impl Default for Options {
             allowed_origins: AllowedOrigins::default(),
             user_header: None,
             compression: false,
+            io_uring: true,
             head_timeout: limits::HEAD_TIMEOUT,
         }
     }

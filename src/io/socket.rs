@@ -1,6 +1,7 @@
 //! One connection's byte stream after the upgrade.
 
 use std::io::{self, IoSlice, Read as _, Write as _};
+use std::rc::Rc;
 
 use bytes::Bytes;
 use mio::event::Source;
@@ -14,7 +15,8 @@ use super::tls::{Buffers, TlsSocket};
 /// A non-blocking stream in the shard's poll set. Holds no buffer: it reads into the shard's
 /// scratch and writes frames from where they lie, or seals them in buffers that all share.
 pub(super) enum Socket {
-    Plain(mio::net::TcpStream),
+    /// Shared with the ring while that sends.
+    Plain(Rc<mio::net::TcpStream>),
     // Boxed: its keys would take the room of ten plain ones.
     Tls(Box<TlsSocket>),
 }
@@ -33,11 +35,24 @@ impl Read {
 }
 
 impl Socket {
+    /// A socket without TLS.
+    pub fn plain(stream: mio::net::TcpStream) -> Socket {
+        Socket::Plain(Rc::new(stream))
+    }
+
+    /// The stream of a socket that frames go out of as they are.
+    pub fn as_plain(&self) -> Option<&Rc<mio::net::TcpStream>> {
+        match self {
+            Socket::Plain(stream) => Some(stream),
+            Socket::Tls(_) => None,
+        }
+    }
+
     /// Reads what is there, at most `scratch`.
     pub fn read(&mut self, scratch: &mut [u8], buffers: &mut Buffers) -> io::Result<Read> {
         match self {
             Socket::Plain(stream) => {
-                let bytes = stream.read(scratch)?;
+                let bytes = (&**stream).read(scratch)?;
                 Ok(Read { bytes, is_drained: bytes < scratch.len() })
             }
             Socket::Tls(socket) => socket.read(scratch, buffers),
@@ -51,8 +66,8 @@ impl Socket {
         mut frames: impl Iterator<Item = &'a Bytes>,
         buffers: &mut Buffers,
     ) -> io::Result<usize> {
-        let stream = match self {
-            Socket::Plain(stream) => stream,
+        let mut stream = match self {
+            Socket::Plain(stream) => &**stream,
             Socket::Tls(socket) => return socket.write(frames, buffers),
         };
         let Some(first) = frames.next() else { return Ok(0) };
@@ -102,7 +117,7 @@ impl Socket {
 
     fn stream_mut(&mut self) -> &mut mio::net::TcpStream {
         match self {
-            Socket::Plain(stream) => stream,
+            Socket::Plain(stream) => Rc::get_mut(stream).expect("the ring keeps no stream beyond its batch"),
             Socket::Tls(socket) => &mut socket.stream,
         }
     }
@@ -138,7 +153,7 @@ mod tests {
         let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (ours, _) = listener.accept().unwrap();
         ours.set_nonblocking(true).unwrap();
-        (Socket::Plain(mio::net::TcpStream::from_std(ours)), peer)
+        (Socket::plain(mio::net::TcpStream::from_std(ours)), peer)
     }
 
     fn check_written(frames: usize) {

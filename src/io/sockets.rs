@@ -163,7 +163,7 @@ mod tests {
         for id in ids {
             let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             let place = sockets.admission.admit().unwrap();
-            sockets.insert(*id, Socket::Plain(mio::net::TcpStream::from_std(stream)), place);
+            sockets.insert(*id, Socket::plain(mio::net::TcpStream::from_std(stream)), place);
         }
         sockets
     }

@@ -24,6 +24,7 @@ use super::admission::Admission;
 use super::door::{ControlSender, Door, Told};
 use super::event_loop::EventLoop;
 use super::poller::Poller;
+use super::ring::Ring;
 use super::sockets::Sockets;
 use super::tls::{Buffers, Newest, Ration};
 
@@ -90,12 +91,25 @@ fn run(setup: ShardSetup) -> io::Result<()> {
     LocalSet::new().block_on(&runtime, live(setup))
 }
 
+/// `None`: the operator wants no ring, or there is none to be had.
+fn open_ring(id: ShardId, is_wanted: bool) -> Option<Ring> {
+    if !is_wanted {
+        return None;
+    }
+    Ring::open()
+        .inspect_err(|error| {
+            tracing::info!(shard = id.0, %error, "there is no io_uring here: each send is a system call of its own");
+        })
+        .ok()
+}
+
 async fn live(setup: ShardSetup) -> io::Result<()> {
     let (draining, mut drains) = watch::channel(false);
     let (full, is_full) = watch::channel(false);
     let ration = Rc::new(Ration::new(limits::HANDSHAKE_SHARE));
     let tls = setup.tls.map(|newest| (newest, Rc::clone(&ration)));
     let told = Told { draining: drains.clone(), full: is_full };
+    let ring = open_ring(setup.id, setup.io_options.io_uring);
     let (admission, metrics) = (Arc::clone(&setup.admission), Arc::clone(&setup.metrics));
     let (door, arriving) = Door::new(setup.io_options, setup.control, admission, metrics, told, tls);
     let listener = tokio::net::TcpListener::from_std(setup.listener)?;
@@ -109,6 +123,9 @@ async fn live(setup: ShardSetup) -> io::Result<()> {
         shard: Shard::new(setup.id, Arc::clone(&setup.shard_options), Arc::clone(&setup.metrics), setup.seed),
         poller,
         sockets: Sockets::new(setup.admission),
+        ring,
+        batch: Vec::with_capacity(limits::RING_SENDS_MAX),
+        outcomes: Vec::with_capacity(limits::RING_SENDS_MAX),
         scratch: vec![0; limits::READ_SCRATCH_BYTES].into(),
         tls_buffers: Buffers::default(),
         ration,

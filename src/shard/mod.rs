@@ -37,6 +37,7 @@ mod receive;
 mod release;
 mod renewal;
 mod replies;
+mod sending;
 mod server_publish;
 mod slow;
 mod subscriptions;
@@ -73,7 +74,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ahash::AHashMap;
-use bytes::Bytes;
 
 use crate::engine::Memory;
 use crate::limits;
@@ -84,7 +84,7 @@ use crate::telemetry::{Counter, Gauge, ShardMetrics};
 use crate::ws::Inflater;
 use backlog::Dropped;
 use channels::Channels;
-use connection::{Connection, Phase};
+use connection::Connection;
 use connections::Connections;
 use deliver::Doomed;
 use drain::Drain;
@@ -247,21 +247,6 @@ impl Shard {
         id
     }
 
-    /// The first `bytes` of what `unsent` gave were taken by the socket; 0 when it would block.
-    pub fn sent(&mut self, now: Now, id: ConnectionId, bytes: usize) {
-        self.tell_time(now);
-        let Some(connection) = self.connections.find_mut(id) else { return };
-        connection.outbox.took(bytes);
-        self.outbox_bytes -= bytes;
-        self.metrics.add(Counter::BytesSent, bytes as u64);
-        if connection.phase == Phase::Ending && connection.outbox.is_empty() {
-            return self.finish(id.slot);
-        }
-        if connection.waits_for_its_reader() {
-            self.was_read(id);
-        }
-    }
-
     /// The socket is at its end: the peer is gone, or an error broke it.
     pub fn lost(&mut self, now: Now, id: ConnectionId) {
         self.tell_time(now);
@@ -321,26 +306,6 @@ impl Shard {
     }
 
     // --- what to do next ---
-
-    /// The next connection with frames to write; each at most once until it has more.
-    pub fn next_dirty(&mut self) -> Option<ConnectionId> {
-        self.flush_replies();
-        while let Some(slot) = self.dirty.pop_front() {
-            let Some(connection) = self.connections.at(slot) else { continue };
-            connection.is_dirty = false;
-            if !connection.is_finished && !connection.outbox.is_empty() {
-                return self.connections.id_at(slot);
-            }
-        }
-        None
-    }
-
-    /// The frames waiting for the connection's socket, oldest first; what is already written of
-    /// the first one is cut off.
-    pub fn unsent(&self, id: ConnectionId) -> impl Iterator<Item = &Bytes> {
-        let connection = self.connections.find(id).filter(|connection| connection.phase != Phase::Joining);
-        connection.into_iter().flat_map(|connection| connection.outbox.frames())
-    }
 
     /// The next connection whose socket io must shut down and forget. The id is dead after this.
     pub fn next_finished(&mut self) -> Option<ConnectionId> {

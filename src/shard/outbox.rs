@@ -151,6 +151,16 @@ impl Outbox {
         self.bytes = self.first.len() as u32;
     }
 
+    /// The frame that waits, if it is the only one, whole, and no longer than `bytes_max`. It is not
+    /// dropped any more: the socket has it from here on, and [`Outbox::took`] says how much it took.
+    pub fn lend(&mut self, bytes_max: usize) -> Option<Bytes> {
+        let is_lendable = self.rest.is_none() && !self.is_partial && (1..=bytes_max).contains(&self.first.len());
+        is_lendable.then(|| {
+            self.is_partial = true;
+            self.first.clone()
+        })
+    }
+
     pub fn frames(&self) -> impl Iterator<Item = &Bytes> {
         let first = (!self.first.is_empty()).then_some(&self.first);
         first.into_iter().chain(self.rest.iter().flat_map(|rest| rest.frames()))
@@ -227,6 +237,21 @@ mod tests {
         unsent.took(1);
         unsent.push_first(Bytes::from_static(b"def"));
         assert_eq!((text(&unsent).as_str(), unsent.bytes()), ("23|def|abc|ghi", 11));
+    }
+
+    #[test]
+    fn a_lent_frame_is_on_the_wire() {
+        let mut lent = outbox(&["abc"]);
+        assert_eq!(lent.lend(2), None, "too long");
+        assert_eq!(lent.lend(3).as_deref(), Some(&b"abc"[..]));
+        assert_eq!(lent.lend(3), None, "lent already");
+        lent.drop_unsent();
+        lent.push_last(Bytes::from_static(b"close"));
+        lent.took(3);
+        assert_eq!(text(&lent), "close");
+        assert!(lent.lend(5).is_some(), "the next one is whole");
+        assert_eq!(outbox(&["abc", "def"]).lend(9), None, "two go in one vectored write");
+        assert_eq!(Outbox::default().lend(9), None);
     }
 
     #[test]

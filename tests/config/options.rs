@@ -34,6 +34,7 @@ fn an_empty_file_is_centrifugos_defaults() {
             allowed_origins: vec![],
             user_header: None,
             websocket_path: "/connection/websocket".into(),
+            io_uring: true,
             compression: false,
             api_prefix: "/api".into(),
             health_path: None,

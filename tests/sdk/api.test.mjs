@@ -264,4 +264,4 @@ everywhere('single_connection', (world) => {
       last = newer;
     }
   });
-}, limited({ subscribe_to_user_personal_channel: { single_connection: true } }));
+}, limited({ subscribe_to_user_personal_channel: { enabled: true, single_connection: true } }));

@@ -85,6 +85,8 @@ pub const ROWS: &[Row] = &[
             "aws_lc_rs",
             "axum",
             "bytes",
+            "compio_buf",
+            "compio_driver",
             "core_affinity",
             "globset",
             "hyper",

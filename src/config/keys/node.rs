@@ -19,6 +19,14 @@ pub const ROWS: &[Row] = &[
         "0",
         "Threads for signatures and other heavy work, below the shards' priority; 0: one for each core.",
     ),
+    (
+        "fanfare.io_uring",
+        Kind::Flag,
+        "true",
+        "Hands the kernel many sends in one system call, where it allows that (Linux 5.6 and later; the default \
+         seccomp profiles of Docker and containerd do not); elsewhere each send is a system call, at about a \
+         sixth more CPU.",
+    ),
     ("fanfare.presence_ttl", Kind::Duration { min: "2s" }, "60s", "How long presence outlives its last update."),
     (
         "fanfare.unconnected_limit",

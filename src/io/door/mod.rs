@@ -270,7 +270,7 @@ trait Street: AsyncRead + AsyncWrite + Unpin + Send + 'static {
 
 impl Street for TcpStream {
     fn into_socket(self, read_ahead: Bytes) -> io::Result<(Socket, Bytes)> {
-        Ok((Socket::Plain(mio::net::TcpStream::from_std(self.into_std()?)), read_ahead))
+        Ok((Socket::plain(mio::net::TcpStream::from_std(self.into_std()?)), read_ahead))
     }
 }
 

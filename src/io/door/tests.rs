@@ -217,7 +217,7 @@ async fn bytes_behind_the_head_arrive_with_the_socket() {
 
         client.write_all(b"second").await.unwrap();
         let Socket::Plain(stream) = arrival.socket else { panic!("a plain port") };
-        let stream = std::net::TcpStream::from(stream);
+        let stream = std::net::TcpStream::from(Rc::into_inner(stream).expect("the only one"));
         stream.set_nonblocking(true).unwrap();
         let mut stream = TcpStream::from_std(stream).unwrap();
         let mut second = [0; 6];
