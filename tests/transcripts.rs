@@ -128,8 +128,7 @@ const ELSEWHERE: &[(u16, &str)] = &[
     (3000, "never sent: the client is gone"),
     (3004, "a handler that panics: unit tests of the shard"),
     (3009, "never sent: writing failed"),
-    (3013, "not given: there are no rate limits"),
-    (3507, "not given: anonymous tokens are not refused"),
+    (3013, "a flood of sockets that never connect: unit tests of the shard, tests/sdk/floods.test.mjs"),
     (3509, "not given: errors are not counted against a client"),
 ];
 

@@ -26,6 +26,9 @@ const CALM_MS = 15_000;
 /** Connections to the server API that our own HTTP client keeps for a while. */
 const KEPT_ALIVE = 12;
 
+/** For a silent peer to be gone: a ping, its pong, and the close that it does not answer (3, 2 and 5 s). */
+const SETTLE_MS = 20_000;
+
 /** Memory that the process may keep over what it began with: its allocator's, and grown tables. */
 const KEPT_BYTES = 24 * MIB;
 
@@ -158,6 +161,7 @@ export class Siege {
         }
       })(),
       `${metric} to be ${most} at most`,
+      SETTLE_MS,
     );
     return value;
   }
