@@ -21,7 +21,7 @@ fn main() -> ExitCode {
     let start = Instant::now();
     match CommandLine::parse().into_command() {
         Command::Config(command) => cli::config::run(command),
-        Command::Reload(arguments) => cli::reload::run(arguments),
+        Command::Reload(arguments) => cli::exit(cli::reload::run(arguments)),
         Command::Tool(tool) => cli::run(&tool),
         Command::Serve(flags) => serve(flags, start).map_or_else(fail, |()| ExitCode::SUCCESS),
     }

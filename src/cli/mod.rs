@@ -15,6 +15,7 @@ mod drain;
 mod healthcheck;
 mod http;
 mod link;
+mod process;
 mod publish;
 pub mod reload;
 mod server;
@@ -33,7 +34,7 @@ use crate::config::Tool;
 
 /// Runs a command and says how it ended; trouble is told on standard error.
 pub fn run(tool: &Tool) -> ExitCode {
-    let outcome = match tool {
+    exit(match tool {
         Tool::Completions { shell } => completions::run(*shell),
         Tool::Doctor(arguments) => doctor::run(arguments),
         Tool::Drain(arguments) => drain::run(arguments),
@@ -42,7 +43,11 @@ pub fn run(tool: &Tool) -> ExitCode {
         Tool::Sub(arguments) => subscribe::run(arguments),
         Tool::Token(tool) => token::run(tool),
         Tool::Version(arguments) => version::run(*arguments),
-    };
+    })
+}
+
+/// Tells how a command ended.
+pub fn exit(outcome: Result<(), Failure>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

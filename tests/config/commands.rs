@@ -166,12 +166,12 @@ fn reload_names_its_process_and_checks_the_file_first() {
     check(folder.path(), "reload", 2, "which process?");
     check(folder.path(), "reload --pid 0", 2, "--pid");
     // This very test is no hub.
-    check(folder.path(), &format!("reload --pid {}", std::process::id()), 1, "is \"");
+    check(folder.path(), &format!("reload --pid {}", std::process::id()), 3, "is \"");
     write("http_server.port = -1");
     check(folder.path(), "reload -c a.toml --pid 1", 1, "a.toml:1:20");
     write("pid_file = \"hub.pid\"");
-    check(folder.path(), "reload -c a.toml", 1, "no hub is running: hub.pid");
+    check(folder.path(), "reload -c a.toml", 3, "the server is not running: hub.pid");
     fs::write(folder.path().join("hub.pid"), "no number").expect("it can be written");
-    check(folder.path(), "reload -c a.toml", 1, "hub.pid holds no process id");
+    check(folder.path(), "reload -c a.toml", 2, "hub.pid holds no process id");
     assert!(read_under("pid_file = \"hub.pid\"", "", &Flags::default()).is_ok());
 }
