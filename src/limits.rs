@@ -358,6 +358,22 @@ pub const ROOM_RETRY: Duration = Duration::from_millis(1);
 /// The longest sleep of a shard without work, so that its heartbeat tells a stalled thread.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Time for an engine to answer: after it a broker counts as away for this request (100).
+pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How often an engine proves by a message through its broker that it hears it.
+pub const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long an engine waits for a shard whose tray is full, and how often it looks. Chosen: less than a stall that
+/// `/livez` reports, more than the longest turn.
+pub const ENGINE_DELIVERY_TIMEOUT: Duration = Duration::from_secs(2);
+pub const ENGINE_DELIVERY_RETRY: Duration = Duration::from_micros(500);
+
+/// Requests of one shard that engines have not answered, and what they hold; above it publishes and questions
+/// are refused (111).
+pub const REQUESTS_MAX: usize = 16_384;
+pub const REQUEST_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// Connections of one shard between accept and upgrade, or speaking plain HTTP. At about 20 KiB
 /// each (hyper's buffers) 20 MiB.
 pub const DOOR_CONNECTIONS_MAX: usize = 1024;

@@ -19,11 +19,18 @@
 //!   offset outlive them by `history_meta_ttl`; the streams of a shard together hold at most
 //!   `memory_bytes_max`, and the one that would expire first is dropped when they would hold more.
 //!
-//! Invariants: each channel's state is at its home shard only. Must never touch protocol, ws, shard
-//! or connections. Read `stream.rs` first, then `memory.rs`.
+//! The memory engine is a part of its shard, which calls it. All others are asked and answer later:
+//! `contract.rs` says what, and what each side may rely on; `outlet.rs` is their way back to the shards, `record.rs`
+//! what they write.
+//!
+//! Invariants: each channel's state is at its home shard only, or at the engine's broker. Must never touch
+//! protocol, ws, shard or connections. Read `stream.rs` first, then `memory.rs`, then `contract.rs`.
 
+pub mod contract;
 mod memory;
+pub mod outlet;
 mod presence;
+pub mod record;
 mod results;
 mod stream;
 

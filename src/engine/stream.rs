@@ -31,6 +31,34 @@ impl Stream {
         Stream { epoch, top: 0, kept: VecDeque::new(), bytes: 0 }
     }
 
+    /// What is known of a stream that is kept elsewhere: where it stands, and its newest publications.
+    ///
+    /// Panics unless their offsets are consecutive and end at `position`.
+    pub fn from_newest(position: Position, publications: Vec<Arc<Publication>>) -> Stream {
+        let offsets = publications.iter().rev().map(|publication| publication.offset);
+        let expected = (0..=position.offset).rev().take(publications.len());
+        assert!(offsets.eq(expected), "a stream has no gaps and ends at its position");
+        let bytes = publications.iter().map(|publication| cost_of(publication)).sum();
+        Stream { epoch: position.epoch, top: position.offset, kept: publications.into(), bytes }
+    }
+
+    /// Keeps a publication that got its offset elsewhere: the next one.
+    ///
+    /// Panics if it is another.
+    pub fn extend(&mut self, publication: Arc<Publication>) {
+        assert_eq!(publication.offset, self.top + 1, "a stream has no gaps");
+        self.top += 1;
+        self.bytes += cost_of(&publication);
+        self.kept.push_back(publication);
+    }
+
+    /// The kept publications after `offset`, oldest first; `None` if some of them are not kept any more.
+    pub fn after(&self, offset: u64) -> Option<impl Iterator<Item = &Arc<Publication>>> {
+        let missed = usize::try_from(self.top.saturating_sub(offset)).ok()?;
+        let first = self.kept.len().checked_sub(missed)?;
+        Some(self.kept.range(first..))
+    }
+
     /// Position of the newest publication; offset 0 when there was none yet.
     pub fn position(&self) -> Position {
         Position { epoch: self.epoch, offset: self.top }

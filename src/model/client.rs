@@ -14,6 +14,15 @@ impl ClientId {
         ClientId(uuid::Builder::from_random_bytes(random).into_uuid().into_bytes())
     }
 
+    /// The 16 bytes of one that `from_random` made.
+    pub fn from_bytes(bytes: [u8; 16]) -> ClientId {
+        ClientId(bytes)
+    }
+
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
     /// Reads the usual hyphenated form.
     pub fn parse(text: &str) -> Option<ClientId> {
         uuid::Uuid::try_parse(text).ok().map(|id| ClientId(id.into_bytes()))

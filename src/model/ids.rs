@@ -18,6 +18,19 @@ impl fmt::Display for ShardId {
     }
 }
 
+/// Which of the node's engines: of a broker that keeps and carries publications, or of a presence manager.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EngineIndex(pub u8);
+
+impl EngineIndex {
+    /// The home shard's own memory, which nobody has to be asked for.
+    pub const MEMORY: EngineIndex = EngineIndex(0);
+
+    pub fn is_memory(self) -> bool {
+        self == EngineIndex::MEMORY
+    }
+}
+
 /// One connection of a shard: its place in the slab, and which tenant of that place it is.
 ///
 /// A slot is used again after its connection is gone; the generation tells a late answer that its

@@ -24,7 +24,7 @@ pub use command::{
 };
 pub use encoding::{Encoding, EncodingSet, Format, WindowBits};
 pub use frames::{Frames, Given, Variant};
-pub use ids::{ConnectionId, ShardId};
+pub use ids::{ConnectionId, EngineIndex, ShardId};
 pub use publication::{DataShape, Epoch, Position, Publication, Tags, Version};
 pub use push::Push;
 pub use reply::{ConnectResult, HistoryResult, Outcome, PresenceStats, Reply, SubscribeResult};

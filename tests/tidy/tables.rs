@@ -46,7 +46,12 @@ pub const ROWS: &[Row] = &[
         purity: Pure,
     },
     // Engines to come have sockets; the contract and the memory engine are pure (PURE_FILES).
-    Row { folder: "engine", may_use: &["model", "lane"], crates: &["ahash", "bytes", "fastrand"], purity: Effects },
+    Row {
+        folder: "engine",
+        may_use: &["model", "lane"],
+        crates: &["ahash", "bytes", "fastrand", "prost", "tokio"],
+        purity: Effects,
+    },
     Row {
         folder: "workers",
         may_use: &["model", "ws", "protocol", "access", "lane"],
@@ -190,6 +195,7 @@ pub const PURE_FILES: &[&str] = &[
     "src/engine/memory.rs",
     "src/engine/memory/",
     "src/engine/presence.rs",
+    "src/engine/record.rs",
     "src/engine/results.rs",
     "src/engine/stream.rs",
     "src/jwks/cache.rs",

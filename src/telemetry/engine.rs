@@ -1,0 +1,78 @@
+//! What is counted of one engine. The engine's own tasks count; a scrape reads.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// One engine of the node: a broker, a presence manager or both.
+#[derive(Debug, Default)]
+pub struct EngineMetrics {
+    is_up: AtomicBool,
+    is_proven: AtomicBool,
+    counters: [AtomicU64; ENGINE_COUNTERS],
+    /// Of the last probe that came back, in microseconds.
+    probe_micros: AtomicU64,
+}
+
+/// What an engine counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EngineCounter {
+    /// Requests taken.
+    Requests,
+    /// Requests answered with an error that is the engine's fault: its broker is away, or too slow.
+    Failures,
+    /// Publications and memberships heard and given to a shard.
+    Incoming,
+    /// Records and messages that nobody of ours wrote, or that are damaged: passed over.
+    Foreign,
+    /// Connections to the broker that broke.
+    Interruptions,
+    /// Channels named to their homes because something may be missing.
+    Rechecked,
+    /// Probes that did not come back in time.
+    ProbesLost,
+    /// Streams that had lost what was confirmed, and began a new epoch.
+    EpochsLost,
+}
+
+const ENGINE_COUNTERS: usize = EngineCounter::EpochsLost as usize + 1;
+
+impl EngineMetrics {
+    pub fn add(&self, counter: EngineCounter, count: u64) {
+        self.counters[counter as usize].fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub fn get(&self, counter: EngineCounter) -> u64 {
+        self.counters[counter as usize].load(Ordering::Relaxed)
+    }
+
+    /// Whether the broker answers. One that is away is an interruption each time it goes.
+    pub fn set_up(&self, is_up: bool) {
+        let was_up = self.is_up.swap(is_up, Ordering::Relaxed);
+        if was_up && !is_up {
+            self.add(EngineCounter::Interruptions, 1);
+            self.is_proven.store(false, Ordering::Relaxed);
+        }
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.is_up.load(Ordering::Relaxed)
+    }
+
+    /// A message through the broker came back after `delay`; `None`: it did not.
+    pub fn probed(&self, delay: Option<Duration>) {
+        self.is_proven.store(delay.is_some(), Ordering::Relaxed);
+        match delay {
+            Some(delay) => self.probe_micros.store(delay.as_micros() as u64, Ordering::Relaxed),
+            None => self.add(EngineCounter::ProbesLost, 1),
+        }
+    }
+
+    /// Whether the node is ready as far as this engine goes: it answers, and the last probe came back.
+    pub fn is_ready(&self) -> bool {
+        self.is_up() && self.is_proven.load(Ordering::Relaxed)
+    }
+
+    pub fn probe_delay(&self) -> Duration {
+        Duration::from_micros(self.probe_micros.load(Ordering::Relaxed))
+    }
+}
