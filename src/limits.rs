@@ -374,6 +374,16 @@ pub const ENGINE_DELIVERY_RETRY: Duration = Duration::from_micros(500);
 pub const REQUESTS_MAX: usize = 16_384;
 pub const REQUEST_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// Publications of one channel, and their bytes, that wait for one before them, or are kept to answer those who come
+/// while the stream is read.
+pub const FEED_PUBLICATIONS_MAX: usize = 4096;
+pub const FEED_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// A channel's stream is read at most once in this time, and for whoever came meanwhile; and how soon it is read
+/// again after that failed.
+pub const FEED_READ_INTERVAL: Duration = Duration::from_millis(10);
+pub const FEED_RETRY: Duration = Duration::from_secs(1);
+
 /// Connections of one shard between accept and upgrade, or speaking plain HTTP. At about 20 KiB
 /// each (hyper's buffers) 20 MiB.
 pub const DOOR_CONNECTIONS_MAX: usize = 1024;

@@ -192,6 +192,7 @@ impl Shards<'_> {
                 metrics: Arc::clone(&self.metrics.shards[index]),
                 control: self.control.clone(),
                 jobs: submit_to(self.workers.clone(), self.jwks.clone()),
+                requests: Box::new(Err),
                 seed: random_seed(),
                 start: self.start,
                 drained: Box::new(move || {

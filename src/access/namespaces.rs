@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{DataFormat, Flush, FlushWindow, NamePattern};
-use crate::model::Tags;
+use crate::model::{EngineIndex, Tags};
 
 /// Options of the channels of one namespace. Source: protocol page, section 1.3; the names and
 /// defaults are Centrifugo's.
@@ -50,6 +50,10 @@ pub struct ChannelOptions {
     pub delta_publish: bool,
     pub slow_consumer_policy: SlowConsumerPolicy,
     pub flush: Flush,
+    /// What keeps and carries the channels' publications.
+    pub broker: EngineIndex,
+    /// What knows who is there.
+    pub presence_manager: EngineIndex,
 }
 
 /// What a subscriber who comes back is given. Option `force_recovery_mode`.

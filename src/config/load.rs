@@ -12,7 +12,7 @@ use crate::access::{
 };
 use crate::api::ErrorMode;
 use crate::io::AdmissionLimits;
-use crate::model::Homes;
+use crate::model::{EngineIndex, Homes};
 use crate::shard::{self, Compression};
 
 use super::flags::Flags;
@@ -229,6 +229,8 @@ fn channel_options(root: &Scope<'_>, scope: &Scope<'_>, place: usize) -> Channel
         delta_publish: scope.flag("delta_publish"),
         slow_consumer_policy: slow_consumer_policy(scope),
         flush: flush(scope),
+        broker: EngineIndex::MEMORY,
+        presence_manager: EngineIndex::MEMORY,
     }
 }
 

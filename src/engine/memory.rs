@@ -8,7 +8,7 @@ use std::time::Duration;
 use ahash::AHashMap;
 
 use super::{Attendee, Presence, Results, Stream};
-use crate::model::{ChannelName, ClientId, Epoch, Position, Publication, ShardId, Version};
+use crate::model::{ChannelName, ClientId, ClientInfo, Epoch, Position, Publication, ShardId, Version};
 
 /// Memory that a stream costs besides its publications: table entry, queue entry, name.
 const STREAM_BYTES: usize = 256;
@@ -222,6 +222,11 @@ impl Memory {
         let presence = self.presence.get_mut(channel)?;
         presence.expire(now);
         Some(presence)
+    }
+
+    /// Those of the channel who are listed, on one shard or on all of them.
+    pub fn attendees(&self, channel: &str, shard: Option<ShardId>) -> Vec<Arc<ClientInfo>> {
+        self.presence.get(channel).map_or_else(Vec::new, |presence| presence.listed_of(shard))
     }
 
     fn stream_of(&mut self, now: Duration, channel: &ChannelName, retention: Retention) -> &mut Kept {

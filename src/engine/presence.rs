@@ -93,7 +93,13 @@ impl Presence {
     }
 
     pub fn list(&self) -> Vec<Arc<ClientInfo>> {
-        let listed = self.entries.values().map(|entry| &entry.attendee).filter(|attendee| attendee.is_listed);
+        self.listed_of(None)
+    }
+
+    /// The same, of one shard or of all.
+    pub fn listed_of(&self, shard: Option<ShardId>) -> Vec<Arc<ClientInfo>> {
+        let entries = self.entries.values().filter(|entry| shard.is_none_or(|shard| entry.shard == shard));
+        let listed = entries.map(|entry| &entry.attendee).filter(|attendee| attendee.is_listed);
         listed.map(|attendee| Arc::clone(&attendee.info)).collect()
     }
 

@@ -10,7 +10,7 @@ use crate::model::{Epoch, ErrorCode, HistoryRequest, Position, Publication, Sinc
 ///
 /// Invariants: offsets are consecutive; the last one kept has offset `top`; `bytes` is the sum of
 /// the kept publications' costs.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Stream {
     epoch: Epoch,
     top: u64,
@@ -50,6 +50,13 @@ impl Stream {
         self.top += 1;
         self.bytes += cost_of(&publication);
         self.kept.push_back(publication);
+    }
+
+    /// Forgets the oldest ones until no more than this is kept.
+    pub fn trim(&mut self, count_max: usize, bytes_max: usize) {
+        while self.kept.len() > count_max || self.bytes > bytes_max {
+            self.drop_oldest();
+        }
     }
 
     /// The kept publications after `offset`, oldest first; `None` if some of them are not kept any more.

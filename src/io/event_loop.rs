@@ -26,7 +26,7 @@ use super::door::Arrival;
 use super::poller::Poller;
 use super::ring::{Outcome, Ring};
 use super::sockets::Sockets;
-use super::thread::JobSink;
+use super::thread::{JobSink, RequestSink};
 use super::tls::{Buffers, Ration};
 
 /// One shard, and all that reaches it or leaves it. Put together in `thread.rs`.
@@ -51,6 +51,7 @@ pub(super) struct EventLoop {
     pub ports: Ports<LaneMessage>,
     pub tray: TrayReceiver<TrayMessage>,
     pub jobs: JobSink,
+    pub requests: RequestSink,
     pub metrics: Arc<ShardMetrics>,
     /// Zero of monotonic time.
     pub start: Instant,
@@ -119,7 +120,7 @@ impl EventLoop {
         self.lap(Stage::Write);
         cut |= self.close_sockets();
         self.send_lane_messages();
-        let no_room = self.submit_jobs() | self.shard.has_outgoing();
+        let no_room = self.submit_jobs() | self.submit_requests() | self.shard.has_outgoing();
         while let Some(id) = self.shard.next_resumed() {
             self.sockets.read_later(id);
         }
@@ -283,6 +284,17 @@ impl EventLoop {
         while let Some(job) = self.shard.next_job() {
             if let Err(job) = (self.jobs)(job) {
                 self.shard.return_job(job);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Returns whether an engine's queue is full.
+    fn submit_requests(&mut self) -> bool {
+        while let Some(request) = self.shard.next_request() {
+            if let Err(request) = (self.requests)(request) {
+                self.shard.return_request(request);
                 return true;
             }
         }

@@ -30,5 +30,5 @@ pub use door::{AllowedOrigins, BadOriginPattern, ControlRequest, ControlSender, 
 pub use listener::bind;
 pub use options::Options;
 pub use ready::Ready;
-pub use thread::{JobSink, ShardSetup, start_shard};
+pub use thread::{JobSink, RequestSink, ShardSetup, start_shard};
 pub use tls::{BadPair, Identity, Newest, Pair, Part, Pem, Stream as TlsStream, accept as accept_tls};

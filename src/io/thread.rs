@@ -16,7 +16,7 @@ use tokio::task::LocalSet;
 use crate::lane::{Ports, TrayReceiver};
 use crate::limits;
 use crate::model::ShardId;
-use crate::shard::{self, Job, LaneMessage, Shard, TrayMessage};
+use crate::shard::{self, EngineRequest, Job, LaneMessage, Shard, TrayMessage};
 use crate::telemetry::ShardMetrics;
 
 use super::accept::accept;
@@ -30,6 +30,9 @@ use super::tls::{Buffers, Newest, Ration};
 
 /// Where jobs go; gives one back when the workers' queue is full.
 pub type JobSink = Box<dyn Fn(Job) -> Result<(), Job> + Send>;
+
+/// Where requests to engines go; gives one back when the engine's queue is full.
+pub type RequestSink = Box<dyn Fn(EngineRequest) -> Result<(), EngineRequest> + Send>;
 
 /// All that one shard needs. It starts with nothing of the process's around it but this.
 pub struct ShardSetup {
@@ -50,6 +53,7 @@ pub struct ShardSetup {
     pub metrics: Arc<ShardMetrics>,
     pub control: ControlSender,
     pub jobs: JobSink,
+    pub requests: RequestSink,
     pub seed: u64,
     /// Zero of monotonic time, the same for all shards.
     pub start: Instant,
@@ -134,6 +138,7 @@ async fn live(setup: ShardSetup) -> io::Result<()> {
         ports: setup.ports,
         tray: setup.tray,
         jobs: setup.jobs,
+        requests: setup.requests,
         metrics: setup.metrics,
         start: setup.start,
         sends_max: setup.shard_options.slice_sends_max,

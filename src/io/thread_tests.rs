@@ -72,6 +72,7 @@ pub(super) fn start_setup(
         metrics: Arc::clone(&metrics),
         control,
         jobs,
+        requests: Box::new(Err),
         seed: 0,
         start: Instant::now(),
         drained: Box::new(move || {

@@ -9,6 +9,7 @@ use super::options::Options;
 use super::pressure::Pressure;
 use super::subscriptions::Ticket;
 use crate::access::Grant;
+use crate::engine::contract::Event;
 use crate::model::{
     ChannelName, ClientId, ClientInfo, ConnectionId, DataShape, Encoding, ErrorCode, Format, HistoryRequest,
     HistoryResult, Outcome, Position, PresenceStats, Publication, Since, Tags, UserHash, Version, WindowBits,
@@ -193,6 +194,8 @@ pub enum TrayMessage {
     Ask { question: Question, answerer: Answerer },
     /// A worker finished.
     Done(Done),
+    /// An engine answers, or has something to tell.
+    Engine(Event),
     /// Close all connections with 3001, spread evenly over `window`; new ones at once.
     Drain { window: Duration },
     /// How the process's memory stands to its limit.

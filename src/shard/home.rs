@@ -7,11 +7,11 @@ use super::events::{
     Answer, Answered, Ask, Asked, HomeAnswer, LaneMessage, Question, Reached, SubscribeAsk, Subscribed,
 };
 use crate::access::{ChannelOptions, RecoveryMode};
-use crate::engine::{Attendee, RecoveryLimits, Retention};
+use crate::engine::{Attendee, RecoveryLimits, Retention, Stream};
 use crate::limits;
 use crate::model::{
     ChannelName, ClientId, ClientInfo, Epoch, ErrorCode, HistoryRequest, HistoryResult, Outcome, Position,
-    PresenceStats, Publication, Push, ShardId,
+    PresenceStats, Publication, Push, ShardId, Since,
 };
 use crate::room::DeliveryKind;
 use crate::telemetry::{Counter, Gauge};
@@ -30,38 +30,29 @@ impl Shard {
     /// A connection of shard `from` asks. The answer leaves before anything that follows from it.
     pub(super) fn asked_by(&mut self, from: ShardId, ask: Ask) {
         let Ask { asker, id, channel, asked } = ask;
-        let is_subscribe = matches!(asked, Asked::Subscribe(_));
-        let mut joined = None;
-        let answer = match asked {
+        let Some((asked, channel)) = self.ask_engine(from, (asker, id), channel, asked) else { return };
+        let outcome = match asked {
             Asked::Subscribe(subscribe) => {
-                let (client, ticket) = (subscribe.info.client, subscribe.ticket);
                 let outcome = self.home_subscribe(from, &channel, &subscribe);
-                joined = Some(subscribe.info).filter(|_| outcome.is_ok() && subscribe.is_told);
-                HomeAnswer::Subscribed { client, ticket, outcome }
+                return self.answer_subscribe(from, (asker, id), &channel, subscribe, outcome);
             }
             Asked::Publish { data, info } => {
                 let publication = Publication { data, info: Some(info), ..Publication::default() };
-                let published = self.home_publish(&channel, publication, Asks::default());
-                HomeAnswer::Decided(published.map(|_| Outcome::Publish))
+                self.home_publish(&channel, publication, Asks::default()).map(|_| Outcome::Publish)
             }
-            Asked::Presence => {
-                let clients_max = self.options.outbox_bytes_max / 2 / limits::PRESENCE_ENTRY_BYTES;
-                HomeAnswer::Decided(self.home_presence(&channel, clients_max).map(Outcome::Presence))
-            }
-            Asked::PresenceStats => HomeAnswer::Decided(self.home_presence_stats(&channel).map(Outcome::PresenceStats)),
+            Asked::Presence => self.home_presence(&channel, self.presence_clients_max()).map(Outcome::Presence),
+            Asked::PresenceStats => self.home_presence_stats(&channel).map(Outcome::PresenceStats),
             Asked::History(request) => {
                 let page = self.home_history(&channel, &request, self.options.history_publications_max);
-                HomeAnswer::Decided(page.map(Outcome::History))
+                page.map(Outcome::History)
             }
         };
-        let reached = Reached { asker, id, channel: channel.clone(), answer };
-        match is_subscribe && self.lines.has(&channel) {
-            true => self.answer_in_line(from, reached),
-            false => self.send_answer(from, reached),
-        }
-        if let Some(info) = joined {
-            self.tell_membership(&channel, &info, DeliveryKind::Join);
-        }
+        self.send_answer(from, Reached { asker, id, channel, answer: HomeAnswer::Decided(outcome) });
+    }
+
+    /// As many as fit an answer.
+    pub(super) fn presence_clients_max(&self) -> usize {
+        self.options.outbox_bytes_max / 2 / limits::PRESENCE_ENTRY_BYTES
     }
 
     pub(super) fn send_answer(&mut self, to: ShardId, reached: Reached) {
@@ -99,9 +90,11 @@ impl Shard {
 
     /// The subscriber `client` of another shard, or of this one, is gone.
     pub(super) fn home_left(&mut self, channel: &ChannelName, client: ClientId) {
-        if let Some(attendee) = self.memory.leave(channel.as_str(), client)
-            && attendee.is_told
-        {
+        let Some(attendee) = self.memory.leave(channel.as_str(), client) else { return };
+        if attendee.is_listed {
+            self.tell_gone(channel, client);
+        }
+        if attendee.is_told {
             self.tell_membership(channel, &attendee.info, DeliveryKind::Leave);
         }
     }
@@ -114,6 +107,7 @@ impl Shard {
             self.forget_base(channel);
             self.rooms.remove(channel);
             self.memory.forget_untouched(channel.as_str());
+            self.close_feed_if_unused(channel);
             self.metrics.set(Gauge::Rooms, self.rooms.len() as u64);
         }
     }
@@ -121,6 +115,7 @@ impl Shard {
     pub(super) fn home_keep_alive(&mut self, from: ShardId, channel: &ChannelName) {
         let until = self.time.now() + self.options.presence_ttl;
         self.memory.keep_alive(channel.as_str(), from, until);
+        self.keep_attending(from, channel);
     }
 
     pub(super) fn tell_left(&mut self, home: ShardId, channel: ChannelName, client: ClientId) {
@@ -149,38 +144,58 @@ impl Shard {
         let options = Arc::clone(options);
         let mut subscribed = Subscribed { position: None, recovered: None, has_base: false };
         if ask.is_positioned || ask.is_recoverable {
-            let limits = RecoveryLimits {
-                publications_max: self.options.recovery_publications_max,
-                bytes_max: ask.recovery_bytes_max,
-            };
             let stream = self.memory.stream(self.time.now(), channel, retention_of(&options));
             subscribed.position = Some(stream.position());
             if let Some(since) = &ask.since {
-                let mut recovered = match options.recovery_mode {
-                    RecoveryMode::Stream => stream.recover(since, limits),
-                    RecoveryMode::Cache => stream.recover_newest(since, limits),
-                };
-                if self.options.faults.recovery_off_by_one
-                    && let Some(publications) = &mut recovered
-                    && !publications.is_empty()
-                {
-                    publications.remove(0);
-                }
-                if recovered.is_none() && ask.must_recover {
-                    self.metrics.add(Counter::RecoveriesFailed, 1);
+                let limits = self.recovery_limits(ask);
+                let stream = self.memory.stream(self.time.now(), channel, retention_of(&options));
+                subscribed.recovered = recovered_of(&options, stream, since, limits);
+                self.plant_fault(&mut subscribed);
+                if !self.count_recovery(&subscribed, ask) {
                     if !self.rooms.contains_key(channel) {
                         self.memory.forget_untouched(channel.as_str());
                     }
                     return Err(ErrorCode::UnrecoverablePosition);
                 }
-                let counter = match recovered {
-                    Some(_) => Counter::RecoveriesSucceeded,
-                    None => Counter::RecoveriesFailed,
-                };
-                self.metrics.add(counter, 1);
-                subscribed.recovered = recovered;
             }
         }
+        self.let_in(from, channel, &options, ask, &mut subscribed);
+        Ok(subscribed)
+    }
+
+    pub(super) fn recovery_limits(&self, ask: &SubscribeAsk) -> RecoveryLimits {
+        let publications_max = self.options.recovery_publications_max;
+        RecoveryLimits { publications_max, bytes_max: ask.recovery_bytes_max }
+    }
+
+    /// Counts what became of a recovery. Returns whether the asker is content with it.
+    pub(super) fn count_recovery(&mut self, subscribed: &Subscribed, ask: &SubscribeAsk) -> bool {
+        let counter = match subscribed.recovered {
+            Some(_) => Counter::RecoveriesSucceeded,
+            None => Counter::RecoveriesFailed,
+        };
+        self.metrics.add(counter, 1);
+        subscribed.recovered.is_some() || !ask.must_recover
+    }
+
+    pub(super) fn plant_fault(&self, subscribed: &mut Subscribed) {
+        if self.options.faults.recovery_off_by_one
+            && let Some(publications) = &mut subscribed.recovered
+            && !publications.is_empty()
+        {
+            publications.remove(0);
+        }
+    }
+
+    /// The room gets one more listener, and what it was sent until now is what `subscribed` says.
+    pub(super) fn let_in(
+        &mut self,
+        from: ShardId,
+        channel: &ChannelName,
+        options: &ChannelOptions,
+        ask: &SubscribeAsk,
+        subscribed: &mut Subscribed,
+    ) {
         let room = self.rooms.entry(channel.clone()).or_default();
         let has_readers = room.encodings().has_delta();
         room.listen(from, ask.encoding);
@@ -194,13 +209,15 @@ impl Shard {
         }
         self.metrics.set(Gauge::Rooms, self.rooms.len() as u64);
         subscribed.has_base =
-            ask.encoding.has_delta() && options.allows_delta && self.gives_base(channel, &subscribed, has_readers);
+            ask.encoding.has_delta() && options.allows_delta && self.gives_base(channel, subscribed, has_readers);
         if ask.is_listed || ask.is_told {
             let until = self.time.now() + self.options.presence_ttl;
             let attendee = Attendee { info: Arc::clone(&ask.info), is_listed: ask.is_listed, is_told: ask.is_told };
             self.memory.join(channel, attendee, from, until);
         }
-        Ok(subscribed)
+        if ask.is_listed {
+            self.attend(channel, vec![Arc::clone(&ask.info)]);
+        }
     }
 
     /// Appends, answers with the position, and sends to every shard that listens.
@@ -246,7 +263,7 @@ impl Shard {
         Ok(presence.map_or_else(PresenceStats::default, |presence| presence.stats()))
     }
 
-    fn check_presence(&self, channel: &ChannelName) -> Result<(), ErrorCode> {
+    pub(super) fn check_presence(&self, channel: &ChannelName) -> Result<(), ErrorCode> {
         match self.options.namespaces.find_options(channel.as_str()) {
             Err(_) => Err(ErrorCode::UnknownChannel),
             Ok(options) if !options.presence => Err(ErrorCode::NotAvailable),
@@ -274,7 +291,7 @@ impl Shard {
         Ok(HistoryResult { publications: publications?, epoch, offset })
     }
 
-    fn fan_out_publication(
+    pub(super) fn fan_out_publication(
         &mut self,
         channel: &ChannelName,
         options: &ChannelOptions,
@@ -295,7 +312,13 @@ impl Shard {
     }
 
     /// A subscriber came or went of whom that is told.
-    fn tell_membership(&mut self, channel: &ChannelName, info: &ClientInfo, kind: DeliveryKind) {
+    pub(super) fn tell_membership(&mut self, channel: &ChannelName, info: &Arc<ClientInfo>, kind: DeliveryKind) {
+        if !self.tell_nodes(channel, info, kind) {
+            self.fan_out_membership(channel, info, kind);
+        }
+    }
+
+    pub(super) fn fan_out_membership(&mut self, channel: &ChannelName, info: &ClientInfo, kind: DeliveryKind) {
         let push = match kind {
             DeliveryKind::Leave => Push::Leave { channel: channel.as_str(), info },
             _ => Push::Join { channel: channel.as_str(), info },
@@ -312,6 +335,19 @@ pub(super) struct Asks {
     pub delta: bool,
 }
 
-fn retention_of(options: &ChannelOptions) -> Retention {
+/// What somebody who comes back is given of the stream; `None`: it can't be had.
+pub(super) fn recovered_of(
+    options: &ChannelOptions,
+    stream: &Stream,
+    since: &Since,
+    limits: RecoveryLimits,
+) -> Option<Vec<Arc<Publication>>> {
+    match options.recovery_mode {
+        RecoveryMode::Stream => stream.recover(since, limits),
+        RecoveryMode::Cache => stream.recover_newest(since, limits),
+    }
+}
+
+pub(super) fn retention_of(options: &ChannelOptions) -> Retention {
     Retention { size: options.history_size, ttl: options.history_ttl, meta_ttl: options.history_meta_ttl }
 }

@@ -3,7 +3,7 @@
 //! How to drive it (io does, and the simulation): tell it what happened (`opened`, `received`,
 //! `sent`, `lost`, `lane_message`, `tray_message`, `timers`), let it walk (`walk`, one slice), then
 //! take what it wants done until nothing is left: `next_dirty` with `unsent`, `next_finished`,
-//! `next_resumed`, `next_outgoing`, `next_job`; then ask `next_timeout`. Time is an argument;
+//! `next_resumed`, `next_outgoing`, `next_job`, `next_request`; then ask `next_timeout`. Time is an argument;
 //! randomness is seeded.
 //!
 //! Invariants: a channel's home alone orders, remembers and recovers it; lanes are FIFO; every
@@ -11,6 +11,7 @@
 //! Read `events.rs` first, then `commands/subscribe.rs`, `home.rs` and `deliver.rs`.
 
 mod admission;
+mod asking;
 mod backlog;
 mod bases;
 mod channels;
@@ -23,6 +24,8 @@ mod drain;
 mod events;
 mod fan_out;
 mod fault;
+mod feed;
+mod feeds;
 mod history_remove;
 mod home;
 mod insufficient;
@@ -37,6 +40,7 @@ mod receive;
 mod release;
 mod renewal;
 mod replies;
+mod requests;
 mod sending;
 mod server_publish;
 mod slow;
@@ -66,6 +70,8 @@ pub use pressure::Pressure;
 pub use crate::protocol::{format_of_subprotocol, subprotocol};
 // A part of the options.
 pub use crate::protocol::Compression;
+// What `next_request` gives, and what comes back of it.
+pub use crate::engine::contract::{Event as EngineEvent, Request as EngineRequest};
 // What `next_job` gives, and what comes back of it.
 pub use crate::workers::{Done, Job, Owner, Tools, WorkOutcome};
 
@@ -88,6 +94,8 @@ use connection::Connection;
 use connections::Connections;
 use deliver::Doomed;
 use drain::Drain;
+use feed::Feed;
+use feeds::FeedsDue;
 use jobs::Jobs;
 use outgoing::{Class, Outgoing};
 use pressure::Cutting;
@@ -95,6 +103,7 @@ use reach::{AwaitedReach, Reaching};
 use release::Lines;
 use renewal::Renewing;
 use replies::Replies;
+use requests::Requests;
 use subscriptions::TermsTable;
 use survey::Surveys;
 use timers::{Agenda, StallProofClock, Wheel};
@@ -128,6 +137,10 @@ pub struct Shard {
     /// Rooms whose home is here, and what is remembered of their channels.
     rooms: AHashMap<ChannelName, Room>,
     memory: Memory,
+    /// Rooms that a broker feeds, and those of them that have something due.
+    feeds: AHashMap<ChannelName, Feed>,
+    feeds_due: FeedsDue,
+    requests: Requests,
     /// Channels of which workers encode publications.
     lines: Lines,
 
@@ -199,6 +212,9 @@ impl Shard {
             outbox_bytes: 0,
             base_bytes: 0,
             rooms: AHashMap::new(),
+            feeds: AHashMap::new(),
+            feeds_due: FeedsDue::new(),
+            requests: Requests::default(),
             lines: Lines::default(),
             wheel: Wheel::default(),
             agenda: Agenda::default(),
@@ -268,7 +284,7 @@ impl Shard {
             LaneMessage::CheckPosition { channel } => {
                 // Where there is no room now, the next check will find some.
                 if self.outgoing.has_room(from, Class::Delivery)
-                    && let Some(position) = self.position_of(&channel)
+                    && let Some(position) = self.checked_position_of(&channel)
                 {
                     self.outgoing.push(from, LaneMessage::PositionIs { channel, position });
                 }
@@ -293,7 +309,8 @@ impl Shard {
         match message {
             TrayMessage::Ask { question: Question::Reach(reach), answerer } => self.begin_reach(*reach, answerer),
             TrayMessage::Ask { question: Question::Channels(asked), answerer } => self.begin_survey(asked, answerer),
-            TrayMessage::Ask { question, answerer } => (answerer.0)(self.home_question(question)),
+            TrayMessage::Ask { question, answerer } => self.question(question, answerer),
+            TrayMessage::Engine(event) => self.engine_event(event),
             TrayMessage::Done(done) => {
                 self.work.begin_share();
                 self.job_done(done);
@@ -357,10 +374,13 @@ impl Shard {
         self.metrics.set(Gauge::IdempotencyKeys, self.memory.results.count() as u64);
         self.metrics.set(Gauge::JobsHeld, self.jobs.len() as u64);
         self.metrics.set(Gauge::LineBytes, self.lines.bytes() as u64);
+        self.metrics.set(Gauge::EngineRequests, self.requests.count() as u64);
         let drain = self.drain.as_ref().and_then(Drain::next_due);
         let windows = self.windows.next_due();
         let (connections, subscriptions) = (self.wheel.next_due(), self.terms.next_end());
-        let due = [connections, subscriptions, self.agenda.next_due(), self.memory.next_expiry(), drain, windows];
+        let feeds = self.feeds_due.first().map(|(due, _)| *due);
+        let due =
+            [connections, subscriptions, self.agenda.next_due(), self.memory.next_expiry(), drain, windows, feeds];
         let now = self.time.now();
         let heartbeat = now + limits::HEARTBEAT_INTERVAL;
         self.time.expect_by(due.into_iter().flatten().fold(heartbeat, Duration::min).max(now))

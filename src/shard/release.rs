@@ -77,7 +77,16 @@ impl Shard {
 
     /// Where whoever listens to the channel stands by now; `None` while what it was sent waits in a line.
     pub(super) fn position_of(&self, channel: &ChannelName) -> Option<Option<Position>> {
-        (!self.lines.has(channel)).then(|| self.memory.find_position(channel.as_str()))
+        (!self.lines.has(channel)).then(|| match self.feeds.get(channel) {
+            Some(feed) => feed.position(),
+            None => self.memory.find_position(channel.as_str()),
+        })
+    }
+
+    /// The same; a broker is asked now and then whether there is more.
+    pub(super) fn checked_position_of(&mut self, channel: &ChannelName) -> Option<Option<Position>> {
+        self.check_feed(channel);
+        self.position_of(channel)
     }
 
     /// Whether `data` is better encoded for these readers by the workers.

@@ -35,6 +35,9 @@ impl Shard {
             left -= 1;
             self.subscription_due(slot, channel);
         }
+        while left > 0 && self.feed_due(now) {
+            left -= 1;
+        }
         left -= self.memory.expire(now, left);
         self.flush_replies();
         left == 0
@@ -119,7 +122,7 @@ impl Shard {
                 let (home, name) = (channel.home, channel.name.clone());
                 self.agenda.insert(now + self.options.position_check_delay, appointment);
                 if home == self.id {
-                    if let Some(position) = self.position_of(&name) {
+                    if let Some(position) = self.checked_position_of(&name) {
                         self.position_told(name.as_str(), position);
                     }
                 } else if self.outgoing.has_room(home, Class::Delivery) {

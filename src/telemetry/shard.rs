@@ -95,6 +95,10 @@ indices! {
         VersionsOutdated,
         /// Results of publishes that were forgotten early.
         IdempotencyKeysEvicted,
+        /// What was not asked of an engine because too much is under way.
+        EngineRequestsRefused,
+        /// Publications that a broker gave again.
+        PublicationsRepeated,
     }
 }
 
@@ -112,6 +116,8 @@ indices! {
         IdempotencyKeys,
         /// Jobs that the workers have no room for yet.
         JobsHeld,
+        /// What engines have not answered yet.
+        EngineRequests,
         /// Publications that wait for their encoding, and what waits behind them.
         LineBytes,
         /// Monotonic milliseconds of the last turn: the heartbeat that /livez reads.

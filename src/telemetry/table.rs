@@ -284,6 +284,21 @@ pub static TABLE: &[Metric] = &[
         Counter::IdempotencyKeysEvicted,
         "Such results forgotten before five minutes had passed, because there were too many.",
     ),
+    shard_gauge(
+        "fanfare_engine_requests_under_way",
+        Gauge::EngineRequests,
+        "Requests that engines have not answered yet.",
+    ),
+    shard_counter(
+        "fanfare_engine_requests_refused_total",
+        Counter::EngineRequestsRefused,
+        "What was not asked of an engine because too much was under way.",
+    ),
+    shard_counter(
+        "fanfare_publications_repeated_total",
+        Counter::PublicationsRepeated,
+        "Publications that a broker gave again, and nobody was sent again.",
+    ),
     // --- the loop ---
     Metric {
         name: "fanfare_turn_duration_seconds",

@@ -75,7 +75,7 @@ impl Shard {
 
     /// One more publish to `channel` is under way.
     fn pipeline(&mut self, id: ConnectionId, channel: &ChannelName) {
-        if self.options.homes.home_of(channel.as_str()) == self.id {
+        if self.options.homes.home_of(channel.as_str()) == self.id && self.decides_at_once(channel.as_str()) {
             // Decided before the next command is looked at.
             return;
         }
