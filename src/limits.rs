@@ -384,6 +384,13 @@ pub const FEED_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub const FEED_READ_INTERVAL: Duration = Duration::from_millis(10);
 pub const FEED_RETRY: Duration = Duration::from_secs(1);
 
+/// What a read may show ahead of a room without being believed at once: so many are read on top of what is recovered.
+pub const FEED_AHEAD_MAX: usize = 128;
+
+/// How long a publication that a read has shown may be on its way: after that it counts as lost. Chosen: above what a
+/// broker takes to pass a message on, below what people notice.
+pub const FEED_SUSPICION: Duration = Duration::from_millis(100);
+
 /// Connections of one shard between accept and upgrade, or speaking plain HTTP. At about 20 KiB
 /// each (hyper's buffers) 20 MiB.
 pub const DOOR_CONNECTIONS_MAX: usize = 1024;

@@ -52,6 +52,22 @@ impl Stream {
         self.kept.push_back(publication);
     }
 
+    /// The same stream with the kept publications after `offset` only, and of those the newest `count_max`.
+    pub fn newest_after(&self, offset: u64, count_max: usize) -> Stream {
+        let missed = usize::try_from(self.top.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let first = self.kept.len() - missed.min(count_max).min(self.kept.len());
+        Stream::from_newest(self.position(), self.kept.range(first..).cloned().collect())
+    }
+
+    /// The same stream as it was when `offset` was its newest.
+    pub fn until(mut self, offset: u64) -> Stream {
+        while let Some(newest) = self.kept.pop_back_if(|newest| newest.offset > offset) {
+            self.bytes -= cost_of(&newest);
+        }
+        self.top = self.top.min(offset);
+        self
+    }
+
     /// Forgets the oldest ones until no more than this is kept.
     pub fn trim(&mut self, count_max: usize, bytes_max: usize) {
         while self.kept.len() > count_max || self.bytes > bytes_max {

@@ -6,6 +6,11 @@
 //! came already is dropped; what is ahead is *held*, until a *read* of the stream has brought what is
 //! missing, or has shown that it is gone. Whoever subscribes with a position to recover from waits for a
 //! read, many for the same one.
+//!
+//! A read may show more than the room was sent because it was faster than what is on its way. That is no loss: who
+//! waits is answered up to the position, and what is on its way comes. Only if it does not, or is known to be
+//! lost, the room is sent what the read brought; otherwise a publication that is in no stream, and comes in its
+//! place among the others, would be overtaken.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,7 +19,7 @@ use std::time::Duration;
 use super::events::SubscribeAsk;
 use crate::engine::Stream;
 use crate::engine::contract::RequestId;
-use crate::limits::{FEED_BYTES_MAX, FEED_PUBLICATIONS_MAX};
+use crate::limits::{FEED_AHEAD_MAX, FEED_BYTES_MAX, FEED_PUBLICATIONS_MAX, FEED_SUSPICION};
 use crate::model::{ConnectionId, EngineIndex, Epoch, Position, Publication, ShardId};
 
 /// The feed of one channel at its home. It exists while somebody listens or waits.
@@ -41,8 +46,12 @@ pub struct Feed {
     /// How many of `waiting` the read under way is for.
     pub read_for: usize,
     pub read_at: Duration,
-    /// Something may be missing: the stream has to be read, whoever asks.
+    /// The stream has to be read, whoever asks.
     pub is_doubtful: bool,
+    /// What comes on its way may be lost, and is not waited for.
+    pub has_lost: bool,
+    /// What a read showed ahead of the room, and when: it should have come by a later one.
+    suspect: Option<(Position, Duration)>,
     /// Its entry among those that have something due.
     pub due: Option<Duration>,
 }
@@ -76,9 +85,11 @@ pub enum Verdict {
 /// What a read showed.
 #[derive(Debug, Default)]
 pub struct Adopted {
+    /// The stream began again, and what is on its way will say more, or another read: nobody is answered yet.
+    pub is_open: bool,
     /// Publications are missing that can't be had any more.
     pub is_void: bool,
-    /// What the room was not sent yet.
+    /// What the room is to be sent now: what it missed; where that can't be had, whatever came since.
     pub missing: Vec<Coming>,
 }
 
@@ -102,6 +113,8 @@ impl Feed {
             read_for: 0,
             read_at: Duration::ZERO,
             is_doubtful: false,
+            has_lost: false,
+            suspect: None,
             due: None,
         }
     }
@@ -125,7 +138,15 @@ impl Feed {
 
     /// Decides about a publication. What is released is the room's from here on.
     pub fn take(&mut self, coming: &Coming) -> Verdict {
-        let Some(epoch) = coming.epoch.filter(|_| self.has_history) else { return Verdict::Release };
+        match coming.epoch.filter(|_| self.has_history) {
+            // It keeps its place behind what is held.
+            None if self.has_held() => Verdict::Hold,
+            epoch => self.judge(coming, epoch),
+        }
+    }
+
+    fn judge(&mut self, coming: &Coming, epoch: Option<Epoch>) -> Verdict {
+        let Some(epoch) = epoch else { return Verdict::Release };
         let offset = coming.publication.offset;
         match self.position {
             Some(position) if position.epoch == epoch && offset <= position.offset => Verdict::Drop,
@@ -149,7 +170,7 @@ impl Feed {
     /// The next of those held that may be released by now.
     pub fn next_held(&mut self) -> Option<Coming> {
         while let Some(coming) = self.held.pop_front() {
-            let verdict = self.take(&coming);
+            let verdict = self.judge(&coming, coming.epoch);
             if verdict == Verdict::Hold {
                 self.held.push_front(coming);
                 break;
@@ -188,30 +209,65 @@ impl Feed {
     }
 
     /// The stream was read.
-    pub fn adopt(&mut self, mut stream: Stream) -> Adopted {
-        self.is_doubtful = false;
+    pub fn adopt(&mut self, now: Duration, mut stream: Stream) -> Adopted {
         let (read, position) = (stream.position(), self.position.unwrap_or(stream.position()));
-        let mut adopted = Adopted { is_void: read.epoch != position.epoch, missing: Vec::new() };
-        if !adopted.is_void && read.offset < position.offset {
+        let before = self.suspect.take().filter(|(suspect, _)| is_ahead_of(*suspect, position));
+        let is_overdue = before.is_some_and(|(_, since)| now >= since + FEED_SUSPICION);
+        let is_far = read.offset.saturating_sub(position.offset) > FEED_AHEAD_MAX as u64;
+        let is_sure = self.has_held() || self.has_lost || is_overdue || is_far || self.is_somebody_ahead(position);
+        (self.is_doubtful, self.has_lost) = (false, false);
+        let mut adopted = Adopted::default();
+        if read.epoch != position.epoch {
+            // Nothing can be on its way where nothing was published.
+            adopted.is_void = is_sure || read.offset == 0;
+            adopted.is_open = !adopted.is_void;
+        } else if read.offset < position.offset {
             // What was released since the read was asked for is newer.
             match self.kept.as_ref().and_then(|kept| kept.after(read.offset)) {
                 Some(newer) => newer.for_each(|publication| stream.extend(Arc::clone(publication))),
                 None => stream = Stream::from_newest(position, Vec::new()),
             }
-        } else if !adopted.is_void {
-            let epoch = Some(read.epoch);
-            let coming = |publication: &Arc<Publication>| {
-                let publication = Arc::clone(publication);
-                Coming { publication, epoch, delta: false }
-            };
+        } else if read.offset > position.offset && !is_sure {
+            self.suspect = before.or(Some((read, now)));
+            stream = stream.until(position.offset);
+        } else {
             match stream.after(position.offset) {
-                Some(missing) => adopted.missing = missing.map(coming).collect(),
+                Some(missing) => adopted.missing = missing.map(|it| coming_of(it, read.epoch)).collect(),
                 None => adopted.is_void = true,
             }
         }
+        if adopted.is_open {
+            self.suspect = before.or(Some((read, now)));
+            return adopted;
+        }
         self.position = Some(stream.position());
         self.kept = Some(stream);
+        if adopted.is_void {
+            adopted.missing = self.take_held_up_to(read);
+        }
         adopted
+    }
+
+    /// Whether something that a read showed has not come.
+    pub fn has_suspect(&self) -> bool {
+        self.suspect.is_some()
+    }
+
+    /// Whether somebody who waits was sent more elsewhere than this room was.
+    fn is_somebody_ahead(&self, position: Position) -> bool {
+        let sinces = self.waiting.iter().take(self.read_for).filter_map(|waiter| waiter.ask.since.as_ref());
+        sinces.into_iter().any(|since| *since.epoch == *position.epoch.as_str() && since.offset > position.offset)
+    }
+
+    /// What is held and not ahead of `position`: for those who take what comes, and hold no position.
+    fn take_held_up_to(&mut self, position: Position) -> Vec<Coming> {
+        let is_ahead = |it: &Coming| it.epoch == Some(position.epoch) && it.publication.offset > position.offset;
+        let behind = self.held.iter().position(is_ahead).unwrap_or(self.held.len());
+        let mut taken: Vec<_> = self.held.drain(..behind).collect();
+        self.held_bytes -= taken.iter().map(|coming| coming.publication.data.len()).sum::<usize>();
+        // A broker may repeat itself.
+        taken.dedup_by(|next, before| next.epoch.is_some() && next.is_at_or_before(before));
+        taken
     }
 
     fn advance(&mut self, epoch: Epoch, publication: &Arc<Publication>) {
@@ -221,4 +277,18 @@ impl Feed {
             kept.trim(FEED_PUBLICATIONS_MAX, FEED_BYTES_MAX);
         }
     }
+}
+
+impl Coming {
+    fn is_at_or_before(&self, other: &Coming) -> bool {
+        self.epoch == other.epoch && self.publication.offset <= other.publication.offset
+    }
+}
+
+fn is_ahead_of(one: Position, other: Position) -> bool {
+    one.epoch != other.epoch || one.offset > other.offset
+}
+
+fn coming_of(publication: &Arc<Publication>, epoch: Epoch) -> Coming {
+    Coming { publication: Arc::clone(publication), epoch: Some(epoch), delta: false }
 }

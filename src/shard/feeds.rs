@@ -12,7 +12,7 @@ use super::requests::Awaiting;
 use crate::access::{ChannelOptions, RecoveryMode};
 use crate::engine::Stream;
 use crate::engine::contract::{Event, Incoming, Membership, Operation, Outcome, Published, Read, RequestId};
-use crate::limits::{FEED_READ_INTERVAL, FEED_RETRY};
+use crate::limits::{FEED_AHEAD_MAX, FEED_READ_INTERVAL, FEED_RETRY, FEED_SUSPICION};
 use crate::model::{ChannelName, ConnectionId, EngineIndex, ErrorCode, Position, ShardId};
 use crate::room::DeliveryKind;
 use crate::telemetry::Counter;
@@ -78,24 +78,15 @@ impl Shard {
         if let Some(feed) = self.feeds.get_mut(&channel) {
             feed.due = None;
             feed.forget_stale(now);
+            feed.is_doubtful |= feed.has_suspect();
             self.read_soon(&channel);
         }
         true
     }
 
-    /// Somebody wants to know whether the room was sent everything: the stream is read, unless that was done a
-    /// moment ago.
-    pub(super) fn check_feed(&mut self, channel: &ChannelName) {
-        let (now, age_max) = (self.time.now(), self.options.position_check_delay / 2);
-        let Some(feed) = self.feeds.get_mut(channel) else { return };
-        if feed.has_history && now >= feed.read_at + age_max {
-            feed.is_doubtful = true;
-            self.read_soon(channel);
-        }
-    }
-
-    /// The channel's history was removed: its next stream has another epoch.
-    pub(super) fn feed_ended(&mut self, channel: &ChannelName) {
+    /// Something may have happened to the stream: somebody wants to know whether the room was sent everything, or
+    /// the history was removed.
+    pub(super) fn doubt_feed(&mut self, channel: &ChannelName) {
         if let Some(feed) = self.feeds.get_mut(channel) {
             feed.is_doubtful = true;
             self.read_soon(channel);
@@ -136,12 +127,13 @@ impl Shard {
             // The newest, whatever the room was sent.
             RecoveryMode::Cache => position.offset.saturating_sub(1),
         });
-        let mut publications_max = if position.is_some() { self.options.recovery_publications_max } else { 0 };
+        let whole = self.options.recovery_publications_max + FEED_AHEAD_MAX;
+        let mut publications_max = if position.is_some() { whole } else { 0 };
         for since in feed.waiting.iter().filter_map(|waiter| waiter.ask.since.as_ref()) {
             match options.recovery_mode {
                 RecoveryMode::Stream => {
                     after = after.min(since.offset);
-                    publications_max = self.options.recovery_publications_max;
+                    publications_max = whole;
                 }
                 RecoveryMode::Cache if position.is_none() => (after, publications_max) = (0, 1),
                 RecoveryMode::Cache => {}
@@ -215,17 +207,21 @@ impl Shard {
     fn stream_read(&mut self, channel: &ChannelName, stream: Stream) {
         let now = self.time.now();
         let Some(feed) = self.feeds.get_mut(channel) else { return };
-        let adopted = feed.adopt(stream);
+        let adopted = feed.adopt(now, stream);
+        let (read_for, has_suspect) = (feed.read_for, feed.has_suspect());
+        if adopted.is_open {
+            return self.make_due(channel, now + FEED_SUSPICION);
+        }
         feed.fresh_until = now + FEED_READ_INTERVAL;
-        let read_for = feed.read_for;
         if adopted.is_void {
             self.forget_base(channel);
             self.void_positions_in_line(channel);
         }
-        adopted.missing.into_iter().for_each(|coming| self.send_on(channel, &coming));
+        adopted.missing.iter().for_each(|coming| self.send_on(channel, coming));
         self.release_held(channel);
         self.answer_waiting(channel, read_for);
-        self.make_due(channel, now + FEED_READ_INTERVAL);
+        self.make_due(channel, now + if has_suspect { FEED_SUSPICION } else { FEED_READ_INTERVAL });
+        self.read_soon(channel);
     }
 
     /// Answers the first `count` of those who wait.
@@ -315,6 +311,7 @@ impl Shard {
                     Verdict::Release => {
                         self.send_on(&channel, &coming);
                         self.release_held(&channel);
+                        self.read_soon(&channel);
                     }
                     Verdict::Hold => self.hold(&channel, coming),
                 }
@@ -337,7 +334,6 @@ impl Shard {
         while let Some(coming) = self.feeds.get_mut(channel).and_then(Feed::next_held) {
             self.send_on(channel, &coming);
         }
-        self.read_soon(channel);
     }
 
     /// Sends a publication to all shards that listen.
@@ -358,7 +354,7 @@ impl Shard {
         self.attend_again(channel);
         let Some(feed) = self.feeds.get_mut(channel).filter(|feed| feed.engine == engine) else { return };
         if feed.has_history {
-            feed.is_doubtful = true;
+            (feed.is_doubtful, feed.has_lost) = (true, true);
             self.read_soon(channel);
         }
     }

@@ -85,7 +85,7 @@ impl Shard {
 
     /// The same; a broker is asked now and then whether there is more.
     pub(super) fn checked_position_of(&mut self, channel: &ChannelName) -> Option<Option<Position>> {
-        self.check_feed(channel);
+        self.doubt_feed(channel);
         self.position_of(channel)
     }
 

@@ -157,7 +157,7 @@ impl Shard {
             Awaiting::Application(answerer) => (answerer.0)(outcome.map(for_application)),
             Awaiting::Removal(channel, answerer) => {
                 if matches!(outcome, Ok(Outcome::HistoryRemoved(true))) {
-                    self.feed_ended(&channel);
+                    self.doubt_feed(&channel);
                 }
                 (answerer.0)(outcome.map(for_application));
             }

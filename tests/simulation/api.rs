@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
-use fanfare::model::{ChannelName, ClientId, HistoryRequest, HistoryResult, Since};
+use fanfare::model::{ChannelName, ClientId, ErrorCode, HistoryRequest, HistoryResult, Since};
 use fanfare::shard::{Act, Answer, Answered, Answerer, Question, Reach, ServerPublication, TrayMessage};
 
 use super::client::Client;
@@ -215,6 +215,11 @@ impl World {
 
     fn api_answered(&mut self, what: What, answer: Answer) -> Checked {
         match (what, answer) {
+            // Whether it was done nobody knows.
+            (_, Err(ErrorCode::Internal)) if self.broker.outages > 0 => {
+                self.tally.add(Mark::ToldUnavailable, 1);
+                Ok(())
+            }
             (What::Version { number, is_newest: false }, Ok(Answered::Published(_))) => {
                 self.old_version_answered(number)
             }

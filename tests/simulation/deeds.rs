@@ -43,6 +43,11 @@ impl World {
             Deed::CutMany => self.cut_many(),
             Deed::StallShard => self.stall_shard(),
             Deed::StallProcess => self.stall_process(),
+            Deed::BrokerGoes => self.broker_goes(),
+            Deed::PublishElsewhere => {
+                let (channel, padding) = (self.any_channel(), self.padding());
+                self.published_elsewhere(channel, padding);
+            }
             deed => self.client_does(deed),
         }
     }

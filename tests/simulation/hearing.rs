@@ -178,6 +178,7 @@ impl World {
             105 => self.link(client).subscriptions[channel].is_some(),
             106 => self.is_at_limit(client, code),
             112 => asked.must_recover && asked.since.is_some() && kind.recovery != Offer::Never,
+            100 => self.is_let_down(channel),
             _ => false,
         };
         if !is_fair {
@@ -190,6 +191,10 @@ impl World {
                 self.renew_later(client, channel);
             }
             105 => self.tally.add(Mark::AlreadySubscribed, 1),
+            100 => {
+                self.tally.add(Mark::ToldUnavailable, 1);
+                self.renew_later(client, channel);
+            }
             _ => {
                 self.clients[client].wishes[channel] = None;
                 self.tally.add(Mark::Denied, 1);
@@ -229,6 +234,11 @@ impl World {
         let (is_fair, mark) = match code {
             103 => (!kind.publish.may(is_anonymous, is_in), Mark::Denied),
             111 => (home != shard, Mark::PublishRefused),
+            // It may have been published.
+            100 if self.is_let_down(channel) => {
+                self.tally.add(Mark::ToldUnavailable, 1);
+                return Ok(());
+            }
             _ => (false, Mark::Denied),
         };
         if !is_fair {

@@ -45,6 +45,8 @@ pub fn violated<T>(promise: Promise, what: impl Into<String>) -> Result<T, Viola
 pub enum Publisher {
     Connection(u32),
     Api,
+    /// The API of another node.
+    Elsewhere,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +67,10 @@ pub struct Published {
     /// 0: none.
     pub version: u64,
     pub fate: Fate,
+    /// It was not published when it was asked for, and perhaps was later.
+    pub has_failed: bool,
+    /// Its channel is fed by a broker, which keeps the order of streams.
+    pub is_brokered: bool,
     was_seen: bool,
 }
 
@@ -76,8 +82,17 @@ struct StreamSeen {
     places: Vec<Option<(u32, Micros)>>,
 }
 
+impl Published {
+    /// Whether it may come before or behind the publisher's others.
+    pub fn is_free(&self) -> bool {
+        self.has_failed || (self.is_brokered && self.skips_history)
+    }
+}
+
 #[derive(Default)]
 pub struct Ledger {
+    /// The channels that a broker feeds.
+    brokered: Vec<bool>,
     publications: Vec<Published>,
     streams: Vec<Vec<StreamSeen>>,
     place_of: HashMap<u32, (Epoch, u64)>,
@@ -91,8 +106,8 @@ pub struct Log {
 }
 
 impl Ledger {
-    pub fn new() -> Ledger {
-        Ledger { streams: CHANNELS.iter().map(|_| Vec::new()).collect(), ..Ledger::default() }
+    pub fn new(brokered: Vec<bool>) -> Ledger {
+        Ledger { brokered, streams: CHANNELS.iter().map(|_| Vec::new()).collect(), ..Ledger::default() }
     }
 
     /// Takes note of a publication before it is sent; returns its number.
@@ -103,8 +118,17 @@ impl Ledger {
         client: Option<ClientId>,
         skips_history: bool,
     ) -> u32 {
-        let (fate, version) = (Fate::Open, 0);
-        self.publications.push(Published { channel, publisher, client, skips_history, version, fate, was_seen: false });
+        self.publications.push(Published {
+            channel,
+            publisher,
+            client,
+            skips_history,
+            version: 0,
+            fate: Fate::Open,
+            has_failed: false,
+            is_brokered: self.brokered[channel],
+            was_seen: false,
+        });
         (self.publications.len() - 1) as u32
     }
 
@@ -117,6 +141,11 @@ impl Ledger {
 
     pub fn published(&self) -> &[Published] {
         &self.publications
+    }
+
+    /// The broker was away when it was asked for.
+    pub fn failed(&mut self, number: u32) {
+        self.publications[number as usize].has_failed = true;
     }
 
     pub fn decide(&mut self, number: u32, fate: Fate) -> Checked {

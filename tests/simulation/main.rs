@@ -19,6 +19,8 @@
 
 /// The backend: questions of the control plane.
 mod api;
+/// A broker, and the way to it.
+mod broker;
 /// Who the clients are, and what they know of their connections.
 mod client;
 /// What happens at random.
@@ -111,6 +113,16 @@ fn an_answer_before_the_append_is_caught() {
 #[test]
 fn sleeping_without_a_second_look_is_caught() {
     run::check_caught(Planted::NoSecondLook, &[Promise::I5]);
+}
+
+#[test]
+fn a_broker_that_loses_is_caught() {
+    run::check_caught(Planted::BrokerLoses, &[Promise::I2, Promise::I5]);
+}
+
+#[test]
+fn a_broker_that_comes_back_silently_is_caught() {
+    run::check_caught(Planted::NoRecheck, &[Promise::I2, Promise::I5]);
 }
 
 #[test]

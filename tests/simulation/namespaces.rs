@@ -8,6 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fanfare::access::{ChannelOptions, Flush, FlushWindow, Namespaces, SlowConsumerPolicy};
+use fanfare::model::EngineIndex;
+
+use super::broker::BROKER;
 
 /// Who has a right in a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -241,11 +244,15 @@ pub fn find_channel(name: &str) -> Option<ChannelIndex> {
     CHANNELS.iter().position(|channel| channel.name == name)
 }
 
-pub fn namespaces() -> Namespaces {
+/// All of them, and how many of the kinds are fed by the broker: those for which `is_fed` says so.
+pub fn namespaces(mut is_fed: impl FnMut() -> bool) -> (Namespaces, usize) {
     let kinds = [&PLAIN, &DEEP_KIND, &SHORT, &BRIEF, &PLACED, &HALL, &GATE, &FEED, &HELD, &BURSTS, &SHUT];
-    Namespaces {
-        without: Arc::default(),
-        by_name: HashMap::from_iter(kinds.map(|kind| (kind.name.into(), Arc::new(kind.options())))),
-        ..Namespaces::default()
-    }
+    let mut brokered = 0;
+    let by_name = kinds.map(|kind| {
+        let engine = if is_fed() { BROKER } else { EngineIndex::MEMORY };
+        brokered += usize::from(engine == BROKER);
+        let options = ChannelOptions { broker: engine, presence_manager: engine, ..kind.options() };
+        (kind.name.into(), Arc::new(options))
+    });
+    (Namespaces { without: Arc::default(), by_name: HashMap::from_iter(by_name), ..Namespaces::default() }, brokered)
 }

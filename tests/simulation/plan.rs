@@ -12,8 +12,9 @@ use fanfare::limits;
 use fanfare::model::Homes;
 use fanfare::shard::{Faults, Options};
 
+use super::broker::BROKER;
 use super::lanes::LaneFault;
-use super::namespaces::namespaces;
+use super::namespaces::{CHANNELS, ChannelIndex, namespaces};
 use super::world::{MS, Micros, SECOND};
 
 /// A defect planted for the checker to find.
@@ -29,6 +30,10 @@ pub enum Planted {
     ForgottenKeys,
     /// Whatever its version, it is published.
     IgnoredVersions,
+    /// The broker loses publications on their way to this node, and does not say so.
+    BrokerLoses,
+    /// It was away, and does not say which channels may have missed something.
+    NoRecheck,
 }
 
 pub struct Plan {
@@ -46,6 +51,8 @@ pub struct Plan {
     pub cluster_max: u32,
     pub cluster_gap: Micros,
     pub weights: Vec<(Deed, u32)>,
+    /// How many kinds of channels the broker feeds.
+    pub brokered: usize,
     /// One shard is drained at this time, over this window.
     pub drain: Option<(Micros, usize, Duration)>,
     /// Clients that read promptly are never slow for this hub.
@@ -81,9 +88,11 @@ pub enum Deed {
     Nonsense,
     StallShard,
     StallProcess,
+    BrokerGoes,
+    PublishElsewhere,
 }
 
-const WEIGHTS: [(Deed, u32); 26] = [
+const WEIGHTS: [(Deed, u32); 28] = [
     (Deed::Publish, 300),
     (Deed::PublishBurst, 60),
     (Deed::Subscribe, 120),
@@ -110,6 +119,8 @@ const WEIGHTS: [(Deed, u32); 26] = [
     (Deed::Nonsense, 3),
     (Deed::StallShard, 3),
     (Deed::StallProcess, 1),
+    (Deed::BrokerGoes, 4),
+    (Deed::PublishElsewhere, 60),
 ];
 
 pub const SECRET: &str = "known to the simulated backend";
@@ -124,9 +135,13 @@ impl Plan {
             true => 1 << 20,
             false => *choose(random, &[4 << 10, 8 << 10, 32 << 10]),
         };
+        // Some seeds have a broker, which feeds some kinds of channels or all of them.
+        let fed = *choose(random, &[0, 0, 128, 255]);
+        let fed = if matches!(planted, Planted::BrokerLoses | Planted::NoRecheck) { 255 } else { fed };
+        let (namespaces, brokered) = namespaces(|| random.u8(..) < fed);
         let options = Options {
             homes: Homes::new(shards as u16, random.u64(..)),
-            namespaces: Arc::new(namespaces()),
+            namespaces: Arc::new(namespaces),
             token_keys: Arc::new(TokenKeys::default().with_hmac_secret(SECRET)),
             allow_anonymous_connect: true,
             ping_interval: Duration::from_secs(random.u64(3..=12)),
@@ -169,6 +184,7 @@ impl Plan {
             cluster_max: if is_calm { 1 } else { *choose(random, &[3, 8, 25]) },
             cluster_gap: 0,
             weights: WEIGHTS.iter().map(|(deed, weight)| (*deed, weight_of(*deed, *weight, is_calm, random))).collect(),
+            brokered,
             drain: (random.u8(..4) == 0).then(|| {
                 let window = Duration::from_millis(random.u64(0..=3000));
                 (random.u64(20 * SECOND..50 * SECOND), random.usize(0..shards), window)
@@ -176,6 +192,12 @@ impl Plan {
             has_large_outboxes,
         }
         .paced()
+    }
+
+    /// Whether the broker feeds the channel.
+    pub fn is_brokered(&self, channel: ChannelIndex) -> bool {
+        let options = self.options.namespaces.find_options(CHANNELS[channel].name);
+        options.is_ok_and(|options| options.broker == BROKER)
     }
 
     /// Some 2,400 deeds in a minute, however many are done at once.
@@ -206,7 +228,13 @@ impl fmt::Display for Plan {
 fn weight_of(deed: Deed, weight: u32, is_calm: bool, random: &mut fastrand::Rng) -> u32 {
     let is_rough = matches!(
         deed,
-        Deed::PublishBurst | Deed::ApiBurst | Deed::Mixture | Deed::CutMany | Deed::StallShard | Deed::StallProcess
+        Deed::PublishBurst
+            | Deed::ApiBurst
+            | Deed::Mixture
+            | Deed::CutMany
+            | Deed::StallShard
+            | Deed::StallProcess
+            | Deed::BrokerGoes
     );
     if is_calm && is_rough { 0 } else { weight * choose(random, &[0, 1, 1, 1, 3]) }
 }

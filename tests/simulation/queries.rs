@@ -57,6 +57,14 @@ impl World {
 
     fn query_failed(&mut self, asked: &Asked, code: u32) -> Checked {
         match &asked.question {
+            Question::Presence { channel, .. }
+            | Question::PresenceStats { channel }
+            | Question::History { channel, .. }
+                if code == 100 && self.is_let_down(*channel) =>
+            {
+                self.tally.add(Mark::ToldUnavailable, 1);
+                Ok(())
+            }
             Question::History { since: Some(since), reverse: true, .. } if code == 107 && since.offset == 0 => Ok(()),
             // Its epoch is over. That it was not is seen by those who hold the next one.
             Question::History { channel, since: Some(since), .. } if code == 112 => {
@@ -83,7 +91,8 @@ impl World {
                 let link = self.link(client);
                 let stayed = *was_in && link.subscriptions[*channel].is_some() && link.left_at[*channel] < asked.at;
                 let own = link.id.expect("it was connected to ask");
-                if stayed && !ids.contains(&own) {
+                // What was said of it may have been lost while the broker was away.
+                if stayed && !ids.contains(&own) && !self.is_let_down(*channel) {
                     return violated(
                         Promise::I5,
                         format!("{}: client {client} is in it, but not in its presence", CHANNELS[*channel].name),

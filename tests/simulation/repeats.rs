@@ -66,7 +66,7 @@ impl World {
     /// unless that history has ended.
     pub fn old_version_answered(&mut self, number: u32) -> Checked {
         let channel = self.ledger.published()[number as usize].channel;
-        if !CHANNELS[channel].kind.is_lasting() || self.evicted() > 0 {
+        if !CHANNELS[channel].kind.is_lasting() || self.evicted() > 0 || self.is_let_down(channel) {
             return Ok(());
         }
         self.tally.add(Mark::VersionsOutdated, 1);

@@ -273,6 +273,7 @@ impl World {
         self.take_answers()?;
         self.loops[shard].no_room = false;
         self.take_jobs(shard);
+        self.take_requests(shard);
         let it = &mut self.loops[shard];
         it.cut |= !it.to_read.is_empty();
         it.no_room |= it.shard.has_outgoing();

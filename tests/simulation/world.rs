@@ -10,12 +10,13 @@ use std::collections::{BinaryHeap, HashMap};
 use fanfare::model::{ClientId, Now};
 
 use super::api::Api;
+use super::broker::Broker;
 use super::client::Client;
 use super::deflate::SharedDeflate;
 use super::jobs::Workers;
 use super::lanes::{Lane, LaneFault};
 use super::ledger::{Checked, Ledger};
-use super::namespaces::ChannelIndex;
+use super::namespaces::{CHANNELS, ChannelIndex};
 use super::plan::{Plan, Planted};
 use super::report::{Mark, Tally};
 use super::shard_loop::ShardLoop;
@@ -65,6 +66,17 @@ pub enum Event {
     JobEnds {
         at: usize,
     },
+    /// A request reaches the broker that was sent in this life of it.
+    BrokerAsked {
+        at: usize,
+        life: u32,
+    },
+    /// Something of the broker's reaches a shard.
+    BrokerTells {
+        at: usize,
+        life: u32,
+    },
+    BrokerBack,
     /// Bounds are looked at.
     Watch,
     /// The faulty part is over; what comes then is in `finale.rs`.
@@ -99,6 +111,7 @@ pub struct World {
     pub tally: Tally,
     pub deflate: SharedDeflate,
     pub workers: Workers,
+    pub broker: Broker,
     stalls: Stalls,
     pub is_faulty: bool,
     /// Nobody comes back any more.
@@ -126,6 +139,7 @@ impl World {
         let loops = (0..plan.shards).map(|id| ShardLoop::new(id, &plan, random.u64(..))).collect();
         let lanes = (0..plan.shards * plan.shards).map(|_| Lane::new(plan.ring_slots, fault)).collect();
         let clients = (0..CLIENTS).map(|_| Client::draw(&mut random)).collect();
+        let brokered = (0..CHANNELS.len()).map(|channel| plan.is_brokered(channel)).collect();
         let mut world = World {
             now: 0,
             loops,
@@ -133,11 +147,12 @@ impl World {
             sockets: Vec::new(),
             clients,
             client_ids: HashMap::new(),
-            ledger: Ledger::new(),
+            ledger: Ledger::new(brokered),
             api: Api::default(),
             tally: Tally::default(),
             deflate: SharedDeflate::default(),
             workers: Workers::new(plan.options.compression),
+            broker: Broker::new(random.u64(..)),
             stalls: Stalls::default(),
             is_faulty: true,
             is_closing: false,
@@ -229,6 +244,9 @@ impl World {
             Event::Renew { client, channel } => self.renew(client, channel),
             Event::Drain => self.drain(),
             Event::JobEnds { at } => self.job_ends(at),
+            Event::BrokerAsked { at, life } => self.broker_asked(at, life),
+            Event::BrokerTells { at, life } => self.broker_tells(at, life),
+            Event::BrokerBack => self.broker_back(),
             Event::Watch => self.watch()?,
             Event::Finale(act) => self.finale(act)?,
         }
