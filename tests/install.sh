@@ -10,7 +10,7 @@ for pair in chromium:chromium valgrind:valgrind node:nodejs npm:npm python3:pyth
   command -v "${pair%%:*}" > /dev/null || missing+=("${pair#*:}")
 done
 # Servers are in sbin, which is not everybody's path.
-for pair in nats-server:nats-server nginx:nginx-light; do
+for pair in nats-server:nats-server nginx:nginx-light haproxy:haproxy; do
   [ -x "/usr/sbin/${pair%%:*}" ] || missing+=("${pair#*:}")
 done
 [ -e /usr/lib/nginx/modules/ngx_nchan_module.so ] || missing+=(libnginx-mod-nchan)
@@ -33,23 +33,16 @@ done
 
 python3 tests/autobahn/run.py install
 
-# What reads YAML and JSON schemas in the tests of deploy/; the pins are the marker.
-deploy=tests/.cache/deploy
-pins='jsonschema==4.25.1 PyYAML==6.0.3'
-if [ "$(cat $deploy/pins 2> /dev/null)" != "$pins" ]; then
-  python3 -m venv --clear "$deploy"
-  # shellcheck disable=SC2086
-  "$deploy/bin/pip" --quiet --disable-pip-version-check install $pins
-  echo "$pins" > "$deploy/pins"
-fi
-
 # Python packages, by hash; the list of them is the marker.
-python=tests/.cache/python
-if ! cmp -s tests/python/requirements.txt "$python/.installed-requirements"; then
-  python3 -m venv --clear "$python"
-  "$python/bin/pip" --quiet --disable-pip-version-check install --require-hashes --requirement tests/python/requirements.txt
-  cp tests/python/requirements.txt "$python/.installed-requirements"
-fi
+for suite in deploy python; do
+  wanted=tests/$suite/requirements.txt
+  venv=tests/.cache/$suite
+  if ! cmp -s "$wanted" "$venv/.installed-requirements"; then
+    python3 -m venv --clear "$venv"
+    "$venv/bin/pip" --quiet --disable-pip-version-check install --require-hashes --requirement "$wanted"
+    cp "$wanted" "$venv/.installed-requirements"
+  fi
+done
 
 # Linters that are no Debian packages; the pins are the marker.
 audit=tests/.cache/audit
