@@ -46,7 +46,7 @@ python: build ## centrifuge-python and cent against the release binary
 clients: ## docs/clients.md, from the last runs of sdk and python
 	tests/clients.py
 
-deploy: build ## commands, image, Compose, systemd, example configurations, alert rules, dashboard
+deploy: build ## commands, image, Compose, systemd, proxies, example configurations, alert rules, dashboard
 	tests/.cache/deploy/bin/python -m unittest discover --start-directory tests/deploy
 
 page: build ## the page of dev mode in Chromium
