@@ -3,10 +3,7 @@
 import http.server
 import json
 import random
-import shutil
 import socket
-import subprocess
-import tempfile
 import threading
 import urllib.error
 import urllib.request
@@ -179,29 +176,3 @@ class Fleet:
     def close(self):
         for member in self.members:
             member.close()
-
-
-class Program:
-    """A server of others in the foreground; a context, at whose end it has ended."""
-
-    def __init__(self, *line, **more):
-        program = shutil.which(line[0])
-        assert program, f"{line[0]} is missing: tests/install.sh"
-        self.log = tempfile.TemporaryFile("w+")
-        self.process = subprocess.Popen([program, *map(str, line[1:])], stdout=self.log, stderr=subprocess.STDOUT, **more)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.terminate()
-        try:
-            self.process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.log.close()
-
-    def said(self):
-        self.log.seek(0)
-        return self.log.read()

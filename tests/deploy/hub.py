@@ -37,11 +37,12 @@ def fanfare(*arguments, text=None, env=None):
 class Hub:
     """One running hub; a context, at whose end it has drained."""
 
-    def __init__(self, *arguments):
+    def __init__(self, *arguments, env=None):
         self.folder = tempfile.TemporaryDirectory(prefix="fanfare-deploy-")
         self.log = open(Path(self.folder.name) / "log", "w+")
         self.process = subprocess.Popen(
-            [BINARY, *map(str, arguments)], stdout=self.log, stderr=subprocess.STDOUT, env=PLAIN_ENVIRONMENT
+            [BINARY, *map(str, arguments)], stdout=self.log, stderr=subprocess.STDOUT,
+            env={**PLAIN_ENVIRONMENT, **(env or {})},
         )
 
     def __enter__(self):

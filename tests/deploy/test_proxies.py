@@ -19,11 +19,12 @@ from pathlib import Path
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from crowd import Crowd, Door, until
-from fleet import ORIGIN, SECRET, Echo, Fleet, Program, free_addresses, free_port_at, status
+from fleet import ORIGIN, SECRET, Echo, Fleet, free_addresses, free_port_at, status
 from hub import PATIENCE, ROOT, certificate, free_port, hs256
+from programs import FOLDER as PROGRAMS
+from programs import Program
 
 FOLDER = ROOT / "deploy" / "proxies"
-PROGRAMS = ROOT / "tests" / ".cache" / "deploy" / "bin"
 
 # What 60 s of the files are here. Pings come every second.
 IDLE_SECONDS = 3
