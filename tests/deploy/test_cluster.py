@@ -26,7 +26,7 @@ from crowd import Crowd, Door, until
 from fleet import free_addresses, free_port_at
 from hub import PATIENCE, ROOT, Hub, fanfare, hs256
 from programs import VALKEY, Program
-from test_monitoring import expressions
+from test_monitoring import SHARED, expressions, metrics_in
 
 FOLDER = ROOT / "deploy" / "compose"
 SCHEMA = json.loads((ROOT / "tests" / "data" / "compose-spec.json").read_text())
@@ -272,6 +272,14 @@ class Running(unittest.TestCase):
                     await asyncio.to_thread(self.publish, "chat:room", f"message {number}")
                     await crowd.all_heard([f"message {number}"])
         asyncio.run(run())
+
+    @unittest.skipUnless(engine_works(), "this hub has no Redis engine yet")
+    def test_metrics_of_engines_that_are_used_are_shown(self):
+        used = {name for _, expression in expressions() for name, _ in metrics_in(expression) if SHARED.match(name)}
+        self.assertGreaterEqual(len(used), 5)
+        shown = self.cluster.hubs[0].shown()
+        for name in sorted(used):
+            self.assertRegex(shown, rf"(?m)^{name}(\{{.*\}})? ", name)
 
     def test_the_api_is_at_its_own_port(self):
         self.publish("chat:nobody", 1)
