@@ -4,6 +4,7 @@ import http.server
 import json
 import random
 import socket
+import struct
 import threading
 import urllib.error
 import urllib.request
@@ -13,6 +14,9 @@ from hub import PATIENCE, Hub
 
 SECRET, KEY = "a secret that only tests know", "the key of the tests"
 ORIGIN = "https://app.example.com"
+
+# Often enough to outlive idle time-outs of some seconds.
+PING_SECONDS = 2
 
 
 def is_free(address, port):
@@ -64,21 +68,29 @@ class Gate:
 
 
 class Echo:
-    """Stands in for a hub: answers with the headers that it was sent."""
+    """Stands in for a hub: answers with the headers that it was sent. A context."""
 
     def __init__(self, address, ports):
         class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):
-                body = json.dumps({name.lower(): self.headers.get_all(name) for name in self.headers}).encode()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+            def do_GET(handler):
+                self.answer(handler)
 
             def log_message(self, *_):
                 pass
 
+        self.asked = 0
+        self.port = ports[0]
         self.servers = [serve((address, port), Handler) for port in ports]
+
+    def answer(self, handler):
+        if handler.server.server_port == self.port:
+            self.asked += 1
+        headers = handler.headers
+        body = json.dumps({name.lower(): headers.get_all(name) for name in headers}).encode()
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
 
     def __enter__(self):
         return self
@@ -87,6 +99,19 @@ class Echo:
         for server in self.servers:
             server.shutdown()
             server.server_close()
+
+
+class Rude(Echo):
+    """Is well, by what it says of itself, and hangs up on all who ask: a hub at its very end."""
+
+    def answer(self, handler):
+        if handler.server.server_port != self.port:
+            return super().answer(handler)
+        self.asked += 1
+        # A reset, as the kernel sends for connections that nobody has taken from the backlog.
+        handler.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        handler.close_connection = True
+        handler.request.close()
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -122,8 +147,9 @@ class Member:
             "http_server": {"address": address, "port": port, "internal_port": str(api_port)},
             "client": {
                 "token": {"hmac_secret_key": SECRET}, "allowed_origins": [ORIGIN], "user_id_http_header": "X-User-Id",
-                # Often enough to outlive idle time-outs of some seconds; and nobody is sent away for silence.
-                "ping_interval": "1s", "pong_timeout": "900ms", "stale_close_delay": "60s",
+                # The longest that it may be, for pongs of a busy machine; and nobody is sent away for silence.
+                "ping_interval": f"{PING_SECONDS}s", "pong_timeout": f"{PING_SECONDS * 1000 - 1}ms",
+                "stale_close_delay": "60s",
             },
             "http_api": {"key": KEY},
             "channel": {"without_namespace": {"allow_subscribe_for_client": True}},
