@@ -218,6 +218,9 @@ class Pods(unittest.TestCase):
             hub = spec["containers"][0]["securityContext"]
             self.assertEqual(hub, {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}})
 
+    def test_variables_of_services_are_not_taken_for_keys(self):
+        self.assertIs(pod_of()["spec"]["enableServiceLinks"], False)
+
     def test_its_user_is_the_image_s(self):
         user = re.search(r"(?m)^USER (\d+):(\d+)$", (ROOT / "Dockerfile").read_text())
         context = pod_of()["spec"]["securityContext"]
