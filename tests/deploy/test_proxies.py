@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import re
+import resource
 import ssl
 import tempfile
 import time
@@ -29,6 +30,10 @@ FOLDER = ROOT / "deploy" / "proxies"
 # What 60 s of the files are here, above the time between two pings of these hubs.
 IDLE_SECONDS = 5
 CROWD = 16
+MANY = 1100
+
+# One descriptor for each of them here, two in the proxy.
+resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
 
 
 class Proxy(unittest.TestCase):
@@ -212,6 +217,18 @@ class Proxy(unittest.TestCase):
             await self.wait_for_both()
         asyncio.run(run())
 
+    def test_more_than_a_thousand_find_room(self):
+        """Beyond limits that proxies have by themselves, such as 512 connections of a worker of nginx."""
+        async def run():
+            async with contextlib.AsyncExitStack() as stack:
+                rush = asyncio.Semaphore(50)
+
+                async def enter():
+                    async with rush:
+                        await stack.enter_async_context(self.door.open())
+                await asyncio.gather(*(enter() for _ in range(MANY)))
+        asyncio.run(run())
+
     def test_nobody_says_who_they_are_by_a_header(self):
         async def claim(url, trust):
             door = Door(url, None, trust, {"Origin": ORIGIN, "X-User-Id": "admin"})
@@ -293,7 +310,7 @@ class Nginx(Proxy):
 class Haproxy(Proxy):
     files = ("haproxy.cfg",)
     # It does not start with fewer descriptors than it might need.
-    here = {r"bind :443": "bind 127.0.0.1:{port}", r"maxconn 100000": "maxconn 1000"}
+    here = {r"bind :443": "bind 127.0.0.1:{port}", r"maxconn 100000": "maxconn 2000"}
 
     @classmethod
     def line(cls, file):
