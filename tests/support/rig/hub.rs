@@ -1,0 +1,163 @@
+//! The hub's own binary, with an engine under it.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use super::api::{API_KEY, Api};
+use super::client::HMAC_SECRET;
+use super::process::{Process, free_port};
+use super::{PATIENCE, until};
+
+/// Publications that the streams of tests keep.
+pub const HISTORY_SIZE: usize = 20_000;
+
+/// A hub that can be killed and started again, at the same address and with the same folder.
+pub struct Hub {
+    process: Process,
+    folder: TempDir,
+    pub address: SocketAddr,
+    pub api: Api,
+}
+
+impl Hub {
+    /// Starts a hub and waits until it is ready. `engine` is laid over the configuration of all tests.
+    pub async fn start(engine: &Value) -> Hub {
+        let folder = tempfile::tempdir().expect("there is room for a folder");
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let mut config = config();
+        merge(&mut config, engine);
+        fs::write(folder.path().join("hub.json"), config.to_string()).expect("it can be written");
+        let hub = Hub { process: spawn(&folder, address), folder, address, api: Api::new(address) };
+        hub.ready().await;
+        hub
+    }
+
+    /// Waits for /readyz; gives how long it took.
+    pub async fn ready(&self) -> Duration {
+        let began = Instant::now();
+        let log = self.process.output().clone();
+        let ready = async || self.api.is_ready().await.then_some(());
+        let what = format!("the hub at {} to be ready; its log:\n{}", self.address, log.tail());
+        until(&what, PATIENCE, ready).await;
+        began.elapsed()
+    }
+
+    /// `kill -9`, without a goodbye.
+    pub async fn kill(&mut self) {
+        self.process.kill().await;
+    }
+
+    /// Starts it again after it has ended. Gives how long it took until it was ready.
+    pub async fn start_again(&mut self) -> Duration {
+        self.process = spawn(&self.folder, self.address);
+        self.ready().await
+    }
+
+    /// SIGTERM; gives how long the drain took.
+    pub async fn terminate(&mut self) -> Duration {
+        let began = Instant::now();
+        self.process.signal(Signal::TERM);
+        let status = self.process.ended().await;
+        assert!(status.success(), "the drain ended with {status}:\n{}", self.log());
+        began.elapsed()
+    }
+
+    /// SIGSTOP: it stands still, and its sockets stay.
+    pub fn stop(&self) {
+        self.process.signal(Signal::STOP);
+    }
+
+    pub fn go_on(&self) {
+        self.process.signal(Signal::CONT);
+    }
+
+    pub fn log(&self) -> String {
+        self.process.output().tail()
+    }
+
+    /// Where its relative paths begin.
+    pub fn folder(&self) -> PathBuf {
+        self.folder.path().into()
+    }
+}
+
+fn spawn(folder: &TempDir, address: SocketAddr) -> Process {
+    let mut command = Command::new(binary());
+    command.current_dir(folder.path()).args(["-c", "hub.json", "--shards", "2"]);
+    command.args(["--address", &address.ip().to_string(), "--port", &address.port().to_string()]);
+    Process::start("the hub", &mut command)
+}
+
+/// `FANFARE_BIN` if it is set, such as a release build.
+fn binary() -> PathBuf {
+    let built = PathBuf::from(env!("CARGO_BIN_EXE_fanfare"));
+    std::env::var_os("FANFARE_BIN").map_or(built, PathBuf::from)
+}
+
+/// Namespaces by what they are for; everything is permitted.
+fn config() -> Value {
+    let kept = |size: usize| json!({"history_size": size, "history_ttl": "600s", "force_recovery": true});
+    let namespaces = json!([
+        namespace("stream", kept(HISTORY_SIZE)),
+        namespace("short", kept(5)),
+        namespace("room", json!({"presence": true, "join_leave": true, "force_push_join_leave": true})),
+        namespace("plain", json!({})),
+        namespace("cache", with(kept(10), json!({"force_recovery_mode": "cache"}))),
+        namespace("delta", with(kept(100), json!({"allowed_delta_types": ["fossil"], "delta_publish": true}))),
+    ]);
+    json!({
+        "client": {
+            "token": {"hmac_secret_key": HMAC_SECRET},
+            "ping_interval": "2s",
+            "pong_timeout": "1s",
+            "presence_update_interval": "2s",
+            "channel_position_check_delay": "2s",
+            "recovery_max_publication_limit": HISTORY_SIZE,
+            "history_max_publication_limit": HISTORY_SIZE,
+        },
+        "channel": {"namespaces": namespaces},
+        "http_api": {"key": API_KEY},
+        "prometheus": {"enabled": true},
+        "shutdown": {"timeout": "10s"},
+        "fanfare": {"presence_ttl": PRESENCE_TTL_TEXT},
+    })
+}
+
+/// How long the presence of a hub that was killed may be seen.
+pub const PRESENCE_TTL: Duration = Duration::from_secs(5);
+const PRESENCE_TTL_TEXT: &str = "5s";
+
+fn namespace(name: &str, options: Value) -> Value {
+    let permitted = json!({
+        "name": name,
+        "allow_subscribe_for_client": true,
+        "allow_publish_for_client": true,
+        "allow_presence_for_client": true,
+        "allow_history_for_client": true,
+    });
+    with(permitted, options)
+}
+
+fn with(mut base: Value, over: Value) -> Value {
+    merge(&mut base, &over);
+    base
+}
+
+/// Lays `over` over `base`, table by table.
+fn merge(base: &mut Value, over: &Value) {
+    match (base, over) {
+        (Value::Object(base), Value::Object(over)) => {
+            for (key, value) in over {
+                merge(base.entry(key.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (base, over) => *base = over.clone(),
+    }
+}
