@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-.PHONY: help test install lint audit build rust simulation sdk python clients deploy page autobahn autobahn-all instructions bench-smoke readme fuzz figures figures-all soak
+.PHONY: help test install lint audit build rust simulation chaos sdk python clients deploy page autobahn autobahn-all instructions bench-smoke readme fuzz figures figures-all soak
 
 help: ## says what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -33,6 +33,9 @@ rust: ## unit tests, tidy, transcripts, properties, loom
 
 simulation: ## seeded simulation of several shards, with planted faults
 	cargo test --release --test simulation -- --nocapture
+
+chaos: build ## faults in real processes under load; MINUTES=30 goes on so long (nightly)
+	FANFARE_BIN=target/release/fanfare cargo test --test chaos
 
 # One file at a time: how soon a healthy client is served is measured beside nothing else.
 sdk: build ## official SDKs and hostile clients against the release binary

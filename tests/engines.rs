@@ -7,6 +7,9 @@
 /// What a case runs on: hubs with one engine.
 #[path = "engines/bed.rs"]
 mod bed;
+/// The checker finds what is planted.
+#[path = "support/rig/checker_tests.rs"]
+mod checker_tests;
 /// What a subscriber is given, and how.
 #[path = "engines/delivery.rs"]
 mod delivery;
@@ -22,6 +25,9 @@ mod once;
 /// Who is there.
 #[path = "engines/presence.rs"]
 mod presence;
+/// The proxy does what it says.
+#[path = "support/rig/proxy_tests.rs"]
+mod proxy_tests;
 /// Coming back with a position.
 #[path = "engines/recovery.rs"]
 mod recovery;
@@ -30,11 +36,15 @@ mod recovery;
 mod restart;
 #[path = "support/rig/mod.rs"]
 mod rig;
+/// Brokers start, and keep what they should.
+#[path = "support/rig/servers_tests.rs"]
+mod servers_tests;
 /// Positions and histories.
 #[path = "engines/streams.rs"]
 mod streams;
 
-use bed::{Case, Engine, Needs, run};
+use bed::{Case, Needs, run};
+use rig::engine::Engine;
 
 #[tokio::test]
 async fn memory() {

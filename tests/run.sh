@@ -30,6 +30,7 @@ part audit make --no-print-directory audit
 part build make --no-print-directory build
 part rust make --no-print-directory rust
 part simulation make --no-print-directory simulation
+part chaos timeout 300 make --no-print-directory chaos
 part sdk make --no-print-directory sdk
 part python make --no-print-directory python
 part clients tests/clients.py --check

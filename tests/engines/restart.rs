@@ -3,11 +3,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::bed::{Bed, Keeps, client, publish};
+use crate::bed::{Bed, client, publish};
 use crate::recovery::from;
+use crate::rig::balancer::Balancer;
 use crate::rig::checker::{Losses, Rules, check};
+use crate::rig::engine::Keeps;
 use crate::rig::hub::{HISTORY_SIZE, Hub};
-use crate::rig::journal::{Event, Journal};
+use crate::rig::journal::{Event, Journal, Standing};
 use crate::rig::publisher::{Load, Publisher, Retry};
 use crate::rig::reader::Reader;
 use crate::rig::{PATIENCE, until};
@@ -57,7 +59,7 @@ pub async fn keys_survive_with_their_stream(bed: Rc<Bed>) {
 pub async fn readers_are_never_deceived(bed: Rc<Bed>) {
     let mut hub = bed.start_hub().await;
     let journal = Journal::default();
-    let hubs = [hub.address];
+    let hubs = Balancer::new(&[hub.address]);
     let readers: Vec<Reader> =
         (0..5).map(|number| Reader::start(number, &hubs, &["stream:deceived"], &journal)).collect();
     let (publisher, every) = (1, Duration::from_millis(2));
@@ -91,7 +93,7 @@ async fn await_confirmed(journal: &Journal, more: usize) {
 /// Waits until every reader stands at the end of the stream, and writes the history down.
 async fn finish(hub: &Hub, channel: &str, readers: Vec<Reader>, journal: &Journal) {
     let top = journal.read_history(&hub.api, channel).await;
-    journal.await_readers(channel, &top, readers.len(), PATIENCE).await;
+    Standing::of(journal).reaches(channel, &top, readers.len(), PATIENCE).await;
     for reader in readers {
         reader.stop().await;
     }

@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use super::checker::{Invariant, Losses, Rules, check};
-use super::journal::{Entry, Event, Message, Position, Start};
+use crate::rig::checker::{Invariant, Losses, Rules, check};
+use crate::rig::journal::{Entry, Event, Message, Position, Start};
 
 const CHANNEL: &str = "stream:a";
 const STRICT: Rules = Rules { losses: Losses::None, history_size: 100 };

@@ -116,11 +116,16 @@ impl Journal {
         entries.iter().filter(|entry| is_counted(&entry.event)).count()
     }
 
-    /// When the first event of this kind came after `since`.
-    pub fn first_after(&self, since: Instant, is_it: impl Fn(&Event) -> bool) -> Option<Instant> {
+    /// What was written after `since`.
+    pub fn entries_after(&self, since: Instant) -> Vec<Entry> {
+        let entries = self.0.lock().expect("nobody panics with it");
+        entries[entries.partition_point(|entry| entry.at <= since)..].to_vec()
+    }
+
+    pub fn count_after(&self, since: Instant, is_counted: impl Fn(&Event) -> bool) -> usize {
         let entries = self.0.lock().expect("nobody panics with it");
         let from = entries.partition_point(|entry| entry.at <= since);
-        entries[from..].iter().find(|entry| is_it(&entry.event)).map(|entry| entry.at)
+        entries[from..].iter().filter(|entry| is_counted(&entry.event)).count()
     }
 
     /// Reads the history of a channel and writes it down; gives where the stream stands.
@@ -132,31 +137,66 @@ impl Journal {
         top
     }
 
-    /// Waits until so many readers stand at `top` of a channel. Whoever does not get there is left to the checker.
-    pub async fn await_readers(&self, channel: &str, top: &Position, readers: usize, limit: Duration) -> Duration {
-        let began = Instant::now();
-        let there = || self.standing(channel).values().filter(|position| *position == top).count();
-        while there() < readers && began.elapsed() < limit {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        began.elapsed()
+    /// What was written after the first `seen` entries.
+    fn after(&self, seen: usize) -> Vec<Entry> {
+        self.0.lock().expect("nobody panics with it")[seen..].to_vec()
+    }
+}
+
+/// A subscriber's place: who, and in which channel.
+pub type Seat = (u32, String);
+
+/// Where each reader stands that is subscribed, as far as the journal was read.
+pub struct Standing {
+    journal: Journal,
+    seen: usize,
+    positions: HashMap<Seat, Option<Position>>,
+}
+
+impl Standing {
+    pub fn of(journal: &Journal) -> Standing {
+        Standing { journal: journal.clone(), seen: 0, positions: HashMap::new() }
     }
 
-    /// Where each reader stands that is subscribed.
-    pub fn standing(&self, channel: &str) -> HashMap<u32, Position> {
-        let mut standing: HashMap<u32, Position> = HashMap::new();
-        for entry in self.0.lock().expect("nobody panics with it").iter() {
-            match &entry.event {
-                Event::Subscribed { reader, channel: of, position: Some(position), .. } if of == channel => {
-                    standing.insert(*reader, position.clone());
+    /// Waits until `count` readers of `channel` stand at `goal` or past it. Gives whether they came there in time:
+    /// whoever did not is left to the checker.
+    pub async fn reaches(&mut self, channel: &str, goal: &Position, count: usize, limit: Duration) -> bool {
+        let began = Instant::now();
+        while self.count(channel, |position| is_at(position, goal)) < count {
+            if began.elapsed() > limit {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        true
+    }
+
+    /// How many of a channel stand where `is_counted` says.
+    pub fn count(&mut self, channel: &str, is_counted: impl Fn(&Option<Position>) -> bool) -> usize {
+        self.read_on();
+        self.positions.iter().filter(|((_, of), position)| of == channel && is_counted(position)).count()
+    }
+
+    fn read_on(&mut self) {
+        let entries = self.journal.after(self.seen);
+        self.seen += entries.len();
+        for entry in entries {
+            match entry.event {
+                Event::Subscribed { reader, channel, position, .. } => {
+                    self.positions.insert((reader, channel), position);
                 }
-                Event::Received { reader, channel: of, offset, .. } if of == channel => {
-                    standing.entry(*reader).and_modify(|position| position.offset = *offset);
+                Event::Received { reader, channel, offset, .. } => {
+                    if let Some(Some(position)) = self.positions.get_mut(&(reader, channel)) {
+                        position.offset = offset;
+                    }
                 }
-                Event::Ended { reader, channel: of, .. } if of == channel => drop(standing.remove(reader)),
+                Event::Ended { reader, channel, .. } => drop(self.positions.remove(&(reader, channel))),
                 _ => {}
             }
         }
-        standing
     }
+}
+
+fn is_at(position: &Option<Position>, goal: &Position) -> bool {
+    position.as_ref().is_some_and(|position| position.epoch == goal.epoch && position.offset >= goal.offset)
 }

@@ -2,14 +2,17 @@
 //! retries, a proxy with faults, and the checker of what they all sent and received.
 //!
 //! Read `journal` (all that happened) and `checker` (what must hold of it) first; `reader` and `publisher` write
-//! the journal, `process`, `hub` and `servers` are what they talk to, `proxy` stands between.
+//! the journal, `process`, `hub` and `servers` are what they talk to, `proxy` stands between. The tests of all this
+//! (`*_tests.rs`) run with `tests/engines.rs`.
 //!
 //! Nothing here sleeps to let something happen: whoever waits, waits for an event, with a deadline.
 #![allow(dead_code, reason = "each test target uses its part")]
 
 pub mod api;
+pub mod balancer;
 pub mod checker;
 pub mod client;
+pub mod engine;
 pub mod hub;
 pub mod journal;
 pub mod process;
@@ -17,13 +20,6 @@ pub mod proxy;
 pub mod publisher;
 pub mod reader;
 pub mod servers;
-
-#[cfg(test)]
-mod checker_tests;
-#[cfg(test)]
-mod proxy_tests;
-#[cfg(test)]
-mod servers_tests;
 
 use std::future::Future;
 use std::time::{Duration, Instant};

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::proxy::{Fault, Proxy};
-use super::within;
+use crate::rig::proxy::{Fault, Proxy};
+use crate::rig::within;
 
 const LONG: Duration = Duration::from_secs(10);
 

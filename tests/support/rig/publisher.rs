@@ -1,5 +1,6 @@
 //! An application that publishes numbered messages, each with an idempotency key, and again until it is confirmed.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -7,6 +8,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::api::{Api, Failure};
+use super::balancer::Balancer;
 use super::journal::{Event, Journal, Message};
 use super::reader::backoff;
 
@@ -35,11 +37,10 @@ pub struct Load {
 }
 
 impl Publisher {
-    pub fn start(load: Load, hubs: &[SocketAddr], journal: &Journal) -> Publisher {
+    pub fn start(load: Load, hubs: &Balancer, journal: &Journal) -> Publisher {
         let (stop, stopped) = watch::channel(false);
-        let hub = load.publisher as usize % hubs.len();
-        let apis = hubs.iter().map(|hub| Api::new(*hub)).collect();
-        let run = Run { load, apis, hub, journal: journal.clone(), stopped };
+        let turn = load.publisher as usize;
+        let run = Run { load, hubs: hubs.clone(), turn, apis: HashMap::new(), journal: journal.clone(), stopped };
         Publisher { stop, task: tokio::spawn(run.publish_all()) }
     }
 
@@ -52,8 +53,11 @@ impl Publisher {
 
 struct Run {
     load: Load,
-    apis: Vec<Api>,
-    hub: usize,
+    hubs: Balancer,
+    /// Which hub is next.
+    turn: usize,
+    /// A connection to each hub.
+    apis: HashMap<SocketAddr, Api>,
     journal: Journal,
     stopped: watch::Receiver<bool>,
 }
@@ -76,11 +80,13 @@ impl Run {
         loop {
             let channel = self.load.channel.clone();
             self.journal.write(Event::Sent { channel: channel.clone(), message });
-            match self.apis[self.hub].publish(&channel, message, Some(&key)).await {
+            let hub = self.hubs.pick(self.turn);
+            let api = self.apis.entry(hub).or_insert_with(|| Api::new(hub));
+            match api.publish(&channel, message, Some(&key)).await {
                 Ok(position) => return self.journal.write(Event::Confirmed { channel, message, position }),
                 Err(failure) => self.journal.write(Event::Unconfirmed { channel, message, reason: told(&failure) }),
             }
-            self.hub = (self.hub + 1) % self.apis.len();
+            self.turn += 1;
             if self.load.retry == Retry::Never {
                 return;
             }

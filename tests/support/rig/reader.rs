@@ -1,7 +1,6 @@
 //! A client that behaves as an SDK does: it comes back whenever it is cut, to another hub if it must, and recovers.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -9,6 +8,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::api::{message, text};
+use super::balancer::Balancer;
 use super::client::{Client, Refusal};
 use super::journal::{Event, Journal, Position, Start};
 
@@ -30,12 +30,12 @@ pub struct Reader {
 
 impl Reader {
     /// Begins at the hub of its number, and goes on to the next whenever one fails.
-    pub fn start(number: u32, hubs: &[SocketAddr], channels: &[&str], journal: &Journal) -> Reader {
+    pub fn start(number: u32, hubs: &Balancer, channels: &[&str], journal: &Journal) -> Reader {
         let (stop, stopped) = watch::channel(false);
         let run = Run {
             number,
-            hubs: hubs.to_vec(),
-            hub: number as usize % hubs.len(),
+            hubs: hubs.clone(),
+            turn: number as usize,
             positions: channels.iter().map(|channel| ((*channel).to_owned(), None)).collect(),
             journal: journal.clone(),
         };
@@ -55,8 +55,9 @@ impl Reader {
 
 struct Run {
     number: u32,
-    hubs: Vec<SocketAddr>,
-    hub: usize,
+    hubs: Balancer,
+    /// Which hub is next.
+    turn: usize,
     /// Channels, with the position in those that have one.
     positions: HashMap<String, Option<Position>>,
     journal: Journal,
@@ -74,7 +75,7 @@ impl Run {
         let mut failures = 0;
         loop {
             let user = Reader::user(self.number);
-            let refusal = match Client::connect(self.hubs[self.hub], &user).await {
+            let refusal = match Client::connect(self.hubs.pick(self.turn), &user).await {
                 Ok(client) => {
                     failures = 0;
                     self.serve(client).await
@@ -88,7 +89,7 @@ impl Run {
                 return;
             }
             failures += 1;
-            self.hub = (self.hub + 1) % self.hubs.len();
+            self.turn += 1;
             tokio::time::sleep(backoff(failures)).await;
         }
     }

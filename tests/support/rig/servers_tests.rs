@@ -1,6 +1,6 @@
 //! The servers start: a missing one is told here, by name.
 
-use super::servers::{Persistence, Server};
+use crate::rig::servers::{Persistence, Server};
 
 #[tokio::test]
 async fn a_redis_with_persistence_keeps_what_it_has_and_one_without_does_not() {

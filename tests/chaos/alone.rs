@@ -1,0 +1,71 @@
+use std::time::{Duration, Instant};
+
+use crate::Run;
+use crate::rig::checker::Losses;
+use crate::rig::engine::{Engine, Keeps};
+use crate::rig::journal::Event;
+use crate::world::{Plan, World};
+
+/// Kills of one run; a nightly one repeats the scenario.
+const KILLS: u32 = 20;
+
+pub async fn killed_without_a_log(run: &mut Run) {
+    kill_loop(run, Engine::memory()).await;
+}
+
+pub async fn killed_with_a_log(run: &mut Run) {
+    kill_loop(run, Engine::disk("memory")).await;
+}
+
+pub async fn killed_with_a_synced_log(run: &mut Run) {
+    kill_loop(run, Engine::disk("fsync")).await;
+}
+
+/// `kill -9` at random instants under load, and a start each time.
+async fn kill_loop(run: &mut Run, engine: Engine) {
+    let losses = if engine.keeps == Keeps::Nothing { Losses::WithNewEpoch } else { Losses::None };
+    let plan = Plan { every: Duration::from_millis(2), ..Plan::new(1, run.random.u64(..)) };
+    let mut world = World::start(engine, plan).await;
+    for _ in 0..KILLS {
+        world.flow(Duration::from_millis(run.random.u64(10..150))).await;
+        world.hubs[0].kill().await;
+        let took = world.hubs[0].start_again().await;
+        run.measures.add("ready after a start", took, Duration::from_secs(1));
+        let (took, _) = world.published_after(Instant::now()).await;
+        run.measures.add("publishing again", took, Duration::from_secs(2));
+    }
+    let summary = world.finish(losses).await;
+    run.measures.note(format!("{KILLS} kills: {summary:?}"));
+}
+
+/// SIGSTOP for longer than clients have for a pong: nobody is cut for what the hub did not do.
+pub async fn stands_still(run: &mut Run) {
+    let world = World::start(Engine::memory(), Plan::new(1, run.random.u64(..))).await;
+    let stopped = Instant::now();
+    world.hubs[0].stop();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    world.hubs[0].go_on();
+    let (took, places) = world.published_after(Instant::now()).await;
+    run.measures.add("publishing again", took, Duration::from_secs(1));
+    world.current_after(stopped, &places).await;
+    assert_eq!(world.ended_after(stopped), 0, "subscriptions ended");
+    world.finish(Losses::None).await;
+}
+
+/// SIGTERM under load: what was accepted is answered, everybody is told, and the process ends with 0.
+pub async fn ends_while_published_to(run: &mut Run) {
+    let mut world = World::start(Engine::memory(), Plan::new(1, run.random.u64(..))).await;
+    for _ in 0..5 {
+        world.flow(Duration::from_millis(run.random.u64(10..150))).await;
+        let since = Instant::now();
+        let took = world.hubs[0].terminate().await;
+        run.measures.add("drained", took, Duration::from_secs(15));
+        let cut = |event: &Event| matches!(event, Event::Ended { reason, .. } if !reason.contains("3001"));
+        assert_eq!(world.journal.count_after(since, cut), 0, "subscriptions ended without 3001");
+        world.hubs[0].start_again().await;
+        world.flow(Duration::ZERO).await;
+        let unanswered = world.published_and_not_answered(since);
+        assert!(unanswered.is_empty(), "published, and not answered: {unanswered:?}");
+    }
+    world.finish(Losses::WithNewEpoch).await;
+}

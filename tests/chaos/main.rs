@@ -1,0 +1,136 @@
+//! Faults in real processes, under load: hubs and brokers are killed, stopped, slowed and cut off, and the checker
+//! holds all that was sent and received against the promises. Recovery times are measured, and printed beside what
+//! `docs/guarantees.md` promises.
+//!
+//! `make chaos` runs each scenario once. `make chaos MINUTES=30` goes on in random order until the time is over.
+//! `SCENARIO=part-of-a-name` runs only those, `SEED=n` repeats what chance decided. A scenario fails on a violation
+//! and on a promise that was not kept.
+
+/// A hub alone: kill loops, a stop, a drain.
+mod alone;
+/// Faults of the broker.
+mod broker;
+/// Hubs that share a broker, and lose one another.
+mod fleet;
+/// Many clients that come back at once.
+mod herd;
+/// What was measured, beside what was promised.
+mod measure;
+/// Faults between hubs and broker.
+mod network;
+#[path = "../support/rig/mod.rs"]
+mod rig;
+/// Hubs, readers and publishers of a scenario.
+mod world;
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+
+use measure::{Measures, Table};
+
+/// A scenario draws on this for what chance decides, and says what it measured.
+pub struct Run {
+    pub random: fastrand::Rng,
+    pub measures: Measures,
+}
+
+type Running<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
+
+struct Scenario {
+    name: &'static str,
+    run: for<'a> fn(&'a mut Run) -> Running<'a>,
+}
+
+/// Longer than any scenario takes.
+const SCENARIO_MAX: Duration = Duration::from_secs(90);
+
+macro_rules! scenarios {
+    ($($function:path),* $(,)?) => {
+        &[$(Scenario { name: stringify!($function), run: |run| Box::pin($function(run)) }),*]
+    };
+}
+
+const SCENARIOS: &[Scenario] =
+    scenarios![alone::killed_without_a_log, alone::stands_still, alone::ends_while_published_to,];
+
+/// Those of engines that are being written: they run where `SCENARIO` names them.
+const AWAITED: &[Scenario] = scenarios![
+    alone::killed_with_a_log,
+    alone::killed_with_a_synced_log,
+    fleet::a_hub_is_killed,
+    fleet::a_hub_stands_still,
+    fleet::all_hubs_are_restarted_in_turn,
+    broker::redis_restarts_with_persistence,
+    broker::redis_restarts_empty,
+    broker::redis_stands_still,
+    broker::redis_is_slow,
+    broker::ten_thousand_subscriptions_are_checked,
+    broker::nats_restarts,
+    broker::nats_stands_still,
+    network::one_hub_is_cut_off,
+    network::connections_to_redis_break,
+    network::the_line_to_redis_is_thin,
+    network::one_hub_is_cut_off_from_nats,
+    herd::a_herd_comes_back,
+];
+
+fn main() -> ExitCode {
+    let runtime = tokio::runtime::Runtime::new().expect("there are threads");
+    // What runs is driven by this thread; clients are tasks of the others.
+    runtime.block_on(run_all())
+}
+
+async fn run_all() -> ExitCode {
+    let only = std::env::var("SCENARIO").unwrap_or_default();
+    let minutes: u64 = number("MINUTES").unwrap_or(0);
+    let seed = number("SEED").unwrap_or_else(|| fastrand::u64(..1_000_000));
+    let awaited = AWAITED.iter().filter(|_| !only.is_empty());
+    let all = SCENARIOS.iter().chain(awaited);
+    let mut order: Vec<&Scenario> = all.filter(|scenario| scenario.name.contains(&only)).collect();
+    assert!(!order.is_empty(), "no scenario has {only:?} in its name");
+    let began = Instant::now();
+    let mut table = Table::default();
+    let mut failed = Vec::new();
+    for round in 0.. {
+        for scenario in &order {
+            let seed = seed + round;
+            if !run_one(scenario, seed, &mut table).await {
+                failed.push(format!("SEED={seed} SCENARIO={}", scenario.name));
+            }
+        }
+        if began.elapsed() >= Duration::from_secs(60 * minutes) {
+            break;
+        }
+        fastrand::Rng::with_seed(seed + round).shuffle(&mut order);
+    }
+    println!("\n{table}\n{} s in all", began.elapsed().as_secs());
+    failed.iter().for_each(|failure| println!("FAILED: {failure}"));
+    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Whether all was well.
+async fn run_one(scenario: &Scenario, seed: u64, table: &mut Table) -> bool {
+    let began = Instant::now();
+    fastrand::seed(seed);
+    let mut run = Run { random: fastrand::Rng::with_seed(seed), measures: Measures::default() };
+    let ending = AssertUnwindSafe(tokio::time::timeout(SCENARIO_MAX, (scenario.run)(&mut run))).catch_unwind().await;
+    let is_over = matches!(ending, Ok(Ok(())));
+    let broken = run.measures.broken();
+    let is_well = is_over && broken.is_empty();
+    let verdict = if is_well { "ok" } else { "FAILED" };
+    println!("{}: {verdict} (seed {seed}, {:.1} s)", scenario.name, began.elapsed().as_secs_f64());
+    run.measures.notes.iter().for_each(|note| println!("    {note}"));
+    broken.iter().for_each(|promise| println!("    promise broken: {promise}"));
+    table.add(scenario.name, run.measures);
+    is_well
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok().filter(|text| !text.is_empty())?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")))
+}

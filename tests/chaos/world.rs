@@ -1,0 +1,259 @@
+//! Hubs with an engine, readers that come back, publishers that repeat, and their journal.
+
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+
+use crate::rig::balancer::Balancer;
+use crate::rig::checker::{Losses, Rules, Summary, check};
+use crate::rig::engine::Engine;
+use crate::rig::hub::{HISTORY_SIZE, Hub};
+use crate::rig::journal::{Entry, Event, Journal, Message, Position, Standing};
+use crate::rig::proxy::Proxy;
+use crate::rig::publisher::{Load, Publisher, Retry};
+use crate::rig::reader::Reader;
+use crate::rig::{PATIENCE, until};
+
+/// Where each reader is listed; nothing is published to it.
+pub const ROOM: &str = "room:all";
+
+/// A channel that promises nothing.
+pub const PLAIN: &str = "plain:all";
+
+/// How much goes on.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    pub hubs: usize,
+    pub readers: u32,
+    /// Stream channels; each has a publisher, and each reader is in all of them.
+    pub streams: u32,
+    /// Time from one message of a publisher to the next.
+    pub every: Duration,
+    /// Whether each hub sees the broker through a proxy of its own.
+    pub is_proxied: bool,
+    pub seed: u64,
+}
+
+impl Plan {
+    /// What a scenario has unless it says otherwise: 3 x 100 publications a second, to 24 readers.
+    pub fn new(hubs: usize, seed: u64) -> Plan {
+        Plan { hubs, readers: 24, streams: 3, every: Duration::from_millis(10), is_proxied: false, seed }
+    }
+}
+
+pub struct World {
+    pub engine: Engine,
+    pub proxies: Vec<Proxy>,
+    pub hubs: Vec<Hub>,
+    pub balancer: Balancer,
+    pub journal: Journal,
+    pub streams: Vec<String>,
+    pub readers: Vec<Reader>,
+    publishers: Vec<Publisher>,
+}
+
+impl World {
+    /// Starts everything, and waits until publications flow.
+    pub async fn start(engine: Engine, plan: Plan) -> World {
+        let mut proxies = Vec::new();
+        if plan.is_proxied {
+            for number in 0..plan.hubs as u64 {
+                proxies.push(Proxy::start(engine.servers[0].address, plan.seed + number).await);
+            }
+        }
+        let config = |number: usize| match proxies.get(number) {
+            Some(proxy) => engine.config_at(proxy.address),
+            None => engine.config.clone(),
+        };
+        let configs: Vec<_> = (0..plan.hubs).map(config).collect();
+        let hubs = join_all(configs.iter().map(Hub::start)).await;
+        let addresses: Vec<SocketAddr> = hubs.iter().map(|hub| hub.address).collect();
+        let (balancer, journal) = (Balancer::new(&addresses), Journal::default());
+        let streams: Vec<String> = (0..plan.streams).map(|number| format!("stream:{number}")).collect();
+        let (readers, publishers) = (Vec::new(), Vec::new());
+        let mut world = World { engine, proxies, hubs, balancer, journal, streams, readers, publishers };
+        world.add_readers(plan.readers).await;
+        world.start_publishers(plan.every);
+        world.flow(Duration::from_millis(200)).await;
+        world
+    }
+
+    /// Adds readers of every channel, and waits until they are subscribed.
+    pub async fn add_readers(&mut self, count: u32) {
+        let mut channels: Vec<&str> = self.streams.iter().map(String::as_str).collect();
+        channels.extend([ROOM, PLAIN]);
+        for number in 0..count {
+            let number = number + u32::try_from(self.readers.len()).expect("there are few");
+            let reader = Reader::start(number, &self.balancer, &channels, &self.journal);
+            self.readers.push(reader);
+        }
+        let (expected, mut standing) = (self.readers.len(), Standing::of(&self.journal));
+        for channel in channels {
+            let what = format!("{expected} readers of {channel}");
+            until(&what, PATIENCE, async || (standing.count(channel, |_| true) == expected).then_some(())).await;
+        }
+    }
+
+    fn start_publishers(&mut self, every: Duration) {
+        let streams = self.streams.iter().map(|channel| (channel.clone(), Retry::UntilConfirmed));
+        let channels = streams.chain([(PLAIN.to_owned(), Retry::Never)]);
+        for (number, (channel, retry)) in channels.enumerate() {
+            let publisher = u32::try_from(number).expect("there are few");
+            let load = Load { publisher, channel, every, retry };
+            self.publishers.push(Publisher::start(load, &self.balancer, &self.journal));
+        }
+    }
+
+    /// Lets publications flow for so long.
+    pub async fn flow(&self, time: Duration) {
+        let began = Instant::now();
+        until("publications to flow", PATIENCE, async || {
+            let is_flowing = self.journal.count_after(began, |event| matches!(event, Event::Confirmed { .. })) > 0;
+            (is_flowing && began.elapsed() >= time).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until each stream has confirmed a message that was sent after `since`; gives how long after it the last
+    /// one was, and where these messages are.
+    pub async fn published_after(&self, since: Instant) -> (Duration, Vec<(String, Position)>) {
+        let look = async || {
+            let entries = self.journal.entries_after(since);
+            self.streams.iter().map(|channel| first_sent_and_confirmed(&entries, channel)).collect::<Option<Vec<_>>>()
+        };
+        let (found, _) = until("publishing to go on", PATIENCE, look).await;
+        let last = found.iter().map(|(at, _)| *at).max().expect("there are streams");
+        let places = self.streams.iter().cloned().zip(found.into_iter().map(|(_, place)| place)).collect();
+        (last - since, places)
+    }
+
+    /// Waits until every reader stands at these positions or past them; gives how long after `since` that was.
+    pub async fn current_after(&self, since: Instant, places: &[(String, Position)]) -> Duration {
+        let mut standing = Standing::of(&self.journal);
+        for (channel, goal) in places {
+            standing.reaches(channel, goal, self.readers.len(), PATIENCE).await;
+        }
+        since.elapsed()
+    }
+
+    /// Waits until every reader is subscribed to every stream; gives how long after `since` that was.
+    pub async fn all_back_after(&self, since: Instant) -> Duration {
+        let (count, mut standing) = (self.readers.len(), Standing::of(&self.journal));
+        for channel in &self.streams {
+            let what = format!("{count} readers to be back in {channel}");
+            until(&what, PATIENCE, async || (standing.count(channel, |_| true) == count).then_some(())).await;
+        }
+        since.elapsed()
+    }
+
+    /// Waits until the hub lists exactly as many as there are readers; gives how long after `since` that was.
+    pub async fn presence_clean_after(&self, hub: usize, since: Instant) -> Duration {
+        let listed = async || self.hubs[hub].api.presence(ROOM).await.ok().map(|clients| clients.len());
+        let look = async || (listed().await == Some(self.readers.len())).then_some(());
+        until("presence to be clean", PATIENCE, look).await;
+        since.elapsed()
+    }
+
+    /// Ends everything and holds the journal against the promises.
+    pub async fn finish(self, losses: Losses) -> Summary {
+        for publisher in self.publishers {
+            publisher.stop().await;
+        }
+        let mut standing = Standing::of(&self.journal);
+        for channel in &self.streams {
+            let top = self.journal.read_history(&self.hubs[0].api, channel).await;
+            standing.reaches(channel, &top, self.readers.len(), PATIENCE).await;
+        }
+        for reader in self.readers {
+            reader.stop().await;
+        }
+        let entries = self.journal.entries();
+        let summary = check(&entries, Rules { losses, history_size: HISTORY_SIZE }).unwrap_or_else(|violations| {
+            let logs: Vec<String> = self.hubs.iter().map(Hub::log).collect();
+            panic!("{violations:#?}\n{}", logs.join("\n---\n"))
+        });
+        assert!(summary.confirmed > 0 && summary.received > summary.confirmed, "there was load: {summary:?}");
+        summary
+    }
+}
+
+/// What the journal says of a time.
+impl World {
+    /// The longest that a publisher waited for an error, of messages sent after `since`.
+    pub fn longest_refusal(&self, since: Instant) -> Duration {
+        let mut sent = HashMap::new();
+        let mut longest = Duration::ZERO;
+        for Entry { at, event } in self.journal.entries_after(since) {
+            match event {
+                Event::Sent { channel, message } => drop(sent.insert((channel, message), at)),
+                Event::Unconfirmed { channel, message, .. } => {
+                    let waited = sent.get(&(channel, message)).map_or(Duration::ZERO, |sent| at - *sent);
+                    longest = longest.max(waited);
+                }
+                _ => {}
+            }
+        }
+        longest
+    }
+
+    /// How soon these readers had what was published after `since`: 99 of 100 deliveries.
+    pub fn delivery_p99(&self, since: Instant, is_counted: impl Fn(u32) -> bool) -> Duration {
+        let mut sent = HashMap::new();
+        let mut took = Vec::new();
+        for Entry { at, event } in self.journal.entries_after(since) {
+            match event {
+                Event::Sent { channel, message } => drop(sent.entry((channel, message)).or_insert(at)),
+                Event::Received { reader, channel, message, .. } if is_counted(reader) => {
+                    took.extend(sent.get(&(channel, message)).map(|sent| at - *sent));
+                }
+                _ => {}
+            }
+        }
+        took.sort();
+        took.get(took.len().saturating_sub(1) * 99 / 100).copied().expect("something was delivered")
+    }
+
+    /// Subscriptions that ended after `since`.
+    pub fn ended_after(&self, since: Instant) -> usize {
+        self.journal.count_after(since, |event| matches!(event, Event::Ended { .. }))
+    }
+
+    /// Subscriptions that ended because their connection did.
+    pub fn cut_after(&self, since: Instant) -> usize {
+        let is_cut =
+            |event: &Event| matches!(event, Event::Ended { reason, .. } if !reason.starts_with("unsubscribed"));
+        self.journal.count_after(since, is_cut)
+    }
+
+    /// Messages that somebody had before their publisher, who was told nothing, sent them again.
+    pub fn published_and_not_answered(&self, since: Instant) -> Vec<Message> {
+        let (mut received, mut found) = (HashSet::new(), Vec::new());
+        for Entry { event, .. } in self.journal.entries_after(since) {
+            match event {
+                Event::Received { channel, message, .. } => drop(received.insert((channel, message))),
+                Event::Unconfirmed { channel, message, reason } if reason.starts_with("no answer") => {
+                    found.extend(received.contains(&(channel, message)).then_some(message));
+                }
+                _ => {}
+            }
+        }
+        found
+    }
+}
+
+/// When the first message of a channel that was sent in `entries` was confirmed, and where it is.
+fn first_sent_and_confirmed(entries: &[Entry], channel: &str) -> Option<(Instant, Position)> {
+    let mut sent: Vec<Message> = Vec::new();
+    entries.iter().find_map(|entry| match &entry.event {
+        Event::Sent { channel: of, message } if of == channel => {
+            sent.push(*message);
+            None
+        }
+        Event::Confirmed { channel: of, message, position } if of == channel && sent.contains(message) => {
+            Some((entry.at, position.clone()?))
+        }
+        _ => None,
+    })
+}
