@@ -4,7 +4,8 @@ use crate::Run;
 use crate::rig::checker::Losses;
 use crate::rig::engine::{Engine, Keeps};
 use crate::rig::journal::Event;
-use crate::world::{Plan, World};
+use crate::rig::proxy::Fault;
+use crate::world::{Plan, Proxied, World};
 
 /// Kills of one run; a nightly one repeats the scenario.
 const KILLS: u32 = 20;
@@ -68,4 +69,43 @@ pub async fn ends_while_published_to(run: &mut Run) {
         assert!(unanswered.is_empty(), "published, and not answered: {unanswered:?}");
     }
     world.finish(Losses::WithNewEpoch).await;
+}
+
+/// Answers to publishers and everything else of clients is lost by chance: repeated publishes are there once, and
+/// readers have all or are told.
+pub async fn answers_are_lost(run: &mut Run) {
+    let plan = Plan { proxied: Proxied::Clients, ..Plan::new(1, run.random.u64(..)) };
+    let world = World::start(Engine::memory(), plan).await;
+    world.proxies[0].set(Fault::Drop(0.02));
+    world.flow(Duration::from_secs(4)).await;
+    world.proxies[0].set(Fault::None);
+    let healed = Instant::now();
+    let (took, places) = world.published_after(healed).await;
+    run.measures.add("publishing again", took, Duration::from_secs(2));
+    run.measures.add("every reader current again", world.current_after(healed, &places).await, Duration::from_secs(5));
+    let summary = world.finish(Losses::None).await;
+    assert!(summary.unconfirmed > 10 && summary.cuts > 100, "much was lost: {summary:?}");
+    assert_eq!(summary.not_recovered, 0, "all who came back recovered: {summary:?}");
+    run.measures.note(format!("{summary:?}"));
+}
+
+/// What the application takes away is not delivered from its answer on.
+pub async fn channels_are_withdrawn(run: &mut Run) {
+    withdraw(run, Engine::memory(), 1).await;
+}
+
+/// As above; the hub that is asked is not the reader's.
+pub async fn withdraw(run: &mut Run, engine: Engine, hubs: usize) {
+    let mut world = World::start(engine, Plan::new(hubs, run.random.u64(..))).await;
+    let mut took = Vec::new();
+    for reader in 0..20 {
+        let channel = world.streams[run.random.usize(..world.streams.len())].clone();
+        let asked = Instant::now();
+        world.withdraw((reader as usize + 1) % hubs, reader, &channel).await;
+        took.push(asked.elapsed());
+        world.flow(Duration::from_millis(run.random.u64(0..50))).await;
+    }
+    let longest = took.into_iter().max().expect("some were taken away");
+    run.measures.add("a withdrawal answered", longest, Duration::from_secs(1));
+    world.finish(Losses::None).await;
 }

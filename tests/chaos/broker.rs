@@ -7,7 +7,7 @@ use crate::rig::checker::Losses;
 use crate::rig::client::Client;
 use crate::rig::engine::Engine;
 use crate::rig::proxy::Fault;
-use crate::world::{Plan, World};
+use crate::world::{Plan, Proxied, World};
 
 const PUBLISHING: (&str, Duration) = ("publishing again", Duration::from_secs(2));
 const CURRENT: (&str, Duration) = ("every reader current again", Duration::from_secs(5));
@@ -79,7 +79,7 @@ async fn measure_recovery(run: &mut Run, world: &World, since: Instant) {
 
 /// Replies come after a second: what needs no broker is as fast as ever, and nobody is cut.
 pub async fn redis_is_slow(run: &mut Run) {
-    let plan = Plan { is_proxied: true, ..Plan::new(2, run.random.u64(..)) };
+    let plan = Plan { proxied: Proxied::Broker, ..Plan::new(2, run.random.u64(..)) };
     let world = World::start(Engine::redis().await, plan).await;
     let since = Instant::now();
     for proxy in &world.proxies {

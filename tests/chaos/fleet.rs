@@ -1,6 +1,7 @@
 use std::time::{Duration, Instant};
 
 use crate::Run;
+use crate::alone;
 use crate::rig::checker::Losses;
 use crate::rig::engine::Engine;
 use crate::rig::hub::PRESENCE_TTL;
@@ -76,4 +77,8 @@ pub async fn all_hubs_are_restarted_in_turn(run: &mut Run) {
     run.measures.note(format!("{summary:?}"));
     assert!(refused.is_empty(), "{} connections and publishes refused, first {:?}", refused.len(), refused.first());
     assert_eq!(summary.not_recovered, 0, "all who came back recovered: {summary:?}");
+}
+
+pub async fn channels_are_withdrawn_by_another_hub(run: &mut Run) {
+    alone::withdraw(run, Engine::redis().await, HUBS).await;
 }

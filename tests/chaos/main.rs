@@ -55,8 +55,13 @@ macro_rules! scenarios {
     };
 }
 
-const SCENARIOS: &[Scenario] =
-    scenarios![alone::killed_without_a_log, alone::stands_still, alone::ends_while_published_to,];
+const SCENARIOS: &[Scenario] = scenarios![
+    alone::killed_without_a_log,
+    alone::stands_still,
+    alone::ends_while_published_to,
+    alone::answers_are_lost,
+    alone::channels_are_withdrawn,
+];
 
 /// Those of engines that are being written: they run where `SCENARIO` names them.
 const AWAITED: &[Scenario] = scenarios![
@@ -65,6 +70,7 @@ const AWAITED: &[Scenario] = scenarios![
     fleet::a_hub_is_killed,
     fleet::a_hub_stands_still,
     fleet::all_hubs_are_restarted_in_turn,
+    fleet::channels_are_withdrawn_by_another_hub,
     broker::redis_restarts_with_persistence,
     broker::redis_restarts_empty,
     broker::redis_stands_still,

@@ -4,7 +4,7 @@ use crate::Run;
 use crate::rig::checker::Losses;
 use crate::rig::engine::Engine;
 use crate::rig::proxy::Fault;
-use crate::world::{Plan, World};
+use crate::world::{Plan, Proxied, World};
 
 const HUBS: usize = 3;
 
@@ -27,7 +27,7 @@ pub async fn one_hub_is_cut_off_from_nats(run: &mut Run) {
 
 /// One of three hubs has trouble with its way to the broker, some seconds each; the others go on.
 async fn one_hub_has(run: &mut Run, engine: Engine, faults: &[Fault]) {
-    let plan = Plan { is_proxied: true, ..Plan::new(HUBS, run.random.u64(..)) };
+    let plan = Plan { proxied: Proxied::Broker, ..Plan::new(HUBS, run.random.u64(..)) };
     let world = World::start(engine, plan).await;
     for fault in faults {
         let victim = run.random.usize(..HUBS);

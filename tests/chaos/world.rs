@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use serde_json::json;
 
 use crate::rig::balancer::Balancer;
 use crate::rig::checker::{Losses, Rules, Summary, check};
 use crate::rig::engine::Engine;
 use crate::rig::hub::{HISTORY_SIZE, Hub};
-use crate::rig::journal::{Entry, Event, Journal, Message, Position, Standing};
+use crate::rig::journal::{Entry, Event, Journal, Message, Position, Seat, Standing};
 use crate::rig::proxy::Proxy;
 use crate::rig::publisher::{Load, Publisher, Retry};
 use crate::rig::reader::Reader;
@@ -31,15 +32,24 @@ pub struct Plan {
     pub streams: u32,
     /// Time from one message of a publisher to the next.
     pub every: Duration,
-    /// Whether each hub sees the broker through a proxy of its own.
-    pub is_proxied: bool,
+    pub proxied: Proxied,
     pub seed: u64,
+}
+
+/// Where there are proxies, one for each hub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proxied {
+    Nothing,
+    /// Between each hub and the broker.
+    Broker,
+    /// Between each hub and all who talk to it.
+    Clients,
 }
 
 impl Plan {
     /// What a scenario has unless it says otherwise: 3 x 100 publications a second, to 24 readers.
     pub fn new(hubs: usize, seed: u64) -> Plan {
-        Plan { hubs, readers: 24, streams: 3, every: Duration::from_millis(10), is_proxied: false, seed }
+        Plan { hubs, readers: 24, streams: 3, every: Duration::from_millis(10), proxied: Proxied::Nothing, seed }
     }
 }
 
@@ -52,28 +62,30 @@ pub struct World {
     pub streams: Vec<String>,
     pub readers: Vec<Reader>,
     publishers: Vec<Publisher>,
+    /// Who may not read what any more.
+    withdrawn: HashSet<Seat>,
 }
 
 impl World {
     /// Starts everything, and waits until publications flow.
     pub async fn start(engine: Engine, plan: Plan) -> World {
-        let mut proxies = Vec::new();
-        if plan.is_proxied {
-            for number in 0..plan.hubs as u64 {
-                proxies.push(Proxy::start(engine.servers[0].address, plan.seed + number).await);
-            }
-        }
+        let behind = if plan.proxied == Proxied::Broker { vec![engine.servers[0].address; plan.hubs] } else { vec![] };
+        let mut proxies = start_proxies(&behind, plan.seed).await;
         let config = |number: usize| match proxies.get(number) {
             Some(proxy) => engine.config_at(proxy.address),
             None => engine.config.clone(),
         };
         let configs: Vec<_> = (0..plan.hubs).map(config).collect();
         let hubs = join_all(configs.iter().map(Hub::start)).await;
-        let addresses: Vec<SocketAddr> = hubs.iter().map(|hub| hub.address).collect();
+        let mut addresses: Vec<SocketAddr> = hubs.iter().map(|hub| hub.address).collect();
+        if plan.proxied == Proxied::Clients {
+            proxies = start_proxies(&addresses, plan.seed).await;
+            addresses = proxies.iter().map(|proxy| proxy.address).collect();
+        }
         let (balancer, journal) = (Balancer::new(&addresses), Journal::default());
-        let streams: Vec<String> = (0..plan.streams).map(|number| format!("stream:{number}")).collect();
-        let (readers, publishers) = (Vec::new(), Vec::new());
-        let mut world = World { engine, proxies, hubs, balancer, journal, streams, readers, publishers };
+        let streams = (0..plan.streams).map(|number| format!("stream:{number}")).collect();
+        let (readers, publishers, withdrawn) = (Vec::new(), Vec::new(), HashSet::new());
+        let mut world = World { engine, proxies, hubs, balancer, journal, streams, readers, publishers, withdrawn };
         world.add_readers(plan.readers).await;
         world.start_publishers(plan.every);
         world.flow(Duration::from_millis(200)).await;
@@ -133,15 +145,16 @@ impl World {
     pub async fn current_after(&self, since: Instant, places: &[(String, Position)]) -> Duration {
         let mut standing = Standing::of(&self.journal);
         for (channel, goal) in places {
-            standing.reaches(channel, goal, self.readers.len(), PATIENCE).await;
+            standing.reaches(channel, goal, self.expected(channel), PATIENCE).await;
         }
         since.elapsed()
     }
 
     /// Waits until every reader is subscribed to every stream; gives how long after `since` that was.
     pub async fn all_back_after(&self, since: Instant) -> Duration {
-        let (count, mut standing) = (self.readers.len(), Standing::of(&self.journal));
+        let mut standing = Standing::of(&self.journal);
         for channel in &self.streams {
+            let count = self.expected(channel);
             let what = format!("{count} readers to be back in {channel}");
             until(&what, PATIENCE, async || (standing.count(channel, |_| true) == count).then_some(())).await;
         }
@@ -156,15 +169,30 @@ impl World {
         since.elapsed()
     }
 
+    /// Takes a channel from a reader, by the API of a hub, which need not be the reader's.
+    pub async fn withdraw(&mut self, hub: usize, reader: u32, channel: &str) {
+        let params = json!({"user": Reader::user(reader), "channel": channel});
+        self.hubs[hub].api.call("unsubscribe", params).await.expect("it is answered");
+        self.journal.write(Event::Revoked { reader, channel: channel.to_owned() });
+        self.withdrawn.insert((reader, channel.to_owned()));
+    }
+
+    /// Readers that should be in a channel.
+    fn expected(&self, channel: &str) -> usize {
+        self.readers.len() - self.withdrawn.iter().filter(|(_, of)| of == channel).count()
+    }
+
     /// Ends everything and holds the journal against the promises.
     pub async fn finish(self, losses: Losses) -> Summary {
+        let expected: HashMap<&String, usize> =
+            self.streams.iter().map(|channel| (channel, self.expected(channel))).collect();
         for publisher in self.publishers {
             publisher.stop().await;
         }
         let mut standing = Standing::of(&self.journal);
         for channel in &self.streams {
             let top = self.journal.read_history(&self.hubs[0].api, channel).await;
-            standing.reaches(channel, &top, self.readers.len(), PATIENCE).await;
+            standing.reaches(channel, &top, expected[channel], PATIENCE).await;
         }
         for reader in self.readers {
             reader.stop().await;
@@ -241,6 +269,12 @@ impl World {
         }
         found
     }
+}
+
+async fn start_proxies(servers: &[SocketAddr], seed: u64) -> Vec<Proxy> {
+    let starting =
+        servers.iter().enumerate().map(|(number, server)| Proxy::start(*server, seed.wrapping_add(number as u64)));
+    join_all(starting).await
 }
 
 /// When the first message of a channel that was sent in `entries` was confirmed, and where it is.
