@@ -6,7 +6,8 @@ cd "$(dirname "$0")/.."
 # Debian packages, by the program that each brings.
 missing=()
 for pair in chromium:chromium valgrind:valgrind node:nodejs npm:npm python3:python3 curl:curl gcc:gcc openssl:openssl \
-  promtool:prometheus systemd-analyze:systemd redis-server:redis-server redis-cli:redis-tools; do
+  promtool:prometheus systemd-analyze:systemd redis-server:redis-server redis-cli:redis-tools \
+  faketime:faketime; do
   command -v "${pair%%:*}" > /dev/null || missing+=("${pair#*:}")
 done
 # Servers are in sbin, which is not everybody's path.

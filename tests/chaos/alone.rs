@@ -1,7 +1,11 @@
-use std::time::{Duration, Instant};
+use std::fs;
+use std::time::{Duration, Instant, SystemTime};
+
+use serde_json::json;
 
 use crate::Run;
 use crate::rig::checker::Losses;
+use crate::rig::client::{Client, Refusal};
 use crate::rig::engine::{Engine, Keeps};
 use crate::rig::journal::Event;
 use crate::rig::proxy::Fault;
@@ -87,6 +91,28 @@ pub async fn answers_are_lost(run: &mut Run) {
     assert!(summary.unconfirmed > 10 && summary.cuts > 100, "much was lost: {summary:?}");
     assert_eq!(summary.not_recovered, 0, "all who came back recovered: {summary:?}");
     run.measures.note(format!("{summary:?}"));
+}
+
+/// The clock on the wall jumps by hours and days, back and forth: pings, time-outs and histories do not follow it.
+pub async fn the_clock_jumps(run: &mut Run) {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let clock = folder.path().join("clock");
+    fs::write(&clock, "+0").expect("it can be written");
+    let plan = Plan { clock: Some(clock.clone()), ..Plan::new(1, run.random.u64(..)) };
+    let world = World::start(Engine::memory(), plan).await;
+    let began = Instant::now();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("it is after 1970");
+    let claims = json!({"sub": "expires soon", "exp": now.as_secs() + 600});
+    for offset in ["+1h", "-1h", "+1d", "-1d", "+0"] {
+        fs::write(&clock, offset).expect("it can be written");
+        // Tokens do follow it: so it has jumped.
+        let refusal = Client::connect_as(world.hubs[0].address, claims.clone()).await.err();
+        assert_eq!(refusal == Some(Refusal::Code(109)), offset.starts_with("+1"), "{offset}: {refusal:?}");
+        // Each client is pinged every two seconds, and has one to answer.
+        world.flow(Duration::from_millis(3_200)).await;
+        assert_eq!(world.ended_after(began), 0, "subscriptions ended when the clock went {offset}");
+    }
+    world.finish(Losses::None).await;
 }
 
 /// What the application takes away is not delivered from its answer on.

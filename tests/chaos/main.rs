@@ -60,6 +60,7 @@ const SCENARIOS: &[Scenario] = scenarios![
     alone::stands_still,
     alone::ends_while_published_to,
     alone::answers_are_lost,
+    alone::the_clock_jumps,
     alone::channels_are_withdrawn,
 ];
 

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -24,7 +25,7 @@ pub const ROOM: &str = "room:all";
 pub const PLAIN: &str = "plain:all";
 
 /// How much goes on.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Plan {
     pub hubs: usize,
     pub readers: u32,
@@ -33,6 +34,8 @@ pub struct Plan {
     /// Time from one message of a publisher to the next.
     pub every: Duration,
     pub proxied: Proxied,
+    /// The file that says how far the hubs' clocks are off, as libfaketime reads it.
+    pub clock: Option<PathBuf>,
     pub seed: u64,
 }
 
@@ -49,7 +52,23 @@ pub enum Proxied {
 impl Plan {
     /// What a scenario has unless it says otherwise: 3 x 100 publications a second, to 24 readers.
     pub fn new(hubs: usize, seed: u64) -> Plan {
-        Plan { hubs, readers: 24, streams: 3, every: Duration::from_millis(10), proxied: Proxied::Nothing, seed }
+        let every = Duration::from_millis(10);
+        Plan { hubs, readers: 24, streams: 3, every, proxied: Proxied::Nothing, clock: None, seed }
+    }
+
+    /// What the hubs' environment has.
+    fn variables(&self) -> Vec<(String, String)> {
+        let Some(clock) = &self.clock else { return Vec::new() };
+        let library = format!("/usr/lib/{}-linux-gnu/faketime/libfaketime.so.1", std::env::consts::ARCH);
+        assert!(Path::new(&library).exists(), "{library} is not there: run tests/install.sh (faketime)");
+        let file = clock.display().to_string();
+        let set = [
+            ("LD_PRELOAD", library.as_str()),
+            ("FAKETIME_TIMESTAMP_FILE", &file),
+            ("FAKETIME_NO_CACHE", "1"),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+        ];
+        set.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 }
 
@@ -76,7 +95,7 @@ impl World {
             None => engine.config.clone(),
         };
         let configs: Vec<_> = (0..plan.hubs).map(config).collect();
-        let hubs = join_all(configs.iter().map(Hub::start)).await;
+        let hubs = join_all(configs.iter().map(|config| Hub::start_with(config, plan.variables()))).await;
         let mut addresses: Vec<SocketAddr> = hubs.iter().map(|hub| hub.address).collect();
         if plan.proxied == Proxied::Clients {
             proxies = start_proxies(&addresses, plan.seed).await;

@@ -42,13 +42,18 @@ pub struct Client {
 
 impl Client {
     pub async fn connect(hub: SocketAddr, user: &str) -> Result<Client, Refusal> {
+        Client::connect_as(hub, json!({"sub": user})).await
+    }
+
+    /// With a token of these claims.
+    pub async fn connect_as(hub: SocketAddr, claims: Value) -> Result<Client, Refusal> {
         let url = format!("ws://{hub}/connection/websocket");
         let opened = tokio::time::timeout(COMMAND_PATIENCE, connect_async(url)).await;
         let opened = opened.map_err(|_| Refusal::Unreachable("no handshake in time".into()))?;
         let (socket, _) = opened.map_err(|error| Refusal::Unreachable(error.to_string()))?;
         let pushes = VecDeque::new();
         let mut client = Client { socket, last_id: 0, pushes, id: String::new(), ping: Duration::from_secs(25) };
-        let reply = client.ask("connect", json!({"token": token(user)})).await?;
+        let reply = client.ask("connect", json!({"token": token(&claims)})).await?;
         client.id = reply["client"].as_str().unwrap_or_default().into();
         client.ping = Duration::from_secs(reply["ping"].as_u64().unwrap_or(25));
         Ok(client)
@@ -161,7 +166,7 @@ fn closed(error: Error) -> Refusal {
     }
 }
 
-fn token(user: &str) -> String {
+fn token(claims: &Value) -> String {
     let key = EncodingKey::from_secret(HMAC_SECRET.as_bytes());
-    jsonwebtoken::encode(&Header::default(), &json!({"sub": user}), &key).expect("it can be signed")
+    jsonwebtoken::encode(&Header::default(), claims, &key).expect("it can be signed")
 }

@@ -22,6 +22,7 @@ pub const HISTORY_SIZE: usize = 20_000;
 pub struct Hub {
     process: Process,
     folder: TempDir,
+    variables: Vec<(String, String)>,
     pub address: SocketAddr,
     pub api: Api,
 }
@@ -29,12 +30,18 @@ pub struct Hub {
 impl Hub {
     /// Starts a hub and waits until it is ready. `engine` is laid over the configuration of all tests.
     pub async fn start(engine: &Value) -> Hub {
+        Hub::start_with(engine, Vec::new()).await
+    }
+
+    /// The same, with variables of its environment.
+    pub async fn start_with(engine: &Value, variables: Vec<(String, String)>) -> Hub {
         let folder = tempfile::tempdir().expect("there is room for a folder");
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let mut config = config();
         merge(&mut config, engine);
         fs::write(folder.path().join("hub.json"), config.to_string()).expect("it can be written");
-        let hub = Hub { process: spawn(&folder, address), folder, address, api: Api::new(address) };
+        let process = spawn(&folder, address, &variables);
+        let hub = Hub { process, folder, variables, address, api: Api::new(address) };
         hub.ready().await;
         hub
     }
@@ -56,7 +63,7 @@ impl Hub {
 
     /// Starts it again after it has ended. Gives how long it took until it was ready.
     pub async fn start_again(&mut self) -> Duration {
-        self.process = spawn(&self.folder, self.address);
+        self.process = spawn(&self.folder, self.address, &self.variables);
         self.ready().await
     }
 
@@ -88,9 +95,9 @@ impl Hub {
     }
 }
 
-fn spawn(folder: &TempDir, address: SocketAddr) -> Process {
+fn spawn(folder: &TempDir, address: SocketAddr, variables: &[(String, String)]) -> Process {
     let mut command = Command::new(binary());
-    command.current_dir(folder.path()).args(["-c", "hub.json", "--shards", "2"]);
+    command.envs(variables.iter().cloned()).current_dir(folder.path()).args(["-c", "hub.json", "--shards", "2"]);
     command.args(["--address", &address.ip().to_string(), "--port", &address.port().to_string()]);
     Process::start("the hub", &mut command)
 }
