@@ -1,4 +1,5 @@
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::json;
@@ -7,6 +8,7 @@ use crate::Run;
 use crate::rig::checker::Losses;
 use crate::rig::client::{Client, Refusal};
 use crate::rig::engine::{Engine, Keeps};
+use crate::rig::hub::Launch;
 use crate::rig::journal::Event;
 use crate::rig::proxy::Fault;
 use crate::world::{Plan, Proxied, World};
@@ -18,16 +20,8 @@ pub async fn killed_without_a_log(run: &mut Run) {
     kill_loop(run, Engine::memory()).await;
 }
 
-pub async fn killed_with_a_log(run: &mut Run) {
-    kill_loop(run, Engine::disk("memory")).await;
-}
-
-pub async fn killed_with_a_synced_log(run: &mut Run) {
-    kill_loop(run, Engine::disk("fsync")).await;
-}
-
 /// `kill -9` at random instants under load, and a start each time.
-async fn kill_loop(run: &mut Run, engine: Engine) {
+pub async fn kill_loop(run: &mut Run, engine: Engine) {
     let losses = if engine.keeps == Keeps::Nothing { Losses::WithNewEpoch } else { Losses::None };
     let plan = Plan { every: Duration::from_millis(2), ..Plan::new(1, run.random.u64(..)) };
     let mut world = World::start(engine, plan).await;
@@ -98,7 +92,7 @@ pub async fn the_clock_jumps(run: &mut Run) {
     let folder = tempfile::tempdir().expect("there is room for a folder");
     let clock = folder.path().join("clock");
     fs::write(&clock, "+0").expect("it can be written");
-    let plan = Plan { clock: Some(clock.clone()), ..Plan::new(1, run.random.u64(..)) };
+    let plan = Plan { launch: with_clock(&clock), ..Plan::new(1, run.random.u64(..)) };
     let world = World::start(Engine::memory(), plan).await;
     let began = Instant::now();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("it is after 1970");
@@ -113,6 +107,21 @@ pub async fn the_clock_jumps(run: &mut Run) {
         assert_eq!(world.ended_after(began), 0, "subscriptions ended when the clock went {offset}");
     }
     world.finish(Losses::None).await;
+}
+
+/// The file says how far the hub's clock is off, as libfaketime reads it.
+fn with_clock(file: &Path) -> Launch {
+    let library = format!("/usr/lib/{}-linux-gnu/faketime/libfaketime.so.1", std::env::consts::ARCH);
+    assert!(Path::new(&library).exists(), "{library} is not there: run tests/install.sh (faketime)");
+    let file = file.display().to_string();
+    let set = [
+        ("LD_PRELOAD", library.as_str()),
+        ("FAKETIME_TIMESTAMP_FILE", &file),
+        ("FAKETIME_NO_CACHE", "1"),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+    ];
+    let variables = set.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Launch { variables, ..Launch::default() }
 }
 
 /// What the application takes away is not delivered from its answer on.

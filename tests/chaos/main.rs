@@ -10,6 +10,8 @@
 mod alone;
 /// Faults of the broker.
 mod broker;
+/// Faults of a hub with a log.
+mod disk;
 /// Hubs that share a broker, and lose one another.
 mod fleet;
 /// Many clients that come back at once.
@@ -66,8 +68,10 @@ const SCENARIOS: &[Scenario] = scenarios![
 
 /// Those of engines that are being written: they run where `SCENARIO` names them.
 const AWAITED: &[Scenario] = scenarios![
-    alone::killed_with_a_log,
-    alone::killed_with_a_synced_log,
+    disk::killed_with_a_log,
+    disk::killed_with_a_synced_log,
+    disk::the_disk_is_full_and_publishes_wait_for_it,
+    disk::the_disk_is_full_and_publishes_go_on,
     fleet::a_hub_is_killed,
     fleet::a_hub_stands_still,
     fleet::all_hubs_are_restarted_in_turn,

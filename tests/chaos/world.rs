@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -11,7 +10,7 @@ use serde_json::json;
 use crate::rig::balancer::Balancer;
 use crate::rig::checker::{Losses, Rules, Summary, check};
 use crate::rig::engine::Engine;
-use crate::rig::hub::{HISTORY_SIZE, Hub};
+use crate::rig::hub::{HISTORY_SIZE, Hub, Launch};
 use crate::rig::journal::{Entry, Event, Journal, Message, Position, Seat, Standing};
 use crate::rig::proxy::Proxy;
 use crate::rig::publisher::{Load, Publisher, Retry};
@@ -34,8 +33,7 @@ pub struct Plan {
     /// Time from one message of a publisher to the next.
     pub every: Duration,
     pub proxied: Proxied,
-    /// The file that says how far the hubs' clocks are off, as libfaketime reads it.
-    pub clock: Option<PathBuf>,
+    pub launch: Launch,
     pub seed: u64,
 }
 
@@ -53,22 +51,7 @@ impl Plan {
     /// What a scenario has unless it says otherwise: 3 x 100 publications a second, to 24 readers.
     pub fn new(hubs: usize, seed: u64) -> Plan {
         let every = Duration::from_millis(10);
-        Plan { hubs, readers: 24, streams: 3, every, proxied: Proxied::Nothing, clock: None, seed }
-    }
-
-    /// What the hubs' environment has.
-    fn variables(&self) -> Vec<(String, String)> {
-        let Some(clock) = &self.clock else { return Vec::new() };
-        let library = format!("/usr/lib/{}-linux-gnu/faketime/libfaketime.so.1", std::env::consts::ARCH);
-        assert!(Path::new(&library).exists(), "{library} is not there: run tests/install.sh (faketime)");
-        let file = clock.display().to_string();
-        let set = [
-            ("LD_PRELOAD", library.as_str()),
-            ("FAKETIME_TIMESTAMP_FILE", &file),
-            ("FAKETIME_NO_CACHE", "1"),
-            ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
-        ];
-        set.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        Plan { hubs, readers: 24, streams: 3, every, proxied: Proxied::Nothing, launch: Launch::default(), seed }
     }
 }
 
@@ -95,7 +78,7 @@ impl World {
             None => engine.config.clone(),
         };
         let configs: Vec<_> = (0..plan.hubs).map(config).collect();
-        let hubs = join_all(configs.iter().map(|config| Hub::start_with(config, plan.variables()))).await;
+        let hubs = join_all(configs.iter().map(|config| Hub::start_with(config, plan.launch.clone()))).await;
         let mut addresses: Vec<SocketAddr> = hubs.iter().map(|hub| hub.address).collect();
         if plan.proxied == Proxied::Clients {
             proxies = start_proxies(&addresses, plan.seed).await;

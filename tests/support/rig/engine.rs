@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
+use super::hub::DISK_FOLDER;
 use super::servers::{Persistence, SENTINEL_GROUP, Server};
 
 /// An engine as the configuration says it, with the servers it needs.
@@ -31,7 +32,7 @@ impl Engine {
     }
 
     pub fn disk(ack: &str) -> Engine {
-        let disk = json!({"path": "log", "ack": ack});
+        let disk = json!({"path": DISK_FOLDER, "ack": ack});
         Engine::inside("disk", json!({"engine": {"type": "disk", "disk": disk}}), Keeps::WhatWasConfirmed)
     }
 

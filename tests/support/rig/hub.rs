@@ -12,7 +12,7 @@ use tokio::process::Command;
 
 use super::api::{API_KEY, Api};
 use super::client::HMAC_SECRET;
-use super::process::{Process, free_port};
+use super::process::{Process, free_port, program};
 use super::{PATIENCE, until};
 
 /// Publications that the streams of tests keep.
@@ -22,7 +22,7 @@ pub const HISTORY_SIZE: usize = 20_000;
 pub struct Hub {
     process: Process,
     folder: TempDir,
-    variables: Vec<(String, String)>,
+    launch: Launch,
     pub address: SocketAddr,
     pub api: Api,
 }
@@ -30,18 +30,17 @@ pub struct Hub {
 impl Hub {
     /// Starts a hub and waits until it is ready. `engine` is laid over the configuration of all tests.
     pub async fn start(engine: &Value) -> Hub {
-        Hub::start_with(engine, Vec::new()).await
+        Hub::start_with(engine, Launch::default()).await
     }
 
-    /// The same, with variables of its environment.
-    pub async fn start_with(engine: &Value, variables: Vec<(String, String)>) -> Hub {
+    pub async fn start_with(engine: &Value, launch: Launch) -> Hub {
         let folder = tempfile::tempdir().expect("there is room for a folder");
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let mut config = config();
         merge(&mut config, engine);
         fs::write(folder.path().join("hub.json"), config.to_string()).expect("it can be written");
-        let process = spawn(&folder, address, &variables);
-        let hub = Hub { process, folder, variables, address, api: Api::new(address) };
+        let process = spawn(&folder, address, &launch);
+        let hub = Hub { process, folder, launch, address, api: Api::new(address) };
         hub.ready().await;
         hub
     }
@@ -63,7 +62,7 @@ impl Hub {
 
     /// Starts it again after it has ended. Gives how long it took until it was ready.
     pub async fn start_again(&mut self) -> Duration {
-        self.process = spawn(&self.folder, self.address, &self.variables);
+        self.process = spawn(&self.folder, self.address, &self.launch);
         self.ready().await
     }
 
@@ -89,15 +88,39 @@ impl Hub {
         self.process.output().tail()
     }
 
-    /// Where its relative paths begin.
-    pub fn folder(&self) -> PathBuf {
-        self.folder.path().into()
+    /// Its log's folder, as the hub sees it: see `Launch::disk_mib`.
+    pub fn disk(&self) -> PathBuf {
+        let root = PathBuf::from(format!("/proc/{}/root", self.process.id().as_raw_nonzero()));
+        root.join(self.folder.path().strip_prefix("/").expect("it is absolute")).join(DISK_FOLDER)
     }
 }
 
-fn spawn(folder: &TempDir, address: SocketAddr, variables: &[(String, String)]) -> Process {
-    let mut command = Command::new(binary());
-    command.envs(variables.iter().cloned()).current_dir(folder.path()).args(["-c", "hub.json", "--shards", "2"]);
+/// How a hub is started, where that matters.
+#[derive(Clone, Debug, Default)]
+pub struct Launch {
+    /// Of its environment.
+    pub variables: Vec<(String, String)>,
+    /// Its log is on a file system of its own, of so many MiB, which is gone when it ends.
+    pub disk_mib: Option<u32>,
+}
+
+impl Launch {
+    fn command(&self) -> Command {
+        let Some(mib) = self.disk_mib else { return Command::new(binary()) };
+        let mount = format!("mount -t tmpfs -o size={mib}m tmpfs {DISK_FOLDER} && exec \"$0\" \"$@\"");
+        let mut command = Command::new(program("unshare", "util-linux"));
+        command.args(["--user", "--map-root-user", "--mount", "sh", "-c", &mount]).arg(binary());
+        command
+    }
+}
+
+/// Where the disk engine has its log, below the folder of the hub.
+pub const DISK_FOLDER: &str = "log";
+
+fn spawn(folder: &TempDir, address: SocketAddr, launch: &Launch) -> Process {
+    fs::create_dir_all(folder.path().join(DISK_FOLDER)).expect("it can be made");
+    let mut command = launch.command();
+    command.envs(launch.variables.iter().cloned()).current_dir(folder.path()).args(["-c", "hub.json", "--shards", "2"]);
     command.args(["--address", &address.ip().to_string(), "--port", &address.port().to_string()]);
     Process::start("the hub", &mut command)
 }
