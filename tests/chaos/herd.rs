@@ -10,6 +10,19 @@ const HUBS: usize = 3;
 /// Bounded for CI: `loadtest herd` brings 15,000.
 const READERS: u32 = 900;
 
+/// All clients of a hub lose it, and come back at once as soon as it is there again.
+pub async fn a_herd_waits_at_the_door(run: &mut Run) {
+    let every = Duration::from_millis(200);
+    let plan = Plan { readers: READERS, streams: 1, every, ..Plan::new(1, run.random.u64(..)) };
+    let mut world = World::start(Engine::memory(), plan).await;
+    world.hubs[0].kill().await;
+    let since = Instant::now();
+    world.hubs[0].start_again().await;
+    run.measures.add("all back", world.all_back_after(since).await, Duration::from_secs(20));
+    let summary = world.finish(Losses::WithNewEpoch).await;
+    run.measures.note(format!("{summary:?}"));
+}
+
 /// A third of many clients loses its hub, and comes back to the others at once.
 pub async fn a_herd_comes_back(run: &mut Run) {
     let every = Duration::from_millis(200);

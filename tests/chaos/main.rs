@@ -22,6 +22,8 @@ mod measure;
 mod network;
 #[path = "../support/rig/mod.rs"]
 mod rig;
+/// Faults in a row, by chance.
+mod storm;
 /// Hubs, readers and publishers of a scenario.
 mod world;
 
@@ -64,6 +66,7 @@ const SCENARIOS: &[Scenario] = scenarios![
     alone::answers_are_lost,
     alone::the_clock_jumps,
     alone::channels_are_withdrawn,
+    herd::a_herd_waits_at_the_door,
 ];
 
 /// Those of engines that are being written: they run where `SCENARIO` names them.
@@ -88,6 +91,7 @@ const AWAITED: &[Scenario] = scenarios![
     network::the_line_to_redis_is_thin,
     network::one_hub_is_cut_off_from_nats,
     herd::a_herd_comes_back,
+    storm::anything_may_fail,
 ];
 
 fn main() -> ExitCode {

@@ -18,7 +18,7 @@ use crate::rig::reader::Reader;
 use crate::rig::{PATIENCE, until};
 
 /// Where each reader is listed; nothing is published to it.
-pub const ROOM: &str = "room:all";
+pub const ROOM: &str = "listed:all";
 
 /// A channel that promises nothing.
 pub const PLAIN: &str = "plain:all";
@@ -193,7 +193,11 @@ impl World {
         }
         let mut standing = Standing::of(&self.journal);
         for channel in &self.streams {
-            let top = self.journal.read_history(&self.hubs[0].api, channel).await;
+            let mut tops = Vec::new();
+            for hub in &self.hubs {
+                tops.push(self.journal.read_history(&hub.api, channel).await);
+            }
+            let top = tops.remove(0);
             standing.reaches(channel, &top, expected[channel], PATIENCE).await;
         }
         for reader in self.readers {

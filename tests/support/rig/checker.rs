@@ -239,8 +239,11 @@ impl Checker {
         if !is_whole || offsets.last().is_some_and(|last| *last != top.offset) {
             self.fail(Invariant::ConfirmedKept, format!("the history of {channel} up to {top:?} has {offsets:?}"));
         }
-        let kept = publications.iter().copied().collect();
-        self.histories.insert(channel.to_owned(), (top.clone(), kept));
+        let seen = (top.clone(), publications.iter().copied().collect());
+        let before = self.histories.insert(channel.to_owned(), seen.clone());
+        if before.is_some_and(|before| before != seen) {
+            self.fail(Invariant::ConfirmedKept, format!("two hubs tell the history of {channel} in two ways"));
+        }
     }
 
     fn finish(&mut self) {

@@ -183,6 +183,12 @@ fn a_hole_in_the_history_is_found() {
 }
 
 #[test]
+fn hubs_that_disagree_are_found() {
+    check_found(|events| events.extend([history("e", 3), history("e", 3)]), &[]);
+    check_found(|events| events.extend([ended(), history("f", 3), history("e", 3)]), &[Invariant::ConfirmedKept]);
+}
+
+#[test]
 fn plain_channels_may_lose_and_never_repeat() {
     let channel = || "plain:a".to_owned();
     let subscribed = Event::Subscribed { reader: 7, channel: channel(), start: Start::New, position: None };

@@ -138,6 +138,7 @@ fn config() -> Value {
         namespace("stream", kept(HISTORY_SIZE)),
         namespace("short", kept(5)),
         namespace("room", json!({"presence": true, "join_leave": true, "force_push_join_leave": true})),
+        namespace("listed", json!({"presence": true})),
         namespace("plain", json!({})),
         namespace("cache", with(kept(10), json!({"force_recovery_mode": "cache"}))),
         namespace("delta", with(kept(100), json!({"allowed_delta_types": ["fossil"], "delta_publish": true}))),

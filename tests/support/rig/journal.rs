@@ -82,7 +82,7 @@ pub enum Event {
         reader: u32,
         channel: String,
     },
-    /// The history at the end, oldest first.
+    /// The history at the end, oldest first, as one hub tells it.
     History {
         channel: String,
         top: Position,
