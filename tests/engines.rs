@@ -83,6 +83,18 @@ async fn redis_cluster() {
 
 #[tokio::test]
 #[ignore = "the engine is being written"]
+async fn redis_sharded() {
+    run(Engine::redis_sharded().await, CASES).await;
+}
+
+#[tokio::test]
+#[ignore = "the engine is being written"]
+async fn nats_and_redis() {
+    run(Engine::nats_and_redis().await, CASES).await;
+}
+
+#[tokio::test]
+#[ignore = "the engine is being written"]
 async fn valkey() {
     run(Engine::valkey().await, CASES).await;
 }

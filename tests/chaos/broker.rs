@@ -3,10 +3,13 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::Run;
+use crate::rig::api::Failure;
 use crate::rig::checker::Losses;
 use crate::rig::client::Client;
 use crate::rig::engine::Engine;
+use crate::rig::hub::{Hub, Launch};
 use crate::rig::proxy::Fault;
+use crate::rig::{PATIENCE, until};
 use crate::world::{Plan, Proxied, World};
 
 const PUBLISHING: (&str, Duration) = ("publishing again", Duration::from_secs(2));
@@ -16,6 +19,9 @@ const CURRENT: (&str, Duration) = ("every reader current again", Duration::from_
 const REFUSAL: (&str, Duration) = ("longest wait for an error", Duration::from_millis(1_500));
 
 const ROUNDS: u32 = 3;
+
+/// A channel that is on no broker.
+const LOCAL: &str = "local:a";
 
 pub async fn redis_restarts_with_persistence(run: &mut Run) {
     restarts(run, Engine::durable_redis().await, Losses::None).await;
@@ -42,6 +48,29 @@ async fn restarts(run: &mut Run, engine: Engine, losses: Losses) {
     }
     let summary = world.finish(losses).await;
     run.measures.note(format!("{ROUNDS} restarts: {summary:?}"));
+}
+
+pub async fn redis_comes_late(run: &mut Run) {
+    comes_late(run, Engine::redis().await).await;
+}
+
+pub async fn nats_comes_late(run: &mut Run) {
+    comes_late(run, Engine::nats().await).await;
+}
+
+/// A hub that starts before its broker lives, says that it is not ready, and is as soon as the broker is there.
+async fn comes_late(run: &mut Run, mut engine: Engine) {
+    engine.servers[0].kill().await;
+    let hub = Hub::begin(&engine.config, Launch::default());
+    let is_alive = async || hub.api.page("/livez").await.is_ok_and(|(status, _)| status == 200).then_some(());
+    until("the hub to live", PATIENCE, is_alive).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(is_alive().await.is_some() && !hub.api.is_ready().await, "{}", hub.log());
+    let refused = hub.api.call("publish", json!({"channel": "stream:late", "data": 1})).await;
+    assert!(matches!(refused, Err(Failure::Refused(100, _))), "{refused:?}");
+    engine.servers[0].start_again().await;
+    run.measures.add("ready after the broker", hub.ready().await, Duration::from_secs(5));
+    hub.api.call("publish", json!({"channel": "stream:late", "data": 1})).await.expect("it is published");
 }
 
 /// SIGSTOP: connections to the broker stay, and nothing is answered.
@@ -74,26 +103,38 @@ async fn measure_recovery(run: &mut Run, world: &World, since: Instant) {
     run.measures.add(PUBLISHING.0, took, PUBLISHING.1);
     run.measures.add(CURRENT.0, world.current_after(back, &places).await, CURRENT.1);
     run.measures.add(REFUSAL.0, world.longest_refusal(since), REFUSAL.1);
+    for hub in &world.hubs {
+        hub.ready().await;
+    }
+    run.measures.add("every hub ready again", back.elapsed(), CURRENT.1);
     assert_eq!(world.cut_after(since), 0, "connections of clients were cut");
 }
 
 /// Replies come after a second: what needs no broker is as fast as ever, and nobody is cut.
 pub async fn redis_is_slow(run: &mut Run) {
     let plan = Plan { proxied: Proxied::Broker, ..Plan::new(2, run.random.u64(..)) };
-    let world = World::start(Engine::redis().await, plan).await;
+    let engine = Engine::redis().await.with_local_namespace();
+    let world = World::start(engine, plan).await;
     let since = Instant::now();
     for proxy in &world.proxies {
         proxy.set(Fault::Delay(Duration::from_millis(500)));
     }
-    let mut client = Client::connect(world.hubs[0].address, "pinger").await.expect("it needs no broker");
-    let mut longest = Duration::ZERO;
+    let mut client = Client::connect(world.hubs[0].address, "local").await.expect("it needs no broker");
+    client.subscribe(LOCAL).await;
+    let (mut pong, mut fan_out) = (Duration::ZERO, Duration::ZERO);
     while since.elapsed() < Duration::from_secs(4) {
         let asked = Instant::now();
         client.ask("ping", json!({})).await.expect("it is answered");
-        longest = longest.max(asked.elapsed());
+        pong = pong.max(asked.elapsed());
+        let sent = Instant::now();
+        let params = json!({"channel": LOCAL, "data": 1});
+        world.hubs[0].api.call("publish", params).await.expect("it needs no broker");
+        client.publication().await;
+        fan_out = fan_out.max(sent.elapsed());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    run.measures.add("longest wait for a pong", longest, Duration::from_millis(100));
+    run.measures.add("longest wait for a pong", pong, Duration::from_millis(100));
+    run.measures.add("longest publish in memory", fan_out, Duration::from_millis(100));
     for proxy in &world.proxies {
         proxy.set(Fault::None);
     }

@@ -83,6 +83,8 @@ const AWAITED: &[Scenario] = scenarios![
     broker::redis_restarts_empty,
     broker::redis_stands_still,
     broker::redis_is_slow,
+    broker::redis_comes_late,
+    broker::nats_comes_late,
     broker::ten_thousand_subscriptions_are_checked,
     broker::nats_restarts,
     broker::nats_stands_still,

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
-use super::hub::DISK_FOLDER;
+use super::hub::{DISK_FOLDER, LOCAL_BROKER};
 use super::servers::{Persistence, SENTINEL_GROUP, Server};
 
 /// An engine as the configuration says it, with the servers it needs.
@@ -63,7 +63,30 @@ impl Engine {
     pub async fn redis_cluster() -> Engine {
         let servers = Server::cluster().await;
         let addresses: Vec<String> = servers.iter().map(|server| server.address.to_string()).collect();
-        Engine::beside("redis cluster", "redis", &json!({"cluster_address": addresses}), servers)
+        Engine::beside("redis cluster", "redis", &json!({"cluster_address": [addresses.join(",")]}), servers)
+    }
+
+    /// Independent servers, which share the channels.
+    pub async fn redis_sharded() -> Engine {
+        let servers = vec![Server::redis(Persistence::Never).await, Server::redis(Persistence::Never).await];
+        let addresses: Vec<String> = servers.iter().map(|server| format!("redis://{}", server.address)).collect();
+        Engine::beside("redis sharded", "redis", &json!({"address": addresses}), servers)
+    }
+
+    /// Publications on NATS, presence and the words of nodes on Redis.
+    pub async fn nats_and_redis() -> Engine {
+        let servers = vec![Server::nats().await, Server::redis(Persistence::Never).await];
+        let config = |prefix: &str| {
+            let nats = json!({"url": format!("nats://{}", servers[0].address), "prefix": prefix});
+            let redis = json!({"address": format!("redis://{}", servers[1].address), "prefix": prefix});
+            json!({
+                "broker": {"enabled": true, "type": "nats", "nats": nats},
+                "presence_manager": {"enabled": true, "type": "redis", "redis": redis},
+                "controller": {"enabled": true, "type": "redis", "redis": redis},
+            })
+        };
+        let (config, other_prefix) = (config("one"), Some(config("another")));
+        Engine { name: "nats and redis", config, other_prefix, keeps: Keeps::WhatWasConfirmed, servers }
     }
 
     pub async fn nats() -> Engine {
@@ -85,6 +108,12 @@ impl Engine {
         let own = self.servers[0].address.to_string();
         assert!(self.servers.len() == 1 && text.contains(&own), "{} has not one address: {text}", self.name);
         serde_json::from_str(&text.replace(&own, &address.to_string())).expect("it was JSON")
+    }
+
+    /// Puts the namespace `local` on an engine of each hub's own, in memory.
+    pub fn with_local_namespace(mut self) -> Engine {
+        self.config["brokers"] = json!([{"name": LOCAL_BROKER, "enabled": true, "type": "memory"}]);
+        self
     }
 
     /// An engine inside the hub.

@@ -34,15 +34,24 @@ impl Hub {
     }
 
     pub async fn start_with(engine: &Value, launch: Launch) -> Hub {
+        let hub = Hub::begin(engine, launch);
+        hub.ready().await;
+        hub
+    }
+
+    /// Starts a hub and does not wait.
+    pub fn begin(engine: &Value, launch: Launch) -> Hub {
         let folder = tempfile::tempdir().expect("there is room for a folder");
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let mut config = config();
         merge(&mut config, engine);
+        if engine["brokers"].is_array() {
+            let local = namespace("local", json!({"broker_name": LOCAL_BROKER}));
+            config["channel"]["namespaces"].as_array_mut().expect("a list").push(local);
+        }
         fs::write(folder.path().join("hub.json"), config.to_string()).expect("it can be written");
         let process = spawn(&folder, address, &launch);
-        let hub = Hub { process, folder, launch, address, api: Api::new(address) };
-        hub.ready().await;
-        hub
+        Hub { process, folder, launch, address, api: Api::new(address) }
     }
 
     /// Waits for /readyz; gives how long it took.
@@ -160,6 +169,9 @@ fn config() -> Value {
         "fanfare": {"presence_ttl": PRESENCE_TTL_TEXT},
     })
 }
+
+/// A further broker, which the namespace `local` is on where there is one.
+pub const LOCAL_BROKER: &str = "inside";
 
 /// How long the presence of a hub that was killed may be seen.
 pub const PRESENCE_TTL: Duration = Duration::from_secs(5);
