@@ -35,6 +35,11 @@ impl Outlet {
         self.engine
     }
 
+    /// How many shards there are: requests come from each.
+    pub fn shards(&self) -> u16 {
+        self.homes.shards()
+    }
+
     /// The shard that has to hear what is published to the channel.
     pub fn home_of(&self, channel: &str) -> ShardId {
         self.homes.home_of(channel)

@@ -73,6 +73,12 @@ impl Epoch {
         Epoch(letters)
     }
 
+    /// Reads one that was written with `as_str`.
+    pub fn parse(text: &str) -> Option<Epoch> {
+        let letters = <[u8; 8]>::try_from(text.as_bytes()).ok()?;
+        letters.iter().all(u8::is_ascii_lowercase).then_some(Epoch(letters))
+    }
+
     pub fn as_str(&self) -> &str {
         str::from_utf8(&self.0).expect("an epoch is built of ASCII letters")
     }
