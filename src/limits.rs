@@ -369,6 +369,36 @@ pub const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 pub const ENGINE_DELIVERY_TIMEOUT: Duration = Duration::from_secs(2);
 pub const ENGINE_DELIVERY_RETRY: Duration = Duration::from_micros(500);
 
+/// Node messages that wait for their way out, and those that wait for the node; what comes above it is lost, which
+/// its sender allows for.
+pub const CONTROL_MESSAGES_MAX: usize = 1024;
+
+/// Pause between two tries to reach a NATS server, and after one that refused us. Chosen: back within two seconds
+/// after the server is; a wrong password is tried rarely enough for no server to mind.
+pub const NATS_RETRY: Duration = Duration::from_millis(250);
+pub const NATS_RETRY_REFUSED: Duration = Duration::from_secs(5);
+
+/// Messages of one NATS subscription that wait for a shard; those above it are missed, and the channels rechecked.
+pub const NATS_MESSAGES_WAITING_MAX: usize = 4096;
+
+/// After this time without a reader the server forgets a consumer that read a history. Chosen: longer than a read.
+pub const NATS_CONSUMER_TTL: Duration = Duration::from_secs(5);
+
+/// Publications of one channel that one message of JetStream carries, and their bytes, about. A channel has one
+/// message under way, so what waits meanwhile goes together. Chosen: well below `max_payload` of servers, 1 MiB.
+pub const NATS_APPEND_MAX: usize = 64;
+pub const NATS_APPEND_BYTES_MAX: usize = 256 * 1024;
+
+/// Results of publishes with an idempotency key that go along with each message of their channel. The server knows
+/// the others by their message, as long as that is kept.
+pub const NATS_RESULTS_MAX: usize = 16;
+
+/// Clients of one channel whom NATS counts for statistics of presence; more are refused (106).
+pub const NATS_PRESENCE_MAX: usize = 10_000;
+
+/// Channels of one shard whose newest place in JetStream is known without asking. About 300 B each.
+pub const NATS_TAILS_MAX: usize = 65_536;
+
 /// Requests of one shard that engines have not answered, and what they hold; above it publishes and questions
 /// are refused (111).
 pub const REQUESTS_MAX: usize = 16_384;

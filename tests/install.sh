@@ -54,4 +54,3 @@ if [ "$(cat $brokers/pins 2> /dev/null)" != "$pins" ]; then
   "$brokers/bin/pip" --quiet --disable-pip-version-check install $pins
   echo "$pins" > "$brokers/pins"
 fi
-

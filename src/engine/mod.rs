@@ -28,6 +28,9 @@
 
 pub mod contract;
 mod memory;
+/// Many nodes through NATS.
+#[cfg(feature = "nats")]
+pub mod nats;
 pub mod outlet;
 mod presence;
 pub mod record;

@@ -17,7 +17,8 @@ use tracing_subscriber::fmt::writer::BoxMakeWriter;
 pub fn start_logs(level: &str, file: Option<File>) {
     let filter = match level {
         "off" | "error" => EnvFilter::new(level),
-        level => EnvFilter::new(format!("warn,fanfare={level}")),
+        // What this one says of a connection the engine says too, with the place and the fix.
+        level => EnvFilter::new(format!("warn,async_nats=off,fanfare={level}")),
     };
     let is_read_by_people = file.is_none() && stderr().is_terminal();
     let writer = file.map_or_else(|| BoxMakeWriter::new(stderr), |file| BoxMakeWriter::new(Arc::new(file)));

@@ -49,7 +49,19 @@ pub const ROWS: &[Row] = &[
     Row {
         folder: "engine",
         may_use: &["model", "lane"],
-        crates: &["ahash", "bytes", "fastrand", "prost", "tokio"],
+        crates: &[
+            "ahash",
+            "async_nats",
+            "base64",
+            "bytes",
+            "fastrand",
+            "futures_util",
+            "prost",
+            "rustls",
+            "serde_json",
+            "tokio",
+            "tracing",
+        ],
         purity: Effects,
     },
     Row {

@@ -1,0 +1,212 @@
+//! The connection to NATS, and the proof that it carries messages.
+//!
+//! A connection that breaks is given up with everything that waits in it, and followed by a new one: what was asked
+//! before is answered by nobody, what was published before does not come late, and whoever listens says so again.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_nats::client::Client;
+use async_nats::{ConnectErrorKind, Event, ServerAddr, Subscriber};
+use futures_util::StreamExt;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tracing::{error, info, warn};
+
+use super::jetstream::{self, Refusal};
+use super::options::{Options, UseJetStream};
+use super::subjects::Subjects;
+use crate::limits::{NATS_RETRY, NATS_RETRY_REFUSED, OPERATION_TIMEOUT, PROBE_INTERVAL};
+use crate::telemetry::EngineMetrics;
+
+/// One connection, from its start to its break.
+pub struct Session {
+    /// No other of this engine has the same.
+    pub id: u64,
+    pub client: Client,
+    pub has_jetstream: bool,
+    /// Changes when messages were dropped because nobody took them in time.
+    pub overflows: watch::Receiver<u64>,
+}
+
+/// The connection of now; `None` while there is none.
+pub type Sessions = watch::Receiver<Option<Arc<Session>>>;
+
+/// Keeps a connection as long as somebody holds the sessions. Never fails: it says what is wrong, and tries again.
+pub fn keep(options: Options, metrics: Arc<EngineMetrics>) -> Sessions {
+    let (sender, sessions) = watch::channel(None);
+    let subjects = Subjects::new(&options);
+    let link = Link { options, subjects, metrics, sessions: sender, last_complaint: String::new(), next_id: 0 };
+    tokio::spawn(link.run());
+    sessions
+}
+
+struct Link {
+    options: Options,
+    subjects: Subjects,
+    metrics: Arc<EngineMetrics>,
+    sessions: watch::Sender<Option<Arc<Session>>>,
+    /// What the log says already.
+    last_complaint: String,
+    next_id: u64,
+}
+
+/// What a connection tells of itself.
+enum Sign {
+    Broken(&'static str),
+    Overflow,
+    Complaint(String),
+}
+
+impl Link {
+    async fn run(mut self) {
+        while !self.sessions.is_closed() {
+            let pause = match self.connect().await {
+                Ok((session, signs, overflows)) => {
+                    self.use_while_whole(session, signs, overflows).await;
+                    Duration::ZERO
+                }
+                Err(pause) => pause,
+            };
+            // Spread, so that the nodes of a cluster don't come in step.
+            sleep(pause.mul_f64(0.75 + fastrand::f64() / 2.0)).await;
+        }
+    }
+
+    /// Errors: how long to wait before the next try.
+    async fn connect(&mut self) -> Result<(Session, mpsc::Receiver<Sign>, watch::Sender<u64>), Duration> {
+        let servers = match self.options.urls.iter().map(|url| url.parse()).collect::<Result<Vec<ServerAddr>, _>>() {
+            Ok(servers) => servers,
+            Err(error) => return Err(self.refused(format!("an address is none: {error}"))),
+        };
+        let options = self.options.connect_options().await.map_err(|error| self.refused(error))?;
+        let (sender, signs) = mpsc::channel(SIGNS_WAITING_MAX);
+        let options = options.event_callback(move |event| {
+            let sender = sender.clone();
+            async move { drop(sign_of(event).map(|sign| sender.try_send(sign))) }
+        });
+        let client = match options.connect(servers).await {
+            Ok(client) => client,
+            Err(error) if is_refusal(error.kind()) => {
+                return Err(self.refused(format!("{error}: check the credentials of the engine")));
+            }
+            Err(error) => return Err(self.away(format!("{error}"))),
+        };
+        let has_jetstream = self.find_jetstream(&client).await?;
+        let (overflow, overflows) = watch::channel(0);
+        self.next_id += 1;
+        Ok((Session { id: self.next_id, client, has_jetstream, overflows }, signs, overflow))
+    }
+
+    async fn find_jetstream(&mut self, client: &Client) -> Result<bool, Duration> {
+        if self.options.jetstream == UseJetStream::Off || self.subjects.is_raw() {
+            return Ok(false);
+        }
+        match jetstream::ask(client, "INFO", &serde_json::Value::Null).await {
+            Ok(_) => Ok(true),
+            Err(Refusal::NoJetStream | Refusal::NoResponders) => {
+                if self.options.jetstream == UseJetStream::On {
+                    let urls = self.options.shown_urls();
+                    error!("NATS at {urls} has no JetStream: channels with history and presence are refused (108)");
+                }
+                Ok(false)
+            }
+            Err(refusal) => Err(self.away(format!("JetStream does not answer: {refusal}"))),
+        }
+    }
+
+    async fn use_while_whole(&mut self, session: Session, signs: mpsc::Receiver<Sign>, overflows: watch::Sender<u64>) {
+        self.last_complaint.clear();
+        let client = session.client.clone();
+        let server = client.server_info();
+        let jetstream = if session.has_jetstream { "with" } else { "without" };
+        info!("connected to NATS {} at {}, {jetstream} JetStream", server.version, self.options.shown_urls());
+        self.metrics.set_up(true);
+        self.sessions.send_replace(Some(Arc::new(session)));
+        let why = tokio::select! {
+            why = prove(&client, &self.subjects, &self.metrics) => why,
+            why = watch_signs(signs, overflows) => why,
+            () = self.sessions.closed() => return,
+        };
+        self.sessions.send_replace(None);
+        self.metrics.set_up(false);
+        warn!("lost NATS at {}: {why}; connecting again", self.options.shown_urls());
+    }
+
+    fn away(&mut self, complaint: String) -> Duration {
+        if self.last_complaint != complaint {
+            let (urls, pause) = (self.options.shown_urls(), NATS_RETRY.as_millis());
+            warn!("NATS at {urls} can't be used: {complaint}; trying again every {pause} ms");
+            self.last_complaint = complaint;
+        }
+        NATS_RETRY
+    }
+
+    fn refused(&mut self, complaint: String) -> Duration {
+        if self.last_complaint != complaint {
+            let (urls, pause) = (self.options.shown_urls(), NATS_RETRY_REFUSED.as_secs());
+            error!("NATS at {urls} can't be used: {complaint}; trying again every {pause} s");
+            self.last_complaint = complaint;
+        }
+        NATS_RETRY_REFUSED
+    }
+}
+
+/// Sends a message to itself each interval. Returns when one does not come back.
+async fn prove(client: &Client, subjects: &Subjects, metrics: &EngineMetrics) -> &'static str {
+    let subject = subjects.of(&format!("probe.{:016x}", fastrand::u64(..)));
+    let Ok(mut probes) = client.subscribe(subject.clone()).await else { return "it takes no subscription" };
+    let mut ticks = interval(PROBE_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    for number in 0u64.. {
+        ticks.tick().await;
+        let sent = Instant::now();
+        let way = async {
+            client.publish(subject.clone(), number.to_be_bytes().to_vec().into()).await.ok()?;
+            come_back(&mut probes, number).await
+        };
+        let came = timeout(OPERATION_TIMEOUT, way).await.ok().flatten();
+        metrics.probed(came.map(|()| sent.elapsed()));
+        if came.is_none() {
+            return "a message to itself did not come back in time";
+        }
+    }
+    unreachable!("numbers don't end")
+}
+
+async fn come_back(probes: &mut Subscriber, number: u64) -> Option<()> {
+    loop {
+        if probes.next().await?.payload[..] == number.to_be_bytes() {
+            return Some(());
+        }
+    }
+}
+
+async fn watch_signs(mut signs: mpsc::Receiver<Sign>, overflows: watch::Sender<u64>) -> &'static str {
+    loop {
+        match signs.recv().await {
+            Some(Sign::Broken(why)) => return why,
+            Some(Sign::Overflow) => overflows.send_modify(|count| *count += 1),
+            Some(Sign::Complaint(complaint)) => warn!("NATS complains: {complaint}"),
+            None => return "the connection has ended",
+        }
+    }
+}
+
+fn sign_of(event: Event) -> Option<Sign> {
+    match event {
+        Event::Disconnected | Event::Closed => Some(Sign::Broken("the connection broke")),
+        Event::LameDuckMode => Some(Sign::Broken("the server is about to stop")),
+        Event::SlowConsumer(_) => Some(Sign::Overflow),
+        Event::ServerError(error) => Some(Sign::Complaint(error.to_string())),
+        Event::ClientError(error) => Some(Sign::Complaint(error.to_string())),
+        Event::Connected | Event::Draining => None,
+    }
+}
+
+fn is_refusal(kind: ConnectErrorKind) -> bool {
+    matches!(kind, ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication)
+}
+
+/// Chosen: the newest ones say nothing new.
+const SIGNS_WAITING_MAX: usize = 64;

@@ -1,0 +1,162 @@
+//! Who is in a channel: a bucket of JetStream's key-value store, a key for each channel and client.
+//!
+//! A value says until when it counts; the bucket forgets what is older than the longest such time, so a node that
+//! died leaves nothing behind. Who leaves is written over by an empty value.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ahash::AHashSet;
+use async_nats::Message;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use prost::Message as _;
+use serde_json::{Value, json};
+
+use super::super::record::{self, NoRecord};
+use super::entry::{now_ms, wire};
+use super::jetstream::{self, Refusal};
+use super::job::Job;
+use super::log::nanos;
+use super::subjects::Subjects;
+use crate::limits::{NATS_CONSUMER_TTL, NATS_PRESENCE_MAX};
+use crate::model::{ClientId, ClientInfo, ErrorCode, PresenceStats};
+use crate::telemetry::EngineCounter;
+
+impl Job {
+    /// These clients are there for `ttl`.
+    pub async fn attend(&self, clients: &[Arc<ClientInfo>], ttl: Duration) -> Result<(), Refusal> {
+        if !self.session.has_jetstream {
+            return Err(Refusal::NoJetStream);
+        }
+        self.presence_bucket.get_or_try_init(|| open(self, ttl)).await?;
+        let until_ms = now_ms().saturating_add(ttl.as_millis() as u64);
+        for info in clients {
+            let attendee = wire::Attendee { client: record::encode_client(info).into(), until_ms };
+            self.put(info.client, attendee.encode_to_vec().into()).await?;
+        }
+        Ok(())
+    }
+
+    pub async fn leave(&self, client: ClientId) -> Result<(), Refusal> {
+        match self.session.has_jetstream {
+            true => self.put(client, Bytes::new()).await,
+            false => Err(Refusal::NoJetStream),
+        }
+    }
+
+    pub async fn presence(&self, clients_max: usize) -> Result<Result<Vec<Arc<ClientInfo>>, ErrorCode>, Refusal> {
+        self.attendees(clients_max).await
+    }
+
+    pub async fn presence_stats(&self) -> Result<Result<PresenceStats, ErrorCode>, Refusal> {
+        let attendees = match self.attendees(NATS_PRESENCE_MAX).await? {
+            Ok(attendees) => attendees,
+            Err(error) => return Ok(Err(error)),
+        };
+        let users: AHashSet<&str> = attendees.iter().map(|info| &*info.user).collect();
+        Ok(Ok(PresenceStats { clients: attendees.len() as u32, users: users.len() as u32 }))
+    }
+
+    /// Nobody waits for the server's word: what is lost is said again soon, or ends by itself.
+    async fn put(&self, client: ClientId, value: Bytes) -> Result<(), Refusal> {
+        let subject = format!("{}.{client}", self.presence_subject());
+        self.session.client.publish(subject, value).await.map_err(|_| Refusal::Away)
+    }
+
+    fn presence_subject(&self) -> String {
+        format!("$KV.{}.{}", bucket_of(&self.subjects), super::subjects::escape(self.channel.as_str()))
+    }
+
+    async fn attendees(&self, clients_max: usize) -> Result<Result<Vec<Arc<ClientInfo>>, ErrorCode>, Refusal> {
+        if !self.session.has_jetstream {
+            return Err(Refusal::NoJetStream);
+        }
+        let client = &self.session.client;
+        let inbox = client.new_inbox();
+        let mut values = client.subscribe(inbox.clone()).await.map_err(|_| Refusal::Away)?;
+        let stream = format!("KV_{}", bucket_of(&self.subjects));
+        let consumer = json!({
+            "stream_name": stream,
+            "config": {
+                "deliver_subject": inbox,
+                "deliver_policy": "last_per_subject",
+                "filter_subject": format!("{}.*", self.presence_subject()),
+                "ack_policy": "none",
+                "replay_policy": "instant",
+                "mem_storage": true,
+                "num_replicas": 1,
+                "inactive_threshold": nanos(NATS_CONSUMER_TTL),
+            },
+        });
+        let created = match jetstream::ask(client, &format!("CONSUMER.CREATE.{stream}"), &consumer).await {
+            Ok(created) => created,
+            // Nobody was ever in any channel.
+            Err(Refusal::NotFound) => return Ok(Ok(Vec::new())),
+            Err(refusal) => return Err(refusal),
+        };
+        let mut found = Vec::new();
+        let mut left = created["num_pending"].as_u64().unwrap_or(0);
+        while left > 0 && found.len() <= clients_max {
+            let value = values.next().await.ok_or(Refusal::Away)?;
+            left -= 1;
+            self.collect_attendee(&value, &mut found);
+        }
+        if let Some(consumer) = created["name"].as_str() {
+            jetstream::tell(client, &format!("CONSUMER.DELETE.{stream}.{consumer}"), &json!({})).await;
+        }
+        Ok(if found.len() > clients_max { Err(ErrorCode::LimitExceeded) } else { Ok(found) })
+    }
+
+    fn collect_attendee(&self, value: &Message, found: &mut Vec<Arc<ClientInfo>>) {
+        // Who left, also by the tools of others.
+        if value.payload.is_empty() {
+            return;
+        }
+        match attendee(value.payload.clone()) {
+            Ok((info, until_ms)) if until_ms > now_ms() => found.push(Arc::new(info)),
+            Ok(_) => {}
+            Err(NoRecord) => self.metrics.add(EngineCounter::Foreign, 1),
+        }
+    }
+}
+
+fn attendee(value: Bytes) -> Result<(ClientInfo, u64), NoRecord> {
+    let attendee = wire::Attendee::decode(value).map_err(|_| NoRecord)?;
+    Ok((record::decode_client(attendee.client)?, attendee.until_ms))
+}
+
+fn bucket_of(subjects: &Subjects) -> String {
+    subjects.stream_name("presence")
+}
+
+/// Creates the bucket, or lets it keep values for longer: namespaces may differ.
+async fn open(job: &Job, ttl: Duration) -> Result<(), Refusal> {
+    let (client, bucket) = (&job.session.client, bucket_of(&job.subjects));
+    let stream = format!("KV_{bucket}");
+    let config = json!({
+        "name": stream,
+        "subjects": [format!("$KV.{bucket}.>")],
+        "storage": "memory",
+        "discard": "new",
+        "max_consumers": -1,
+        "max_msgs": -1,
+        "max_bytes": -1,
+        "max_msgs_per_subject": 1,
+        "max_age": nanos(ttl),
+        "num_replicas": job.replicas,
+        "allow_rollup_hdrs": true,
+        "deny_delete": true,
+    });
+    let what = match jetstream::ask(client, &format!("STREAM.INFO.{stream}"), &Value::Null).await {
+        Ok(info) if info["config"]["max_age"].as_u64().is_some_and(|age| age >= nanos(ttl)) => return Ok(()),
+        Ok(_) => format!("STREAM.UPDATE.{stream}"),
+        Err(Refusal::NotFound) => format!("STREAM.CREATE.{stream}"),
+        Err(refusal) => return Err(refusal),
+    };
+    match jetstream::ask(client, &what, &config).await {
+        // Another node did it meanwhile; with another time, the longer one comes next.
+        Ok(_) | Err(Refusal::NameTaken) => Ok(()),
+        Err(refusal) => Err(refusal),
+    }
+}

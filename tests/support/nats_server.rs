@@ -1,0 +1,125 @@
+//! A real nats-server for a test: on a free port, with a folder of its own, killed by its own pid.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Which server program.
+#[derive(Clone, Copy, Debug)]
+pub enum Release {
+    /// Debian's 2.9.10, the oldest that the engine knows.
+    Floor,
+    /// The one of `tests/install.sh`.
+    Current,
+}
+
+impl Release {
+    pub const ALL: [Release; 2] = [Release::Floor, Release::Current];
+
+    fn program(self) -> PathBuf {
+        let program = match self {
+            Release::Floor => PathBuf::from("/usr/sbin/nats-server"),
+            Release::Current => Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/.cache/brokers/bin/nats-server"),
+        };
+        assert!(program.exists(), "{} is missing: run tests/install.sh", program.display());
+        program
+    }
+}
+
+pub struct NatsServer {
+    release: Release,
+    port: u16,
+    folder: tempfile::TempDir,
+    child: Child,
+}
+
+impl NatsServer {
+    /// With JetStream.
+    pub fn start(release: Release) -> NatsServer {
+        NatsServer::with(release, "jetstream { store_dir: \"FOLDER/store\" }")
+    }
+
+    /// With these lines in its configuration; `FOLDER` stands for a folder of its own.
+    pub fn with(release: Release, lines: &str) -> NatsServer {
+        let folder = tempfile::tempdir().expect("a folder");
+        let port = free_port();
+        let lines = lines.replace("FOLDER", &folder.path().display().to_string());
+        let config = format!("listen: \"127.0.0.1:{port}\"\nserver_name: \"test\"\n{lines}\n");
+        std::fs::write(folder.path().join("nats.conf"), config).expect("a file");
+        let child = spawn(release, folder.path());
+        NatsServer { release, port, folder, child }
+    }
+
+    pub fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// After `kill`: the same again, with what it stored.
+    pub fn start_again(&mut self) {
+        self.child = spawn(self.release, self.folder.path());
+    }
+
+    pub fn forget_everything(&self) {
+        let _ = std::fs::remove_dir_all(self.folder.path().join("store"));
+    }
+
+    pub fn stall(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    pub fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).expect("a child of this test");
+    }
+}
+
+impl Drop for NatsServer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn spawn(release: Release, folder: &Path) -> Child {
+    let mut child = Command::new(release.program())
+        .arg("--config")
+        .arg(folder.join("nats.conf"))
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("a nats-server");
+    let lines = BufReader::new(child.stderr.take().expect("a pipe"));
+    let (ready, is_ready) = mpsc::channel();
+    // Reads until the server ends, so that it never waits for a reader of its log.
+    std::thread::spawn(move || {
+        let mut seen = String::new();
+        for line in lines.lines().map_while(Result::ok) {
+            seen += &format!("{line}\n");
+            if line.contains("Server is ready") {
+                let _ = ready.send(());
+            }
+        }
+        if !seen.contains("Server is ready") {
+            eprintln!("nats-server said:\n{seen}");
+        }
+    });
+    is_ready.recv_timeout(Duration::from_secs(20)).expect("nats-server starts within 20 s");
+    child
+}
+
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("bound").port()
+}
