@@ -10,6 +10,10 @@ use ahash::AHashMap;
 use super::{Attendee, Presence, Results, Stream};
 use crate::model::{ChannelName, ClientId, ClientInfo, Epoch, Position, Publication, ShardId, Version};
 
+mod durable;
+
+pub use durable::{KeptStream, Standing};
+
 /// Memory that a stream costs besides its publications: table entry, queue entry, name.
 const STREAM_BYTES: usize = 256;
 
@@ -104,15 +108,8 @@ impl Memory {
         kept.history_until = now + retention.ttl;
         kept.meta_until = now + retention.meta_ttl.max(retention.ttl);
         let epoch = kept.stream.position().epoch;
-        let (due, after, queued) = (kept.due(), kept.stream.bytes(), kept.queued);
-        // A later instant is found when the queued one comes; only an earlier one can't wait.
-        if queued.is_none_or(|queued| due < queued) {
-            kept.queued = Some(due);
-            if let Some(queued) = queued {
-                self.expiries.remove(&(queued, channel.clone()));
-            }
-            self.expiries.insert((due, channel.clone()));
-        }
+        let after = kept.stream.bytes();
+        self.queue(channel);
         self.bytes = self.bytes + after - before;
         (publication, epoch, self.evict(channel))
     }
@@ -123,12 +120,11 @@ impl Memory {
     }
 
     /// Where the channel's stream stands, if `version` is not newer than what it holds: then it is not to be
-    /// appended. An empty epoch is taken as the current one.
+    /// appended.
     pub fn find_newer(&self, channel: &str, version: &Version) -> Option<Position> {
         let kept = self.streams.get(channel)?;
-        let newest = kept.version.as_ref()?;
-        let is_of_epoch = version.epoch.is_empty() || version.epoch == newest.epoch;
-        (is_of_epoch && version.number <= newest.number).then(|| kept.stream.position())
+        let newest = kept.version.as_deref()?;
+        (!version.is_newer_than(newest)).then(|| kept.stream.position())
     }
 
     /// `version` was appended to the channel's stream.
@@ -227,6 +223,20 @@ impl Memory {
     /// Those of the channel who are listed, on one shard or on all of them.
     pub fn attendees(&self, channel: &str, shard: Option<ShardId>) -> Vec<Arc<ClientInfo>> {
         self.presence.get(channel).map_or_else(Vec::new, |presence| presence.listed_of(shard))
+    }
+
+    /// Sees to it that the stream is looked at when something of it expires.
+    fn queue(&mut self, channel: &ChannelName) {
+        let Some(kept) = self.streams.get_mut(channel) else { return };
+        let (due, queued) = (kept.due(), kept.queued);
+        // A later instant is found when the queued one comes; only an earlier one can't wait.
+        if queued.is_none_or(|queued| due < queued) {
+            kept.queued = Some(due);
+            if let Some(queued) = queued {
+                self.expiries.remove(&(queued, channel.clone()));
+            }
+            self.expiries.insert((due, channel.clone()));
+        }
     }
 
     fn stream_of(&mut self, now: Duration, channel: &ChannelName, retention: Retention) -> &mut Kept {

@@ -37,7 +37,7 @@ pub mod record;
 mod results;
 mod stream;
 
-pub use memory::{Memory, Retention};
+pub use memory::{KeptStream, Memory, Retention, Standing};
 pub use presence::{Attendee, Presence};
 pub use results::{ResultKey, Results};
 pub use stream::{RecoveryLimits, Stream};

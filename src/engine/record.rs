@@ -20,6 +20,15 @@ pub struct NoRecord;
 
 /// What is written for a publication. Its offset is not in it.
 pub fn encode_publication(publication: &Publication, delta: bool) -> Vec<u8> {
+    record_of(publication, delta).encode_to_vec()
+}
+
+/// Appends the same to `out`.
+pub fn encode_publication_to(publication: &Publication, delta: bool, out: &mut Vec<u8>) {
+    record_of(publication, delta).encode(out).expect("a vector grows as it has to");
+}
+
+fn record_of(publication: &Publication, delta: bool) -> wire::Record {
     let publication = wire::Publication {
         data: publication.data.clone(),
         info: publication.info.as_deref().map(client),
@@ -27,7 +36,7 @@ pub fn encode_publication(publication: &Publication, delta: bool) -> Vec<u8> {
         version: publication.version,
         delta,
     };
-    wire::Record { what: Some(What::Publication(publication)) }.encode_to_vec()
+    wire::Record { what: Some(What::Publication(publication)) }
 }
 
 pub fn encode_membership(membership: Membership, info: &ClientInfo) -> Vec<u8> {

@@ -68,6 +68,12 @@ impl Results {
         forgotten
     }
 
+    /// What is remembered until `until` at the latest, the first to be forgotten in front.
+    pub fn until(&self, until: Duration) -> impl Iterator<Item = (Duration, &ResultKey, Option<Position>)> {
+        let due = self.queue.iter().take_while(move |(due, _)| *due <= until);
+        due.filter_map(|(due, key)| Some((*due, key.as_ref(), *self.by_key.get(key)?)))
+    }
+
     /// Forgets what is past its time, at most `count` at a go; returns how many.
     pub fn expire(&mut self, now: Duration, count: usize) -> usize {
         let mut taken = 0;

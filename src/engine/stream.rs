@@ -99,10 +99,25 @@ impl Stream {
         let publication = Arc::new(publication);
         self.bytes += cost_of(&publication);
         self.kept.push_back(Arc::clone(&publication));
+        self.keep_newest(size_max);
+        publication
+    }
+
+    /// Forgets the oldest publications until at most `size_max` are left.
+    pub fn keep_newest(&mut self, size_max: usize) {
         while self.kept.len() > size_max {
             self.drop_oldest();
         }
-        publication
+    }
+
+    /// From now on the same publications are of another life: no older position is one of this stream.
+    pub fn begin_epoch(&mut self, epoch: Epoch) {
+        self.epoch = epoch;
+    }
+
+    /// All kept publications, oldest first.
+    pub fn publications(&self) -> impl ExactSizeIterator<Item = &Arc<Publication>> + DoubleEndedIterator {
+        self.kept.iter()
     }
 
     /// Forgets all publications; the position stays.

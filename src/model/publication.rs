@@ -58,6 +58,14 @@ pub struct Version {
     pub epoch: Box<str>,
 }
 
+impl Version {
+    /// An empty epoch is taken as that of `newest`; one of another epoch is newer.
+    pub fn is_newer_than(&self, newest: &Version) -> bool {
+        let is_of_epoch = self.epoch.is_empty() || self.epoch == newest.epoch;
+        !is_of_epoch || self.number > newest.number
+    }
+}
+
 /// Names one life of a stream: 8 ASCII letters. Another epoch means that history was lost.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Epoch([u8; 8]);
@@ -73,7 +81,7 @@ impl Epoch {
         Epoch(letters)
     }
 
-    /// Reads one that was written with `as_str`.
+    /// An epoch as [`Epoch::as_str`] says it; `None` for any other text.
     pub fn parse(text: &str) -> Option<Epoch> {
         let letters = <[u8; 8]>::try_from(text.as_bytes()).ok()?;
         letters.iter().all(u8::is_ascii_lowercase).then_some(Epoch(letters))
