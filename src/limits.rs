@@ -421,6 +421,42 @@ pub const FEED_AHEAD_MAX: usize = 128;
 /// broker takes to pass a message on, below what people notice.
 pub const FEED_SUSPICION: Duration = Duration::from_millis(100);
 
+/// Bytes of a channel's name, whatever is configured.
+pub const CHANNEL_NAME_BYTES_MAX: usize = 65_535;
+
+/// Requests waiting for the disk engine's thread. Chosen: 0.1 s of what it writes; more would only wait longer.
+pub const DISK_QUEUE_SLOTS: usize = 16 * 1024;
+
+/// Requests that share one write of the log, and the bytes of their records, about. Chosen: a write of 1 MiB takes
+/// less than a millisecond, and more in one saves nothing.
+pub const DISK_BATCH_REQUESTS_MAX: usize = 4096;
+pub const DISK_BATCH_BYTES_MAX: usize = 1024 * 1024;
+
+/// Streams written anew by compaction beside one batch, in bytes: below a millisecond of encoding and writing.
+pub const DISK_COMPACTION_SLICE_BYTES: usize = 512 * 1024;
+
+/// Looks at streams that compaction may pass over, beside one batch: some 100 ns each.
+pub const DISK_COMPACTION_LOOKS: usize = 4096;
+
+/// Segments that a log of the greatest size has at least: it is shortened by one at a time.
+pub const DISK_SEGMENTS_MIN: u64 = 16;
+
+/// How often the log is made safe against a loss of power where publishes do not wait for that.
+pub const DISK_SYNC_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How often a log that can't be written is tried again.
+pub const DISK_RETRY_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Publications of one stream in one record, in bytes: lengths are of 32 bits.
+pub const DISK_STREAM_BYTES_MAX: usize = 1 << 30;
+
+/// Records that go from the thread that reads the log at start to the one that builds the streams, at a time.
+pub const DISK_REPLAY_CHUNK: usize = 1024;
+pub const DISK_REPLAY_CHUNKS: usize = 16;
+
+/// Streams and results looked at for their expiry beside one batch.
+pub const DISK_EXPIRIES_PER_TURN: usize = 1024;
+
 /// Connections of one shard between accept and upgrade, or speaking plain HTTP. At about 20 KiB
 /// each (hyper's buffers) 20 MiB.
 pub const DOOR_CONNECTIONS_MAX: usize = 1024;

@@ -27,6 +27,7 @@
 //! protocol, ws, shard or connections. Read `stream.rs` first, then `memory.rs`, then `contract.rs`.
 
 pub mod contract;
+pub mod disk;
 mod memory;
 /// Many nodes through NATS.
 #[cfg(feature = "nats")]
