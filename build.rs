@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-const SCHEMAS: &[&str] = &["proto/client.proto", "proto/nats.proto", "proto/record.proto"];
+const SCHEMAS: &[&str] = &["proto/client.proto", "proto/nats.proto", "proto/node.proto", "proto/record.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     for schema in SCHEMAS {

@@ -33,6 +33,8 @@ pub mod limits;
 pub mod model;
 /// One process: starts everything, drains and stops in reverse.
 pub mod node;
+/// Many nodes that act as one.
+pub mod nodes;
 /// Client protocols: bytes to commands, replies and pushes to bytes.
 pub mod protocol;
 /// Who listens: the room at its home, the audience on each shard.

@@ -457,6 +457,42 @@ pub const DISK_REPLAY_CHUNKS: usize = 16;
 /// Streams and results looked at for their expiry beside one batch.
 pub const DISK_EXPIRIES_PER_TURN: usize = 1024;
 
+/// How often a node says to the others that it is there, and after which silence it is not counted any more.
+pub const NODE_REPORT_INTERVAL: Duration = Duration::from_secs(3);
+pub const NODE_SILENCE_MAX: Duration = Duration::from_secs(9);
+
+/// How long answers name a node that fell silent without a goodbye: it may be cut off, and have clients all the
+/// same. Chosen: as long as presence of a node that was killed lasts.
+pub const NODE_LOST_KEPT: Duration = Duration::from_secs(60);
+
+/// Time for another node to answer, or to say that it is at work: then it has [`ANSWER_TIMEOUT`] more.
+pub const NODE_ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// After which a node says that it is at work.
+pub const NODE_WORKING_AFTER: Duration = Duration::from_millis(400);
+
+/// Other nodes that a node knows; a report is some hundred bytes.
+pub const NODES_MAX: usize = 1000;
+
+/// One message between nodes. Chosen: NATS carries 1 MiB unless it is told otherwise.
+pub const NODE_MESSAGE_BYTES_MAX: usize = 512 * 1024;
+
+/// Names of channels in one such message, in bytes; longer lists go in pieces.
+pub const NODE_PIECE_BYTES: usize = 128 * 1024;
+
+/// What all nodes together answer to one question for channels; and such questions at a time.
+pub const NODE_CHANNELS_BYTES_MAX: usize = 32 * 1024 * 1024;
+pub const NODE_CHANNELS_ASKED_MAX: usize = 4;
+
+/// Requests to other nodes under way, and requests of others that a node works at.
+pub const NODE_REQUESTS_MAX: usize = 1024;
+
+/// Answers of other nodes that wait for whoever asked.
+pub const NODE_ANSWERS_WAITING_MAX: usize = 4096;
+
+/// How often users are counted for the reports: every shard is asked.
+pub const NODE_USERS_INTERVAL: Duration = Duration::from_secs(30);
+
 /// Connections of one shard between accept and upgrade, or speaking plain HTTP. At about 20 KiB
 /// each (hyper's buffers) 20 MiB.
 pub const DOOR_CONNECTIONS_MAX: usize = 1024;

@@ -34,6 +34,7 @@ use crate::jwks::Jwks;
 use crate::lane::{Ports, TrayReceiver, TraySender, mesh, tray};
 use crate::limits::{JOB_DELIVERY_RETRY, JOB_DELIVERY_TRIES, JOBS_WAITING_MAX, TRAY_SLOTS};
 use crate::model::ShardId;
+use crate::nodes::{Cluster, NodeName};
 use crate::shard::LaneMessage;
 use crate::telemetry::NodeMetrics;
 use crate::workers::{Done, Pool, Submitter};
@@ -84,7 +85,9 @@ pub fn run(configuration: &Configuration, layers: Layers, start: Instant) -> Res
     let tray_of_jwks = Arc::clone(&trays);
     let post = move |shard: ShardId, message| trays[shard.as_index()].try_push(message);
     let handle = Handle::new(options.shard.homes.clone(), Arc::new(post));
-    let plane = ControlPlane::start(options, handle.clone(), Arc::clone(&metrics), listeners.internal, internal_tls)
+    let name = NodeName { uid: uuid::Uuid::new_v4().to_string(), name: options.node_name.clone() };
+    let cluster = Cluster::alone(name, handle.clone(), Arc::clone(&metrics));
+    let plane = ControlPlane::start(options, cluster.clone(), Arc::clone(&metrics), listeners.internal, internal_tls)
         .map_err(failed("starting the control plane"))?;
     let jwks = start_jwks(&plane, &metrics, tray_of_jwks);
     let listen = || plane.runtime.block_on(async { certificates::hangups() }).map_err(failed("listening for SIGHUP"));
@@ -120,7 +123,7 @@ pub fn run(configuration: &Configuration, layers: Layers, start: Instant) -> Res
         cores: cores.len(),
     });
 
-    let stopping = Stopping { handle, metrics, all_drained, shards: threads.len(), timeout: options.shutdown_timeout };
+    let stopping = Stopping { cluster, metrics, all_drained, shards: threads.len(), timeout: options.shutdown_timeout };
     plane.runtime.block_on(stopping.run(signals));
     for thread in threads {
         // A shard that panics aborts the process: none is missing here.

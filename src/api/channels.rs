@@ -9,9 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use super::Api;
 use super::failure::Failure;
+use super::missing::{MissingJson, missing_nodes};
 use super::request::{null_as_default, parse};
-use crate::handle::{ChannelsAsked, ChannelsPage};
+use crate::handle::ChannelsAsked;
 use crate::limits::{CHANNEL_GLOB_BYTES_MAX, CHANNELS_PAGE_MAX};
+use crate::nodes::ChannelsOfAll;
 
 #[derive(Deserialize)]
 struct ChannelsRequest {
@@ -32,6 +34,9 @@ pub struct ChannelsResult {
     /// Only where more follow.
     #[serde(skip_serializing_if = "Option::is_none")]
     cursor: Option<String>,
+    /// Nodes whose subscribers are not counted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    missing_nodes: Vec<MissingJson>,
 }
 
 #[derive(Serialize)]
@@ -48,11 +53,11 @@ pub async fn channels(api: &Api, body: &[u8]) -> Result<ChannelsResult, Failure>
     }
     let count_max = if request.limit == 0 { CHANNELS_PAGE_MAX } else { request.limit.min(CHANNELS_PAGE_MAX) };
     let asked = ChannelsAsked { pattern: request.pattern.into(), after: request.cursor.into(), count_max };
-    Ok(api.handle.channels(asked).await?.into())
+    Ok(api.cluster.channels(asked).await?.into())
 }
 
-impl From<ChannelsPage> for ChannelsResult {
-    fn from(page: ChannelsPage) -> ChannelsResult {
+impl From<ChannelsOfAll> for ChannelsResult {
+    fn from(ChannelsOfAll { page, missing }: ChannelsOfAll) -> ChannelsResult {
         let last = page.channels.last().filter(|_| page.has_more);
         ChannelsResult {
             cursor: last.map(|(name, _)| name.to_string()),
@@ -61,6 +66,7 @@ impl From<ChannelsPage> for ChannelsResult {
                 .iter()
                 .map(|(name, subscribers)| (name.to_string(), ChannelJson { num_clients: *subscribers }))
                 .collect(),
+            missing_nodes: missing_nodes(missing),
         }
     }
 }

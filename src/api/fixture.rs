@@ -10,9 +10,10 @@ use axum::response::Response;
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 
-use super::{Admission, Api, ErrorMode, NodeName, Options};
+use super::{Admission, Api, ErrorMode, Options};
 use crate::handle::{Answer, Answered, Handle, Question, ServerPublication, ShardUsers, TrayMessage};
 use crate::model::{ChannelName, Epoch, ErrorCode, Homes, Position};
+use crate::nodes::{Cluster, NodeName};
 use crate::telemetry::NodeMetrics;
 
 pub const KEY: &str = "the-key";
@@ -20,6 +21,7 @@ pub const KEY: &str = "the-key";
 pub struct Fixture {
     router: Router,
     pub metrics: Arc<NodeMetrics>,
+    pub cluster: Cluster,
     asked: Arc<Mutex<Vec<Question>>>,
 }
 
@@ -47,13 +49,11 @@ impl Fixture {
             channel_bytes_max: 255,
             publication_bytes_max: 1000,
         };
-        let api = Api {
-            options,
-            handle: Handle::new(Homes::new(2, 1), Arc::new(post)),
-            metrics: Arc::clone(&metrics),
-            node: NodeName { uid: "uid".to_owned(), name: "node-1".to_owned() },
-        };
-        Fixture { router: super::router(Arc::new(api)), metrics, asked }
+        let handle = Handle::new(Homes::new(2, 1), Arc::new(post));
+        let node = NodeName { uid: "uid".to_owned(), name: "node-1".to_owned() };
+        let cluster = Cluster::alone(node, handle.clone(), Arc::clone(&metrics));
+        let api = Api { options, handle, cluster: cluster.clone(), metrics: Arc::clone(&metrics) };
+        Fixture { router: super::router(Arc::new(api)), metrics, cluster, asked }
     }
 
     /// Homes that publish to every channel but those of the namespace `no`.

@@ -1,4 +1,4 @@
-//! Method `info`: what this node is doing.
+//! Method `info`: what the nodes are doing.
 
 use std::collections::BTreeMap;
 
@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Api;
 use super::failure::Failure;
+use super::missing::{MissingJson, missing_nodes};
 use super::request::parse;
-use crate::telemetry::{Counter, Gauge, ProcessSample};
+use crate::nodes::{Info, Report};
 
 #[derive(Deserialize)]
 struct InfoRequest {}
@@ -15,13 +16,16 @@ struct InfoRequest {}
 #[derive(Serialize)]
 pub struct InfoResult {
     nodes: Vec<NodeJson>,
+    /// Of these the last figures that they told stand in `nodes`, if they are not lost altogether.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    missing_nodes: Vec<MissingJson>,
 }
 
 #[derive(Serialize)]
 struct NodeJson {
     uid: String,
     name: String,
-    version: &'static str,
+    version: String,
     num_clients: u64,
     /// Distinct ids; clients without one are not counted.
     num_users: u64,
@@ -31,6 +35,9 @@ struct NodeJson {
     uptime: u64,
     metrics: MetricsJson,
     process: ProcessJson,
+    /// Only while it drains.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    draining: bool,
 }
 
 /// What the node did since it began.
@@ -38,7 +45,7 @@ struct NodeJson {
 struct MetricsJson {
     /// Seconds that `items` were counted over: the uptime.
     interval: f64,
-    items: BTreeMap<&'static str, u64>,
+    items: BTreeMap<String, u64>,
 }
 
 #[derive(Serialize)]
@@ -49,39 +56,31 @@ struct ProcessJson {
     rss: u64,
 }
 
-/// Named after the metrics.
-const ITEMS: &[(&str, Counter)] = &[
-    ("connections_opened_total", Counter::ConnectionsOpened),
-    ("publications_total", Counter::PublicationsAccepted),
-    ("publications_sent_total", Counter::PublicationsSent),
-    ("replies_sent_total", Counter::RepliesSent),
-    ("sent_bytes_total", Counter::BytesSent),
-];
-
 /// An empty body will do: there is nothing to ask for.
 pub async fn info(api: &Api, body: &[u8]) -> Result<InfoResult, Failure> {
     if !body.trim_ascii().is_empty() {
         let InfoRequest {} = parse(body)?;
     }
-    let process = ProcessSample::take();
-    let uptime = api.metrics.uptime();
-    let cpu = 100.0 * process.cpu.as_secs_f64() / uptime.as_secs_f64().max(0.001);
-    let node = NodeJson {
-        uid: api.node.uid.clone(),
-        name: api.node.name.clone(),
-        version: env!("CARGO_PKG_VERSION"),
-        num_clients: api.metrics.total(Gauge::Connections),
-        num_users: api.handle.count_users().await?,
-        num_subs: api.metrics.total(Gauge::Subscriptions),
-        num_channels: api.metrics.total(Gauge::Rooms),
-        uptime: uptime.as_secs(),
-        metrics: MetricsJson {
-            interval: uptime.as_secs_f64(),
-            items: ITEMS.iter().map(|&(name, counter)| (name, api.metrics.total_count(counter))).collect(),
-        },
-        process: ProcessJson { cpu: (cpu * 100.0).round() / 100.0, rss: process.resident_bytes },
-    };
-    Ok(InfoResult { nodes: vec![node] })
+    let Info { nodes, missing } = api.cluster.info().await?;
+    Ok(InfoResult { nodes: nodes.into_iter().map(NodeJson::from).collect(), missing_nodes: missing_nodes(missing) })
+}
+
+impl From<Report> for NodeJson {
+    fn from(report: Report) -> NodeJson {
+        NodeJson {
+            uid: report.node.uid,
+            name: report.node.name,
+            version: report.version,
+            num_clients: report.clients,
+            num_users: report.users,
+            num_subs: report.subscriptions,
+            num_channels: report.channels,
+            uptime: report.uptime.as_secs(),
+            metrics: MetricsJson { interval: report.uptime.as_secs_f64(), items: report.counters },
+            process: ProcessJson { cpu: report.cpu, rss: report.resident_bytes },
+            draining: report.is_draining,
+        }
+    }
 }
 
 #[cfg(test)]

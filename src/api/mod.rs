@@ -9,7 +9,7 @@
 //!
 //! Invariants: wire types live here and nowhere deeper; a request is refused before its body is
 //! read, and its body before it is buffered past its bound; every question to a channel goes
-//! through `handle`. Must never touch the inside of shard and engine. Read `request.rs` first.
+//! through `handle`, and what is asked of all nodes through `nodes`. Must never touch the inside of shard and engine. Read `request.rs` first.
 
 mod auth;
 mod batch;
@@ -19,6 +19,7 @@ mod history;
 mod history_remove;
 mod info;
 mod method;
+mod missing;
 mod operation;
 mod presence;
 mod publish;
@@ -44,6 +45,7 @@ pub use reply::ErrorMode;
 pub use server::{Forwarded, serve_forwarded, serve_listener};
 
 use crate::handle::Handle;
+use crate::nodes::Cluster;
 use crate::telemetry::NodeMetrics;
 
 /// What operators decide about the server API.
@@ -59,20 +61,13 @@ pub struct Options {
     pub publication_bytes_max: usize,
 }
 
-/// How a node names itself to operators.
-#[derive(Clone, Debug)]
-pub struct NodeName {
-    /// Another one for each process.
-    pub uid: String,
-    pub name: String,
-}
-
 /// What the methods of the API work with.
 pub struct Api {
     pub options: Options,
     pub handle: Handle,
+    /// What is asked of all nodes.
+    pub cluster: Cluster,
     pub metrics: Arc<NodeMetrics>,
-    pub node: NodeName,
 }
 
 /// The server API under its prefix, and the route of old at the prefix itself. A prefix of "/" has no

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use super::Api;
 use super::failure::Failure;
+use super::missing::{MissingJson, missing_nodes};
 use super::request::{null_as_default, parse, parse_channel};
 use crate::handle::{Act, Reach, ServerRefresh};
 use crate::limits::CLOSE_REASON_BYTES_MAX;
@@ -57,11 +58,17 @@ pub struct Aim {
     client: String,
     #[serde(default, deserialize_with = "null_as_default")]
     session: String,
+    /// Only on the node of this uid. A field of ours: who knows where a client is spares the other nodes.
+    #[serde(default, deserialize_with = "null_as_default")]
+    node: String,
 }
 
-/// Nothing to say.
-#[derive(Serialize)]
-pub struct Done {}
+/// It is done, but for what these nodes may have.
+#[derive(Default, Serialize)]
+pub struct Done {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    missing_nodes: Vec<MissingJson>,
+}
 
 pub async fn disconnect(api: &Api, body: &[u8]) -> Result<Done, Failure> {
     let (aim, request): (Aim, DisconnectRequest) = (parse(body)?, parse(body)?);
@@ -103,10 +110,15 @@ impl Aim {
             false => Some(parse_client("client", &self.client)?),
         };
         // A session belongs to an HTTP transport; a WebSocket has none that anybody could name.
-        if self.session.is_empty() {
-            api.handle.reach(Reach { user: self.user.into(), client, act }).await?;
+        if !self.session.is_empty() {
+            return Ok(Done::default());
         }
-        Ok(Done {})
+        let only = Some(self.node.as_str()).filter(|uid| !uid.is_empty());
+        if only.is_some_and(|uid| !api.cluster.knows(uid)) {
+            return Err(Failure::field("node", format!("{:?} is the uid of no node here", self.node)));
+        }
+        let reached = api.cluster.reach(Reach { user: self.user.into(), client, act }, only).await?;
+        Ok(Done { missing_nodes: missing_nodes(reached.missing) })
     }
 }
 

@@ -11,12 +11,12 @@ use axum::{Json, Router};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 
-use crate::api::{self, Admission, Api, NodeName, Operation};
+use crate::api::{self, Admission, Api, Operation};
 use crate::config::Options;
 use crate::console;
-use crate::handle::Handle;
 use crate::io::{ControlSender, Newest, accept_tls};
 use crate::limits::CONTROL_REQUESTS_MAX;
+use crate::nodes::Cluster;
 use crate::telemetry::NodeMetrics;
 
 /// Runs beside the shards, on threads of its own that are pinned nowhere.
@@ -31,7 +31,7 @@ pub struct ControlPlane {
 impl ControlPlane {
     pub fn start(
         options: &Options,
-        handle: Handle,
+        cluster: Cluster,
         metrics: Arc<NodeMetrics>,
         internal: Option<TcpListener>,
         internal_tls: Option<Newest>,
@@ -39,7 +39,7 @@ impl ControlPlane {
         let runtime =
             Builder::new_multi_thread().worker_threads(THREADS).thread_name("fanfare-control").enable_all().build()?;
         let address = internal.as_ref().map(TcpListener::local_addr).transpose()?;
-        let Routes { at_clients_port, at_internal_port } = routes(options, handle, metrics, internal.is_some());
+        let Routes { at_clients_port, at_internal_port } = routes(options, cluster, metrics, internal.is_some());
         if let Some(listener) = internal {
             listener.set_nonblocking(true)?;
             let _inside = runtime.enter();
@@ -65,9 +65,9 @@ struct Routes {
 
 /// Without an internal port everything is served at the clients' one; with it, only the API stays
 /// there, and only if it is `external`.
-fn routes(options: &Options, handle: Handle, metrics: Arc<NodeMetrics>, has_internal_port: bool) -> Routes {
+fn routes(options: &Options, cluster: Cluster, metrics: Arc<NodeMetrics>, has_internal_port: bool) -> Routes {
     let http = &options.http;
-    let api = (!options.api.disabled).then(|| api::router(build_api(options, handle, Arc::clone(&metrics))));
+    let api = (!options.api.disabled).then(|| api::router(build_api(options, cluster, Arc::clone(&metrics))));
     let operation = api::operation_router(Operation {
         metrics,
         metrics_path: http.metrics_path.clone(),
@@ -82,13 +82,12 @@ fn routes(options: &Options, handle: Handle, metrics: Arc<NodeMetrics>, has_inte
     Routes { at_clients_port, at_internal_port: everything }
 }
 
-fn build_api(options: &Options, handle: Handle, metrics: Arc<NodeMetrics>) -> Arc<Api> {
+fn build_api(options: &Options, cluster: Cluster, metrics: Arc<NodeMetrics>) -> Arc<Api> {
     let admission = match &options.api.key {
         _ if options.api.insecure => Admission::Everybody,
         Some(key) if !key.reveal().is_empty() => Admission::Key(key.reveal().into()),
         _ => Admission::Nobody,
     };
-    let node = NodeName { uid: uuid::Uuid::new_v4().to_string(), name: options.node_name.clone() };
     let options = api::Options {
         admission,
         error_mode: options.api.error_mode,
@@ -97,7 +96,7 @@ fn build_api(options: &Options, handle: Handle, metrics: Arc<NodeMetrics>) -> Ar
         // Two of them fit an empty outbox, whatever the encoding adds.
         publication_bytes_max: options.shard.outbox_bytes_max / 2,
     };
-    Arc::new(Api { options, handle, metrics, node })
+    Arc::new(Api { options, handle: cluster.handle().clone(), cluster, metrics })
 }
 
 /// What no route takes is told what there is.
@@ -123,13 +122,21 @@ mod tests {
 
     use super::*;
     use crate::config::{Flags, load};
+    use crate::handle::Handle;
+    use crate::nodes::NodeName;
+
+    /// A node whose shards take nothing.
+    fn cluster(options: &Options) -> (Cluster, Arc<NodeMetrics>) {
+        let handle = Handle::new(options.shard.homes.clone(), Arc::new(|_, message| Err(message)));
+        let metrics = Arc::new(NodeMetrics::new(1, 1, Instant::now()));
+        let node = NodeName { uid: "uid".to_owned(), name: "node".to_owned() };
+        (Cluster::alone(node, handle, Arc::clone(&metrics)), metrics)
+    }
 
     /// Whether each path is there, at the clients' port and at the internal one.
     async fn check(options: &Options, has_internal_port: bool, expected: &[(&str, bool, bool)]) {
-        let homes = options.shard.homes.clone();
-        let handle = Handle::new(homes, Arc::new(|_, message| Err(message)));
-        let metrics = Arc::new(NodeMetrics::new(1, 1, Instant::now()));
-        let routes = routes(options, handle, metrics, has_internal_port);
+        let (cluster, metrics) = cluster(options);
+        let routes = routes(options, cluster, metrics, has_internal_port);
         for &(path, at_clients_port, at_internal_port) in expected {
             for (router, is_there) in
                 [(&routes.at_clients_port, at_clients_port), (&routes.at_internal_port, at_internal_port)]
@@ -182,9 +189,8 @@ mod tests {
         let (mut options, _) = load(&Flags::default()).expect("dev mode needs no file");
         for (is_insecure, status) in [(false, StatusCode::UNAUTHORIZED), (true, StatusCode::BAD_REQUEST)] {
             options.api.insecure = is_insecure;
-            let handle = Handle::new(options.shard.homes.clone(), Arc::new(|_, message| Err(message)));
-            let metrics = Arc::new(NodeMetrics::new(1, 1, Instant::now()));
-            let router = routes(&options, handle, metrics, false).at_clients_port;
+            let (cluster, metrics) = cluster(&options);
+            let router = routes(&options, cluster, metrics, false).at_clients_port;
             for path in ["/api", "/api/publish", "/api/batch"] {
                 let request = Request::post(path).body(Body::from("no JSON")).expect("a request");
                 let response = router.clone().oneshot(request).await.expect("the router answers everything");

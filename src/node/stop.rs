@@ -8,8 +8,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::handle::Handle;
 use crate::limits::{CLOSE_HANDSHAKE_TIMEOUT, DRAIN_CLIENTS_PER_SECOND};
+use crate::nodes::Cluster;
 use crate::telemetry::{Gauge, NodeMetrics};
 
 /// SIGTERM and SIGINT. From `listen` on neither ends the process by itself.
@@ -35,7 +35,7 @@ impl Signals {
 
 /// What has to be stopped.
 pub struct Stopping {
-    pub handle: Handle,
+    pub cluster: Cluster,
     pub metrics: Arc<NodeMetrics>,
     /// Each shard says once that it has drained.
     pub all_drained: mpsc::UnboundedReceiver<()>,
@@ -67,11 +67,12 @@ impl Stopping {
                 std::process::exit(128 + number);
             }
         }
-        self.handle.stop().await;
+        self.cluster.leave();
+        self.cluster.handle().stop().await;
     }
 
     async fn drain(&mut self, window: Duration, shards: usize) {
-        self.handle.drain(window).await;
+        self.cluster.handle().drain(window).await;
         for _ in 0..shards {
             self.all_drained.recv().await;
         }

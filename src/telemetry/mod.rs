@@ -15,6 +15,7 @@ mod jwks;
 mod logs;
 mod memory;
 mod node;
+mod nodes;
 mod process;
 #[cfg(test)]
 mod reference;
@@ -34,6 +35,7 @@ pub use jwks::JwksMetrics;
 pub use logs::{log_panics, start_logs};
 pub use memory::MemoryMetrics;
 pub use node::NodeMetrics;
+pub use nodes::NodesMetrics;
 pub use process::{ProcessSample, resident_bytes};
 pub use reload::ReloadMetrics;
 pub use scrape::{CONTENT_TYPE, Scrape};

@@ -5,8 +5,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::{
-    ApiMetrics, CertificateMetrics, Counter, Gauge, JwksMetrics, MemoryMetrics, ReloadMetrics, ShardMetrics,
-    WorkersMetrics,
+    ApiMetrics, CertificateMetrics, Counter, Gauge, JwksMetrics, MemoryMetrics, NodesMetrics, ReloadMetrics,
+    ShardMetrics, WorkersMetrics,
 };
 use crate::limits::NAMESPACES_ADDED_MAX;
 
@@ -21,6 +21,8 @@ pub struct NodeMetrics {
     pub certificates: CertificateMetrics,
     pub jwks: Arc<JwksMetrics>,
     pub memory: MemoryMetrics,
+    /// Of the cluster.
+    pub nodes: NodesMetrics,
     pub reload: ReloadMetrics,
     /// Zero of the monotonic time that heartbeats are written in.
     started: Instant,
@@ -39,6 +41,7 @@ impl NodeMetrics {
             certificates: CertificateMetrics::default(),
             jwks: Arc::default(),
             memory: MemoryMetrics::default(),
+            nodes: NodesMetrics::default(),
             reload: ReloadMetrics::default(),
             started,
             started_at: SystemTime::now().checked_sub(started.elapsed()).unwrap_or(UNIX_EPOCH),

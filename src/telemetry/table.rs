@@ -476,6 +476,62 @@ pub static TABLE: &[Metric] = &[
         help: "Answers of the server API with an error code, and refusals by their HTTP status.",
         source: Source::Samples(|view, out| out.codes(&[], view.metrics.api.errors.occurred())),
     },
+    // --- other nodes ---
+    node_value(
+        "fanfare_nodes",
+        Kind::Gauge,
+        "Nodes of the cluster that were heard lately, this one included.",
+        |view| view.metrics.nodes.present() as f64,
+    ),
+    node_value(
+        "fanfare_nodes_lost",
+        Kind::Gauge,
+        "Nodes that fell silent within the last minute without a goodbye, and whose name no other has taken over.",
+        |view| view.metrics.nodes.lost() as f64,
+    ),
+    node_value(
+        "fanfare_node_connected",
+        Kind::Gauge,
+        "1 while this node hears what it says to all nodes; 0 where it is cut off, or has no other nodes to talk to.",
+        |view| f64::from(u8::from(view.metrics.nodes.is_connected())),
+    ),
+    Metric {
+        name: "fanfare_node_messages_sent_total",
+        kind: Kind::Counter,
+        labels: &["kind"],
+        help: "Messages to other nodes, by kind.",
+        source: Source::Samples(|view, out| each_name(view.metrics.nodes.sent.all(), out)),
+    },
+    Metric {
+        name: "fanfare_node_messages_received_total",
+        kind: Kind::Counter,
+        labels: &["kind"],
+        help: "Messages of nodes, by kind; what this one says to all comes back to it.",
+        source: Source::Samples(|view, out| each_name(view.metrics.nodes.received.all(), out)),
+    },
+    Metric {
+        name: "fanfare_node_messages_skipped_total",
+        kind: Kind::Counter,
+        labels: &["reason"],
+        help: "Messages that were passed over: `foreign` (no node wrote them, or they are damaged), `too_large`, \
+               `not_known` (of a newer node), `late` (answers that nobody waits for any more), `crowd` (of more nodes \
+               than one knows).",
+        source: Source::Samples(|view, out| each_name(view.metrics.nodes.skipped.all(), out)),
+    },
+    Metric {
+        name: "fanfare_node_requests_total",
+        kind: Kind::Counter,
+        labels: &["command"],
+        help: "What this node asked of the others, by command.",
+        source: Source::Samples(|view, out| each_name(view.metrics.nodes.requests.all(), out)),
+    },
+    Metric {
+        name: "fanfare_node_answers_missing_total",
+        kind: Kind::Counter,
+        labels: &["reason"],
+        help: "Answers of other nodes that are missing: `silent`, or `not_known` where the other one is older.",
+        source: Source::Samples(|view, out| each_name(view.metrics.nodes.missing.all(), out)),
+    },
     // --- certificates ---
     Metric {
         name: "fanfare_tls_certificate_expiry_seconds",
@@ -616,6 +672,11 @@ fn each_remedy(view: &View<'_>, mut take: impl FnMut(&str, &str, Remedy, u64)) {
             take(shard, view.metrics.namespace(namespace), remedy, count);
         }
     });
+}
+
+/// Counts by the metric's only label.
+fn each_name(counts: impl Iterator<Item = (&'static str, u64)>, out: &mut Samples) {
+    counts.for_each(|(name, count)| out.add(&[name], count as f64));
 }
 
 fn each_runner(view: &View<'_>, mut take: impl FnMut(&str, &[WorkerMetrics])) {

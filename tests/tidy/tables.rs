@@ -121,8 +121,14 @@ pub const ROWS: &[Row] = &[
     },
     Row { folder: "handle", may_use: &["shard", "model", "lane"], crates: &["tokio", "tracing"], purity: Effects },
     Row {
+        folder: "nodes",
+        may_use: &["engine", "handle", "model"],
+        crates: &["bytes", "prost", "tokio", "tracing"],
+        purity: Effects,
+    },
+    Row {
         folder: "api",
-        may_use: &["model", "handle"],
+        may_use: &["model", "handle", "nodes"],
         crates: &[
             "axum",
             "base64",
@@ -199,6 +205,9 @@ pub const CLOSED_PATHS: &[(&str, &str, &str)] = &[
     ("shard", "engine::nats", "the shard knows the contract and the memory engine"),
     ("shard", "workers::Pool", "the shard names jobs; io hands them to the pool"),
     ("shard", "workers::pool", "the shard names jobs; io hands them to the pool"),
+    ("nodes", "engine::disk", "nodes know the contract"),
+    ("nodes", "engine::redis", "nodes know the contract"),
+    ("nodes", "engine::nats", "nodes know the contract"),
     ("handle", "shard::Shard", "the handle sends messages; it never sees a shard's state"),
 ];
 
@@ -266,8 +275,8 @@ pub const LINES_MAX: usize = 400;
 /// (file, its own bound, the reason)
 pub const LONG_FILES: &[(&str, usize, &str)] = &[
     ("src/config/keys.rs", 500, "the one table of keys, a row for each"),
-    ("src/limits.rs", 500, "the one list of bounds, each with its reason"),
-    ("src/telemetry/table.rs", 700, "the one table of metrics, a row for each"),
+    ("src/limits.rs", 600, "the one list of bounds, each with its reason"),
+    ("src/telemetry/table.rs", 800, "the one table of metrics, a row for each"),
 ];
 
 /// Crates of which the tree may hold one version only, and why a second one hurts.
