@@ -316,6 +316,16 @@ pub const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// more. Chosen: what another node of two cores takes in without a queue at its door.
 pub const DRAIN_CLIENTS_PER_SECOND: u64 = 500;
 
+/// How long a process that leaves its port to another one goes on accepting those who have begun to connect. Chosen:
+/// above a handshake's round trip, and below the second after which TCP repeats what it refused to hear meanwhile.
+pub const PORT_HANDOVER: Duration = Duration::from_millis(500);
+
+/// How often the log says how far a drain has come.
+pub const DRAIN_REPORT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long a node waits until its goodbye has come back to it.
+pub const NODE_GOODBYE_TIMEOUT: Duration = Duration::from_millis(250);
+
 /// Age of a shard's last turn above which the node is not alive. Chosen: fifty times what one
 /// connection may cost another (design: 100 ms), and shorter than a client's ping interval.
 pub const HEARTBEAT_AGE_MAX: Duration = Duration::from_secs(5);

@@ -28,7 +28,8 @@ use tokio::sync::mpsc;
 use crate::config::{Configuration, Layers, Options};
 use crate::handle::{Handle, TrayMessage};
 use crate::io::{
-    Admission, AllowedOrigins, ControlSender, JobSink, Newest, ShardSetup, bind, raise_descriptors, start_shard,
+    Admission, AllowedOrigins, ControlSender, JobSink, Newest, PortSharing, ShardSetup, SharedPort, bind,
+    raise_descriptors, start_shard,
 };
 use crate::jwks::Jwks;
 use crate::lane::{Ports, TrayReceiver, TraySender, mesh, tray};
@@ -123,7 +124,15 @@ pub fn run(configuration: &Configuration, layers: Layers, start: Instant) -> Res
         cores: cores.len(),
     });
 
-    let stopping = Stopping { cluster, metrics, all_drained, shards: threads.len(), timeout: options.shutdown_timeout };
+    let stopping = Stopping {
+        cluster,
+        metrics,
+        all_drained,
+        shards: threads.len(),
+        port: listeners.shared,
+        grace: options.shutdown_grace,
+        timeout: options.shutdown_timeout,
+    };
     plane.runtime.block_on(stopping.run(signals));
     for thread in threads {
         // A shard that panics aborts the process: none is missing here.
@@ -136,6 +145,8 @@ pub fn run(configuration: &Configuration, layers: Layers, start: Instant) -> Res
 struct Listeners {
     /// One for each shard.
     clients: Vec<TcpListener>,
+    /// The same, if the port is to be left to another process.
+    shared: Option<SharedPort>,
     /// Where they are, if the configuration asked for any free port.
     client_address: SocketAddr,
     internal: Option<TcpListener>,
@@ -144,14 +155,17 @@ struct Listeners {
 impl Listeners {
     fn bind(options: &Options) -> Result<Listeners, StartError> {
         let what = "listening for clients";
-        let clients = bind(options.client_address, usize::from(options.shards)).map_err(failed(what))?;
+        let sharing = options.client_port_sharing;
+        let clients = bind(options.client_address, usize::from(options.shards), sharing).map_err(failed(what))?;
+        let is_shared = sharing == PortSharing::WithOthers;
+        let shared = is_shared.then(|| SharedPort::of(&clients)).transpose().map_err(failed(what))?;
         let first = clients.first().expect("there is at least one shard");
         let client_address = first.local_addr().map_err(failed(what))?;
         let internal = options.internal_address.map(|address| {
             let what = format!("listening on the internal port {address} (choose another with --internal_port)");
             TcpListener::bind(address).map_err(failed(what))
         });
-        Ok(Listeners { client_address, internal: internal.transpose()?, clients })
+        Ok(Listeners { client_address, internal: internal.transpose()?, shared, clients })
     }
 }
 

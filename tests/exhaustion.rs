@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use fanfare::io::{self, ControlRequest, ShardSetup, bind, start_shard};
+use fanfare::io::{self, ControlRequest, PortSharing, ShardSetup, bind, start_shard};
 use fanfare::lane::{mesh, tray};
 use fanfare::model::ShardId;
 use hyper::Response;
@@ -54,7 +54,7 @@ fn cpu_time() -> Duration {
 
 #[test]
 fn newcomers_are_told_503_and_nothing_spins() {
-    let listener = bind((Ipv4Addr::LOCALHOST, 0).into(), 1).unwrap().remove(0);
+    let listener = bind((Ipv4Addr::LOCALHOST, 0).into(), 1, PortSharing::Exclusive).unwrap().remove(0);
     let address = listener.local_addr().unwrap();
     let ports = mesh(1, 8).remove(0);
     let (_tray, receiver) = tray(8, Arc::clone(ports.doorbell()));

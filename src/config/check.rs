@@ -31,6 +31,9 @@ fn relations(root: &Scope<'_>, problems: &mut Problems<'_>) {
         }
     };
     less("client.pong_timeout", "client.ping_interval", "a pong belongs to the last ping");
+    if !root.duration("shutdown.grace").is_zero() {
+        less("shutdown.grace", "shutdown.timeout", "the rest of the time is for clients to go");
+    }
     less("client.presence_update_interval", "fanfare.presence_ttl", "presence would run out before it is updated");
 }
 

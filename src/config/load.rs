@@ -11,7 +11,7 @@ use crate::access::{
     ChannelOptions, DataFormat, Flush, FlushWindow, NamePattern, Namespaces, RecoveryMode, SlowConsumerPolicy,
 };
 use crate::api::ErrorMode;
-use crate::io::AdmissionLimits;
+use crate::io::{AdmissionLimits, PortSharing};
 use crate::model::{EngineIndex, Homes};
 use crate::shard::{self, Compression};
 
@@ -57,6 +57,11 @@ pub fn build(root: &Scope<'_>, flags: &Flags, problems: &mut Problems<'_>) -> Op
         memory_limit: memory_limit(root),
         pid_file: root.text("pid_file").map(Into::into),
         shutdown_timeout: root.duration("shutdown.timeout"),
+        shutdown_grace: root.duration("shutdown.grace"),
+        client_port_sharing: match root.flag("http_server.reuse_port") {
+            true => PortSharing::WithOthers,
+            false => PortSharing::Exclusive,
+        },
         dev: None,
         node_name: root.text("node.name").unwrap_or_else(|| format!("{}_{}", host_name(), client_address.port())),
     }

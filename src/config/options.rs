@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::api::ErrorMode;
-use crate::io::{AdmissionLimits, Pair};
+use crate::io::{AdmissionLimits, Pair, PortSharing};
 use crate::shard;
 
 /// Options of one node. Nobody who holds them checks them again.
@@ -34,6 +34,10 @@ pub struct Options {
     pub pid_file: Option<PathBuf>,
     /// From the signal to the end of the process.
     pub shutdown_timeout: Duration,
+    /// From the signal until clients are told to go; less than the time-out.
+    pub shutdown_grace: Duration,
+    /// Other processes may have the clients' port too.
+    pub client_port_sharing: PortSharing,
     /// Secrets to print at start, in dev mode only.
     pub dev: Option<DevSecrets>,
     /// How this node names itself to operators.

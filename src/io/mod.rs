@@ -27,7 +27,7 @@ mod tls;
 pub use admission::{Admission, AdmissionLimits};
 pub use descriptors::{Descriptors, raise_descriptors};
 pub use door::{AllowedOrigins, BadOriginPattern, ControlRequest, ControlSender, rehearse};
-pub use listener::bind;
+pub use listener::{PortSharing, SharedPort, bind};
 pub use options::Options;
 pub use ready::Ready;
 pub use thread::{JobSink, RequestSink, ShardSetup, start_shard};

@@ -14,7 +14,7 @@ use tungstenite::{Message, WebSocket};
 mod tls;
 
 use super::*;
-use crate::io::{ControlRequest, bind};
+use crate::io::{ControlRequest, PortSharing, bind};
 use crate::lane::{TraySender, mesh, tray};
 use crate::shard::WorkOutcome;
 use crate::telemetry::Counter;
@@ -47,7 +47,7 @@ pub(super) fn start_setup(
     tls: Option<Newest>,
     io_options: super::super::Options,
 ) -> Running {
-    let listener = bind((Ipv4Addr::LOCALHOST, 0).into(), 1).unwrap().remove(0);
+    let listener = bind((Ipv4Addr::LOCALHOST, 0).into(), 1, PortSharing::Exclusive).unwrap().remove(0);
     let address = listener.local_addr().unwrap();
     let ports = mesh(1, limits::LANE_SLOTS).remove(0);
     let (sender, receiver) = tray(limits::TRAY_SLOTS, Arc::clone(ports.doorbell()));

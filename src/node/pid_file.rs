@@ -20,6 +20,10 @@ impl PidFile {
 
 impl Drop for PidFile {
     fn drop(&mut self) {
+        // In a rolling restart the next process may have written its own already.
+        if fs::read_to_string(&self.0).is_ok_and(|text| text.trim() != process::id().to_string()) {
+            return;
+        }
         if let Err(error) = fs::remove_file(&self.0) {
             tracing::warn!(file = %self.0.display(), %error, "pid_file can't be removed");
         }
@@ -38,6 +42,11 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).expect("it is there"), format!("{}\n", process::id()));
         drop(file);
         assert!(!path.exists());
+
+        let file = PidFile::write(&path).expect("the folder is there");
+        fs::write(&path, "1\n").expect("the folder is there");
+        drop(file);
+        assert!(path.exists(), "it is the next process's");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::Instant;
 
 use super::asking::{Asking, FromNode, Gather, Gathered, MissingNode, Why};
@@ -42,6 +42,8 @@ pub(super) struct Link {
     pub control: Arc<dyn Control>,
     /// From its goodbye on the node says no more who it is.
     pub has_left: AtomicBool,
+    /// Its goodbye has come back to it.
+    pub said_goodbye: Notify,
     channels_asked: Semaphore,
     /// Held for some microseconds, never while something is awaited.
     state: Mutex<State>,
@@ -171,7 +173,8 @@ impl Inner {
         let state = State { members: Members::new(Instant::now()), asking: Asking::default() };
         let channels_asked = Semaphore::new(NODE_CHANNELS_ASKED_MAX);
         let has_left = AtomicBool::new(false);
-        self.link.set(Link { control, has_left, channels_asked, state: Mutex::new(state) }).is_ok()
+        let said_goodbye = Notify::new();
+        self.link.set(Link { control, has_left, said_goodbye, channels_asked, state: Mutex::new(state) }).is_ok()
     }
 
     /// This node, with the users that were counted last.

@@ -15,7 +15,8 @@ use super::report::Report;
 use super::wire::{Command, Message, Part, What};
 use crate::engine::contract::Control;
 use crate::limits::{
-    NODE_CHANNELS_BYTES_MAX, NODE_REPORT_INTERVAL, NODE_REQUESTS_MAX, NODE_USERS_INTERVAL, NODE_WORKING_AFTER,
+    NODE_CHANNELS_BYTES_MAX, NODE_GOODBYE_TIMEOUT, NODE_REPORT_INTERVAL, NODE_REQUESTS_MAX, NODE_USERS_INTERVAL,
+    NODE_WORKING_AFTER,
 };
 use crate::model::ErrorCode;
 
@@ -36,12 +37,15 @@ impl Cluster {
         }
     }
 
-    /// Says to the other nodes that this one ends, so that nobody waits for it.
-    pub fn leave(&self) {
-        if let Some(link) = self.inner.link() {
-            link.has_left.store(true, Ordering::Relaxed);
-            // A goodbye fits a message.
-            let _ = self.inner.send(None, What::Goodbye);
+    /// Says to the other nodes that this one ends, so that nobody waits for it. Returns when that has come back to
+    /// this node, and so went to the others too, or will not come in time.
+    pub async fn leave(&self) {
+        let Some(link) = self.inner.link() else { return };
+        link.has_left.store(true, Ordering::Relaxed);
+        if self.inner.send(None, What::Goodbye).is_ok()
+            && timeout(NODE_GOODBYE_TIMEOUT, link.said_goodbye.notified()).await.is_err()
+        {
+            tracing::warn!("the other nodes may not have heard that this one ends");
         }
     }
 }
@@ -123,6 +127,9 @@ impl Service {
         };
         self.inner.metrics.nodes.count_received(message.what.kind());
         if message.from == self.inner.node.uid {
+            if message.what == What::Goodbye {
+                self.link().said_goodbye.notify_one();
+            }
             return self.hear_self();
         }
         if !message.to.is_empty() && message.to != self.inner.node.uid {

@@ -1,6 +1,6 @@
 //! Everything that one process counts, in one place.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -29,6 +29,8 @@ pub struct NodeMetrics {
     /// The same moment by the wall clock, read once: a metric of it must not move.
     started_at: SystemTime,
     is_draining: AtomicBool,
+    /// Clients there were when they began to be told to go; 0 before.
+    drained_clients: AtomicU64,
 }
 
 impl NodeMetrics {
@@ -46,6 +48,7 @@ impl NodeMetrics {
             started,
             started_at: SystemTime::now().checked_sub(started.elapsed()).unwrap_or(UNIX_EPOCH),
             is_draining: AtomicBool::new(false),
+            drained_clients: AtomicU64::new(0),
         }
     }
 
@@ -100,6 +103,17 @@ impl NodeMetrics {
     /// From now on the node takes no new clients.
     pub fn set_draining(&self) {
         self.is_draining.store(true, Ordering::Relaxed);
+    }
+
+    /// So many clients are told to go from now on.
+    pub fn begin_drain(&self, clients: u64) {
+        self.drained_clients.store(clients, Ordering::Relaxed);
+    }
+
+    /// The part of them that has gone, from 0 to 1.
+    pub fn drain_progress(&self) -> f64 {
+        let (clients, left) = (self.drained_clients.load(Ordering::Relaxed), self.total(Gauge::Connections));
+        if clients == 0 { 0.0 } else { clients.saturating_sub(left) as f64 / clients as f64 }
     }
 
     pub fn is_draining(&self) -> bool {

@@ -597,6 +597,12 @@ pub static TABLE: &[Metric] = &[
         f64::from(u8::from(view.metrics.is_draining()))
     }),
     node_value(
+        "fanfare_drain_progress_ratio",
+        Kind::Gauge,
+        "The part of the clients there were when a drain began that has gone, from 0 to 1.",
+        |view| view.metrics.drain_progress(),
+    ),
+    node_value(
         "fanfare_memory_limit_bytes",
         Kind::Gauge,
         "`fanfare.memory_limit`, which `process_resident_memory_bytes` is held against; 0: there is none.",

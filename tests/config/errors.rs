@@ -117,6 +117,8 @@ fn timers_are_in_order() {
     let presence = "client.presence_update_interval must be less than fanfare.presence_ttl: \
                     presence would run out before it is updated";
     check_lines("fanfare.presence_ttl = \"20s\"", &[&format!("1:24: {presence}")]);
+    let grace = "shutdown.grace must be less than shutdown.timeout: the rest of the time is for clients to go";
+    check_lines("shutdown.grace = \"30s\"", &[&format!("1:18: {grace}")]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use fanfare::access::{Flush, FlushWindow, SlowConsumerPolicy};
 use fanfare::api::ErrorMode;
 use fanfare::config::{self, ApiOptions, Flags, HttpOptions, LogLevel, MemoryLimit, Options, Secret};
-use fanfare::io::AdmissionLimits;
+use fanfare::io::{AdmissionLimits, PortSharing};
 use fanfare::shard::{self, Compression};
 
 use super::options;
@@ -48,7 +48,9 @@ fn an_empty_file_is_centrifugos_defaults() {
         ApiOptions { key: None, insecure: false, disabled: false, error_mode: ErrorMode::Body, external: false }
     );
     assert_eq!((options.log.level, options.log.file), (LogLevel::Info, None));
-    assert_eq!(options.shutdown_timeout, Duration::from_secs(30));
+    assert_eq!((options.shutdown_timeout, options.shutdown_grace), (Duration::from_secs(30), Duration::ZERO));
+    assert_eq!(options.client_port_sharing, PortSharing::Exclusive);
+    assert_eq!(self::options("a.toml", "shutdown.timeout = \"0s\"").shutdown_timeout, Duration::ZERO);
     assert_eq!(options.dev, None);
     assert!(options.node_name.ends_with("_8000"), "{}", options.node_name);
 }

@@ -83,7 +83,7 @@ pub const ROWS: &[Row] = &[
         "client.subscribe_to_user_personal_channel.single_connection",
         Kind::Flag,
         "false",
-        "A user has one connection: a new one closes the older ones (3504).",
+        "A user has one connection on the node: a new one closes the older ones there (3504).",
     ),
     (
         "client.connection_limit",

@@ -8,6 +8,12 @@ pub const ROWS: &[Row] = &[
     ("http_server.address", Kind::Address, "\"\"", "IP address that clients connect to; empty: every IPv4 address."),
     ("http_server.port", Kind::Port { optional: false }, "8000", "Port that clients connect to; 0: a free one."),
     (
+        "http_server.reuse_port",
+        Kind::Flag,
+        "false",
+        "Clients' port: hubs of one user may have it together, so that the next one starts before this one stops.",
+    ),
+    (
         "http_server.internal_address",
         Kind::Address,
         "\"\"",

@@ -11,7 +11,18 @@ pub const ROWS: &[Row] = &[
         "\"\"",
         "File that holds the process id as long as the node runs, for `fanfare drain`; empty: none.",
     ),
-    ("shutdown.timeout", Kind::Duration { min: "0s" }, "30s", "Time to drain connections at the end."),
+    (
+        "shutdown.grace",
+        Kind::Duration { min: "0s" },
+        "0s",
+        "Time at the end in which the node only says that it is not ready, so that balancers stop sending clients.",
+    ),
+    (
+        "shutdown.timeout",
+        Kind::Duration { min: "0s" },
+        "30s",
+        "Time to drain connections at the end, `shutdown.grace` included.",
+    ),
     ("fanfare.shards", Kind::Count { min: 0, max: 128 }, "0", "Threads that own connections; 0: one for each core."),
     (
         "fanfare.workers",

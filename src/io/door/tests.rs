@@ -11,7 +11,7 @@ use tokio::task::{LocalSet, spawn_local};
 
 use super::*;
 use crate::io::accept::accept;
-use crate::io::{AdmissionLimits, bind};
+use crate::io::{AdmissionLimits, PortSharing, bind};
 use crate::model::{Format, WindowBits};
 use crate::shard::Speaks;
 
@@ -30,7 +30,7 @@ async fn in_house<F: Future>(options: Options, test: impl FnOnce(House) -> F) ->
 }
 
 async fn in_house_of<F: Future>(options: Options, limits: AdmissionLimits, test: impl FnOnce(House) -> F) -> F::Output {
-    let listener = bind((Ipv4Addr::LOCALHOST, 0).into(), 1).unwrap().remove(0);
+    let listener = bind((Ipv4Addr::LOCALHOST, 0).into(), 1, PortSharing::Exclusive).unwrap().remove(0);
     let address = listener.local_addr().unwrap();
     let (control, asked) = mpsc::channel(1);
     let (draining, drains) = watch::channel(false);

@@ -37,7 +37,9 @@ async fn a_goodbye_ends_it_and_a_silence_is_told() {
     let bus = Bus::new();
     let (a, b, c) = (Node::start(&bus, "a"), Node::start(&bus, "b"), Node::start(&bus, "c"));
     pass(1).await;
-    b.cluster.leave();
+    let begun = tokio::time::Instant::now();
+    b.cluster.leave().await;
+    assert!(begun.elapsed() < crate::limits::NODE_GOODBYE_TIMEOUT, "it heard its own goodbye");
     pass(1).await;
     check(&a, &["a", "c"], &[]).await;
     pass(20).await;
