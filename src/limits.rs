@@ -490,9 +490,12 @@ pub const NODE_MESSAGE_BYTES_MAX: usize = 512 * 1024;
 /// Names of channels in one such message, in bytes; longer lists go in pieces.
 pub const NODE_PIECE_BYTES: usize = 128 * 1024;
 
-/// What all nodes together answer to one question for channels; and such questions at a time.
-pub const NODE_CHANNELS_BYTES_MAX: usize = 32 * 1024 * 1024;
-pub const NODE_CHANNELS_ASKED_MAX: usize = 4;
+/// What all nodes together answer to one question for channels; how often they are asked for what comes after it, to
+/// fill one page; and such pages at a time. Chosen: Redis cuts off a subscriber that has 8 MiB waiting for a minute, or
+/// 32 MiB at once.
+pub const NODE_CHANNELS_BYTES_MAX: usize = 8 * 1024 * 1024;
+pub const NODE_CHANNELS_ROUNDS_MAX: usize = 16;
+pub const NODE_CHANNELS_ASKED_MAX: usize = 2;
 
 /// Requests to other nodes under way, and requests of others that a node works at.
 pub const NODE_REQUESTS_MAX: usize = 1024;

@@ -14,7 +14,7 @@ use super::report::{NodeName, Report};
 use super::wire::{Command, Message, Part, What};
 use crate::engine::contract::Control;
 use crate::handle::{Act, ChannelsAsked, ChannelsPage, Handle, Reach};
-use crate::limits::{NODE_CHANNELS_ASKED_MAX, NODE_CHANNELS_BYTES_MAX};
+use crate::limits::{NODE_CHANNELS_ASKED_MAX, NODE_CHANNELS_BYTES_MAX, NODE_CHANNELS_ROUNDS_MAX};
 use crate::model::ErrorCode;
 use crate::telemetry::NodeMetrics;
 
@@ -81,6 +81,11 @@ impl Cluster {
         Cluster { inner: Arc::new(inner) }
     }
 
+    /// Who this node is to the others: engines carry to it what is sent to its uid.
+    pub fn node(&self) -> &NodeName {
+        &self.inner.node
+    }
+
     /// The shards of this node.
     pub fn handle(&self) -> &Handle {
         &self.inner.handle
@@ -117,31 +122,21 @@ impl Cluster {
             None => None,
             Some(link) => Some(link.channels_asked.try_acquire().map_err(|_full| ErrorCode::TooManyRequests)?),
         };
-        let others = self.inner.ask(
-            "channels",
-            |nodes| Command::Channels { asked: asked.clone(), bytes_max: NODE_CHANNELS_BYTES_MAX / nodes.max(1) },
-            None,
-        )?;
-        let count_max = asked.count_max;
-        let (here, Gathered { answers, missing }) = tokio::join!(self.inner.handle.channels(asked), gathered(others));
-        let here = here?;
-        if answers.is_empty() {
-            return Ok(ChannelsOfAll { page: here, missing: self.inner.count_missing(missing) });
-        }
-        let mut pages = vec![here];
-        for parts in answers.into_values() {
-            let mut pieces = Vec::with_capacity(parts.len());
-            for part in parts {
-                match part {
-                    Part::Channels(piece) => pieces.push(piece),
-                    Part::Failed(error) => return Err(error),
-                    _ => {}
-                }
+        let mut of_all = self.inner.ask_channels(asked.clone()).await?;
+        // Where there are many names each node says some at a time.
+        for _ in 1..NODE_CHANNELS_ROUNDS_MAX {
+            let ChannelsOfAll { page, missing } = &of_all;
+            let count_max = asked.count_max - page.channels.len();
+            let Some((last, _)) = page.channels.last().filter(|_| page.has_more && count_max > 0) else { break };
+            if !missing.is_empty() {
+                break;
             }
-            pages.push(channels::whole(pieces));
+            let after = last.as_str().into();
+            let next = self.inner.ask_channels(ChannelsAsked { after, count_max, ..asked.clone() }).await?;
+            of_all.page.channels.extend(next.page.channels);
+            (of_all.page.has_more, of_all.missing) = (next.page.has_more, next.missing);
         }
-        let page = channels::join(pages, count_max);
-        Ok(ChannelsOfAll { page, missing: self.inner.count_missing(missing) })
+        Ok(of_all)
     }
 
     /// What every node is doing.
@@ -180,6 +175,23 @@ impl Inner {
     /// This node, with the users that were counted last.
     pub fn report(&self) -> Report {
         Report::take(&self.node, &self.metrics, self.users.load(Ordering::Relaxed))
+    }
+
+    /// One page, as far as each node's share of an answer goes.
+    async fn ask_channels(&self, asked: ChannelsAsked) -> Result<ChannelsOfAll, ErrorCode> {
+        let count_max = asked.count_max;
+        let command = |nodes: usize| Command::Channels {
+            asked: asked.clone(),
+            bytes_max: NODE_CHANNELS_BYTES_MAX / nodes.max(1),
+        };
+        let others = self.ask("channels", command, None)?;
+        let (here, Gathered { answers, missing }) = tokio::join!(self.handle.channels(asked), gathered(others));
+        let mut pages = vec![here?];
+        for parts in answers.into_values() {
+            pages.push(page_of(parts)?);
+        }
+        let page = if pages.len() == 1 { pages.remove(0) } else { channels::join(pages, count_max) };
+        Ok(ChannelsOfAll { page, missing: self.count_missing(missing) })
     }
 
     /// Sends to all nodes, or to one of them (uid `to`).
@@ -269,6 +281,19 @@ async fn gathered(asked: Option<Asked<'_>>) -> Gathered {
     let Some(mut asked) = asked else { return Gathered::default() };
     let Some((gather, answers)) = asked.answers.take() else { return Gathered::default() };
     gather.run(answers).await
+}
+
+/// What one node answered.
+fn page_of(parts: Vec<Part>) -> Result<ChannelsPage, ErrorCode> {
+    let mut pieces = Vec::with_capacity(parts.len());
+    for part in parts {
+        match part {
+            Part::Channels(piece) => pieces.push(piece),
+            Part::Failed(error) => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(channels::whole(pieces))
 }
 
 fn name_of(act: &Act) -> &'static str {

@@ -349,6 +349,30 @@ mod tests {
         assert_eq!(Message::new("me", "", What::Request(1, command)).encode(), Err(TooLarge));
     }
 
+    proptest::proptest! {
+        /// Whatever the bus brings: bytes of anybody, and messages with damage.
+        #[test]
+        fn no_bytes_make_a_node_panic(
+            bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200),
+            at in 0..100_usize,
+            flipped in 1..=255_u8,
+        ) {
+            let _ = Message::decode(bytes.into());
+            let channels = vec![(read_channel("a").expect("a name"), 3)];
+            let piece = ChannelsPiece { piece: 1, pieces: 2, channels, has_more: true };
+            for what in [
+                What::Report { report: report("me", "name"), asks: true },
+                What::Answer(6, Part::Channels(piece)),
+                What::Request(3, Command::Reach(acts::tests::disconnect())),
+            ] {
+                let mut damaged = Message::new("me", "you", what).encode().expect("it fits").to_vec();
+                let at = at % damaged.len();
+                damaged[at] ^= flipped;
+                let _ = Message::decode(damaged.into());
+            }
+        }
+    }
+
     /// As a node of version N+1 writes it: fields and kinds that this one does not know.
     #[test]
     fn a_newer_node_is_understood_as_far_as_it_goes() {

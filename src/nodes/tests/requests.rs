@@ -218,6 +218,39 @@ async fn many_names_come_in_pieces_and_out_of_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn more_names_than_one_answer_holds_make_one_page_all_the_same() {
+    let bus = Bus::new();
+    let names: Vec<_> = (0..60_000).map(|number| format!("{number:0200}")).collect();
+    let channels: Vec<_> = names.iter().map(|name| (name.as_str(), 1)).collect();
+    let (a, b) = (node_with(&bus, "a", &channels), node_with(&bus, "b", &channels));
+    pass(1).await;
+    let of_all = a.cluster.channels(asked(100_000)).await.expect("shards answer");
+    assert_eq!((of_all.page.channels.len(), of_all.page.has_more, of_all.missing), (60_000, false, Vec::new()));
+    assert!(of_all.page.channels.iter().all(|(_, subscribers)| *subscribers == 2));
+    assert!(of_all.page.channels.is_sorted());
+    let rounds = b.asked.lock().expect("no test panics while it holds this").len();
+    assert!((2..5).contains(&rounds), "12 MiB of names in answers of 8 MiB: {rounds}");
+}
+
+/// Every node hears every other one, and a hundred of what users are asked pass at a time.
+#[tokio::test(start_paused = true)]
+async fn many_nodes_and_many_requests() {
+    let bus = Bus::new();
+    let nodes: Vec<_> = (0..40).map(|number| Node::start(&bus, &format!("n{number}"))).collect();
+    pass(2).await;
+    assert!(nodes.iter().all(|node| node.cluster.knows("n0") && node.cluster.knows("n39")));
+    let mut asking = tokio::task::JoinSet::new();
+    for number in 0..100 {
+        let cluster = nodes[number % nodes.len()].cluster.clone();
+        asking.spawn(async move { cluster.reach(reach(), None).await });
+    }
+    while let Some(reached) = asking.join_next().await {
+        assert_eq!(reached.expect("it ends"), Ok(ReachedOnAll { count: 80, missing: Vec::new() }));
+    }
+    assert!(nodes.iter().all(|node| node.reached().len() == 100));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_that_lacks_a_piece_is_missing() {
     let bus = Bus::new();
     let a = node_with(&bus, "a", &[("a", 1)]);

@@ -105,9 +105,15 @@ fn fitting(reason: String) -> Result<String, Skipped> {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use crate::model::ChannelName;
+
+    /// Of everybody but one.
+    pub fn disconnect() -> Reach {
+        let spared = vec![ClientId::from_random([1; 16])];
+        Reach { user: "u".into(), client: None, act: Act::Disconnect { code: 3503, reason: "go".into(), spared } }
+    }
 
     fn check(act: Act) {
         for client in [None, Some(ClientId::from_random([3; 16]))] {
