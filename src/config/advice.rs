@@ -2,6 +2,7 @@
 //! an option that opens nothing, a secret that is soon guessed.
 
 use super::check::namespace_scopes;
+use super::engines;
 use super::options::{MemoryLimit, Options};
 use super::settings::Scope;
 use super::source::{Problems, Source, Warning};
@@ -18,6 +19,9 @@ pub fn all(root: &Scope<'_>, options: &Options, source: &Source) -> Vec<Warning>
     compression(root, &mut advice);
     memory(root, options, &mut advice);
     origins(root, &mut advice);
+    for (span, message) in engines::unused(root) {
+        advice.warn(Some(span), message);
+    }
     channel(&root.table("channel.without_namespace"), "channel.without_namespace", &mut advice);
     for scope in namespace_scopes(root) {
         let owner = format!("namespace {:?}", scope.text("name").unwrap_or_default());

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::access::NamePattern;
 use crate::io::AllowedOrigins;
 
+use super::engines::presence_ttl_key;
 use super::options::{HttpOptions, Options};
 use super::settings::Scope;
 use super::source::{Problems, Span};
@@ -34,7 +35,7 @@ fn relations(root: &Scope<'_>, problems: &mut Problems<'_>) {
     if !root.duration("shutdown.grace").is_zero() {
         less("shutdown.grace", "shutdown.timeout", "the rest of the time is for clients to go");
     }
-    less("client.presence_update_interval", "fanfare.presence_ttl", "presence would run out before it is updated");
+    less("client.presence_update_interval", presence_ttl_key(root), "presence would run out before it is updated");
 }
 
 fn origins(root: &Scope<'_>, problems: &mut Problems<'_>) {

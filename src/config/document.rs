@@ -224,6 +224,7 @@ impl Value {
     pub fn of_default(default: &str) -> Value {
         match default {
             "[]" => Value::List(Vec::new()),
+            "{}" => Value::Table(Table::new()),
             "\"\"" => Value::Text(String::new()),
             text => Value::Text(text.into()),
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::document::{Entry, Value};
-use super::keys::{CHANNEL_OPTIONS, CHANNEL_SCOPES, KEYS, Status, supported};
+use super::keys::{CHANNEL_OPTIONS, CHANNEL_SCOPES, KEYS, Status, engine_settings, supported};
 use super::layers::Configuration;
 use super::settings::Scope;
 use super::source::Span;
@@ -19,7 +19,7 @@ pub struct Effective {
     pub text: Value,
     /// `None`: the default.
     pub set_by: Option<Span>,
-    pub is_secret: bool,
+    pub kind: Kind,
 }
 
 /// What differs between two configurations, in the order of the reference.
@@ -41,17 +41,33 @@ impl Configuration {
             let key = format!("{}.{name}", CHANNEL_SCOPES[0]);
             all.push(effective(&root, &key, &key, key.clone()));
         }
-        for scope in root.tables("channel.namespaces", "channel.namespaces[]") {
-            let namespace = scope.text("name").unwrap_or_default();
-            let names = [&"name"].into_iter().chain(CHANNEL_OPTIONS.iter().map(|(name, ..)| name));
-            for name in names {
-                let path = format!("channel.namespaces[{namespace}].{name}");
-                all.push(effective(&scope, &format!("channel.namespaces[].{name}"), name, path));
+        for (scope, (name, ..)) in engine_settings().filter(|(scope, _)| !scope.ends_with("[]")) {
+            let key = format!("{scope}.{name}");
+            all.push(effective(&root, &key, &key, key.clone()));
+        }
+        for (list, item) in [("channel.namespaces", CHANNEL_SCOPES[1])].into_iter().chain(ENGINE_LISTS) {
+            for scope in root.tables(list, item) {
+                let named = scope.text("name").unwrap_or_default();
+                for name in names_below(item) {
+                    let path = format!("{list}[{named}].{name}");
+                    all.push(effective(&scope, &format!("{item}.{name}"), name, path));
+                }
             }
         }
         all
     }
 }
+
+/// Keys of the items of a list, in the order of the reference.
+fn names_below(item: &str) -> Vec<&'static str> {
+    let own = supported().filter_map(|(path, ..)| path.strip_prefix(item)?.strip_prefix('.'));
+    let of_channels = CHANNEL_OPTIONS.iter().filter(|_| item == CHANNEL_SCOPES[1]).map(|(name, ..)| *name);
+    let of_engines = engine_settings().filter(|(scope, _)| *scope == item).map(|(_, (name, ..))| *name);
+    own.chain(of_channels).chain(of_engines).collect()
+}
+
+/// Lists of engines with names, and the scopes of their items.
+pub const ENGINE_LISTS: [(&str, &str); 2] = [("brokers", "brokers[]"), ("presence_managers", "presence_managers[]")];
 
 fn effective(scope: &Scope<'_>, key: &str, name: &str, path: String) -> Effective {
     let Status::Supported(kind) = KEYS[key].status else { panic!("{key} is a supported key") };
@@ -61,7 +77,7 @@ fn effective(scope: &Scope<'_>, key: &str, name: &str, path: String) -> Effectiv
         value: scope.setting(name),
         text: entry.map_or_else(|| Value::of_default(KEYS[key].default), |entry| entry.value.clone()),
         set_by: entry.map(|entry| entry.span.clone()),
-        is_secret: matches!(kind, Kind::Secret),
+        kind,
     }
 }
 
@@ -133,6 +149,8 @@ pub const LIVE_KEYS: &[&str] = &[
     "client.recovery_max_publication_limit",
     "fanfare.presence_ttl",
     "fanfare.unconnected_limit",
+    "engine.redis.presence_ttl",
+    "presence_manager.redis.presence_ttl",
 ];
 
 #[cfg(test)]

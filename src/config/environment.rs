@@ -16,7 +16,6 @@ use std::sync::{Arc, LazyLock};
 use super::document::{self, Entry, Item, Table, Value, find};
 use super::keys::{KEYS, Key, Status, find_similar};
 use super::source::{Problems, Span};
-use super::values::Kind;
 
 /// Ours first: it wins.
 const PREFIXES: [&str; 2] = ["FANFARE_", "CENTRIFUGO_"];
@@ -157,7 +156,11 @@ fn key_of(target: &Target) -> Option<&'static Key> {
 }
 
 fn may_be_in_a_file(key: &Key) -> bool {
-    matches!(key.status, Status::Supported(Kind::Secret) | Status::NotYet { .. })
+    match key.status {
+        Status::Supported(kind) => kind.is_secret(),
+        Status::NotYet { .. } => true,
+        Status::Needless => false,
+    }
 }
 
 fn set_list(table: &mut Table, path: &str, variable: &Variable, problems: &mut Problems<'_>) {
@@ -197,14 +200,20 @@ fn set_key(table: &mut Table, target: &Target, variable: &Variable, problems: &m
     }
 }
 
-/// A list may be written as JSON, or with spaces between its texts; all else is a text, which the
+/// A list may be written as JSON, or with spaces between its texts, a table is JSON; all else is a text, which the
 /// key's kind reads.
 fn value(key: &Key, variable: &Variable, is_file: bool, problems: &mut Problems<'_>) -> Option<Value> {
-    let is_list = key.default == "[]";
+    let is_list = match key.status {
+        Status::Supported(kind) => kind.is_list(),
+        _ => key.default == "[]",
+    };
+    let is_table = key.default == "{}";
     let span = variable.span();
     match key.status {
         Status::Supported(_) if is_file => read_secret(variable, problems).map(Value::Text),
-        _ if is_list && is_json_list(&variable.value) => document::parse_json_value(&variable.value, &span, problems),
+        _ if is_table || (is_list && is_json_list(&variable.value)) => {
+            document::parse_json_value(&variable.value, &span, problems)
+        }
         _ if is_list => {
             let texts = variable.value.split_whitespace();
             Some(Value::List(texts.map(|text| Item { span: span.clone(), value: Value::Text(text.into()) }).collect()))

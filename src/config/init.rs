@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use super::keys::{CHANNEL_OPTIONS, CHANNEL_SCOPES, supported};
+use super::keys::{CHANNEL_OPTIONS, CHANNEL_SCOPES, engine_settings, supported};
 use super::source::Format;
 use super::values::Kind;
 
@@ -47,6 +47,12 @@ fn tables() -> Vec<(String, Vec<Row>)> {
     }
     for &(key, kind, default, meaning) in CHANNEL_OPTIONS {
         add(CHANNEL_SCOPES[0], (key.into(), kind, default, meaning));
+    }
+    // The other tables of engines take the same.
+    for (scope, &(name, kind, default, meaning)) in engine_settings().filter(|(scope, _)| *scope == "engine") {
+        let path = format!("{scope}.{name}");
+        let (table, key) = path.rsplit_once('.').unwrap_or(("", &path));
+        add(table, (key.into(), kind, default, meaning));
     }
     // What stands in no table comes before all tables.
     tables.sort_by_key(|(table, _)| !table.is_empty());
@@ -100,7 +106,7 @@ fn yaml() -> String {
 /// A default as both formats write it.
 fn literal(kind: Kind, default: &str) -> String {
     let is_bare = matches!(kind, Kind::Flag | Kind::Count { .. } | Kind::Port { .. });
-    if is_bare || default.starts_with(['"', '[']) { default.into() } else { format!("\"{default}\"") }
+    if is_bare || default.starts_with(['"', '[', '{']) { default.into() } else { format!("\"{default}\"") }
 }
 
 /// 244 random bits of the operating system's generator.

@@ -7,11 +7,13 @@
 mod channel;
 mod client;
 mod endpoints;
+mod engines;
 mod listening;
 mod node;
 mod tokens;
 
 pub use channel::CHANNEL_OPTIONS;
+pub use engines::{SETTINGS as ENGINE_SETTINGS, Settings as EngineSettings};
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -59,6 +61,9 @@ pub static KEYS: LazyLock<BTreeMap<String, Key>> = LazyLock::new(|| {
         for &(name, kind, default, _) in CHANNEL_OPTIONS {
             keys.insert(format!("{scope}.{name}"), Key { default, status: Status::Supported(kind) });
         }
+    }
+    for (scope, &(name, kind, default, _)) in engine_settings() {
+        keys.insert(format!("{scope}.{name}"), Key { default, status: Status::Supported(kind) });
     }
     for &(path, default) in NEEDLESS {
         keys.insert(path.to_string(), Key { default, status: Status::Needless });
@@ -139,7 +144,7 @@ const SIMILARITY_MIN: f64 = 0.6;
 /// Path, kind, default, and one sentence for the reference.
 pub type Row = (&'static str, Kind, &'static str, &'static str);
 
-/// All keys but the channel options, in the order of the reference. Upper bounds of counts are
+/// All keys but the channel options and the settings of engines, in the order of the reference. Upper bounds of counts are
 /// chosen: generous, and small enough that a slip of the hand does not take the machine's memory.
 pub fn supported() -> impl Iterator<Item = &'static Row> {
     let groups = [
@@ -148,16 +153,28 @@ pub fn supported() -> impl Iterator<Item = &'static Row> {
         tokens::CONNECTION_ROWS,
         tokens::SUBSCRIPTION_ROWS,
         channel::ROWS,
+        engines::ROWS,
         endpoints::ROWS,
         node::ROWS,
     ];
     groups.into_iter().flatten()
 }
 
+/// The settings of engines, each with every table in which it stands.
+pub fn engine_settings() -> impl Iterator<Item = (&'static str, &'static Row)> {
+    let of = |scope| ENGINE_SETTINGS.iter().filter(move |settings| settings.scopes.contains(&scope));
+    let scopes = ENGINE_SETTINGS.iter().map(|settings| settings.scopes).max_by_key(|scopes| scopes.len());
+    let scopes = scopes.unwrap_or_default().iter().copied();
+    scopes.flat_map(move |scope| of(scope).flat_map(|settings| settings.rows()).map(move |row| (scope, row)))
+}
+
 const MIB: u64 = 1024 * 1024;
 
 /// Knobs of Go's network library, and of services that Fanfare does not have to be told to leave.
 const NEEDLESS: &[(&str, &str)] = &[
+    // Users are always counted beside clients.
+    ("engine.redis.presence_user_mapping", "false"),
+    ("presence_manager.redis.presence_user_mapping", "false"),
     ("usage_stats.disabled", "false"),
     ("websocket.read_buffer_size", "0"),
     ("websocket.use_write_buffer_pool", "false"),
@@ -187,7 +204,8 @@ mod tests {
 
     #[test]
     fn each_key_stands_in_one_table() {
-        let supported = supported().count() + CHANNEL_SCOPES.len() * CHANNEL_OPTIONS.len();
+        let of_channels = CHANNEL_SCOPES.len() * CHANNEL_OPTIONS.len();
+        let supported = supported().count() + of_channels + engine_settings().count();
         let count = |wanted: fn(&Status) -> bool| KEYS.values().filter(|key| wanted(&key.status)).count();
         assert_eq!(count(|status| matches!(status, Status::Supported(_))), supported);
         assert_eq!(count(|status| matches!(status, Status::Needless)), NEEDLESS.len());

@@ -15,6 +15,7 @@ use crate::io::{AdmissionLimits, PortSharing};
 use crate::model::{EngineIndex, Homes};
 use crate::shard::{self, Compression};
 
+use super::engines::{Engines, presence_ttl_key};
 use super::flags::Flags;
 use super::options::{ApiOptions, HttpOptions, LogLevel, LogOptions, MemoryLimit, Options, Secret, WorkerOptions};
 use super::settings::Scope;
@@ -30,6 +31,8 @@ pub fn build(root: &Scope<'_>, flags: &Flags, problems: &mut Problems<'_>) -> Op
     let (client_address, internal_address) = addresses(root);
     let client_tls = tls::of_clients(root, problems);
     let internal_tls = tls::of_internal(root, client_tls.as_ref(), problems);
+    let engines = Engines::read(root, problems);
+    engines.check_namespaces(root, problems);
     Options {
         shards,
         client_address,
@@ -49,6 +52,7 @@ pub fn build(root: &Scope<'_>, flags: &Flags, problems: &mut Problems<'_>) -> Op
             external: root.flag("http_api.external"),
         },
         shard: shard_options(root, shards, problems),
+        engines: engines.options,
         workers: WorkerOptions { threads: or_cores(root.count("fanfare.workers"), usize::MAX) },
         log: LogOptions {
             level: root.text("log.level").and_then(|name| LogLevel::parse(&name)).unwrap_or(LogLevel::Info),
@@ -139,7 +143,7 @@ fn shard_options(root: &Scope<'_>, shards: u16, problems: &mut Problems<'_>) -> 
         },
         outbox_bytes_max: root.count("client.queue_max_size"),
         presence_update_interval: root.duration("client.presence_update_interval"),
-        presence_ttl: root.duration("fanfare.presence_ttl"),
+        presence_ttl: root.duration(presence_ttl_key(root)),
         position_check_delay: root.duration("client.channel_position_check_delay"),
         history_publications_max: root.count("client.history_max_publication_limit"),
         recovery_publications_max: root.count("client.recovery_max_publication_limit"),

@@ -17,6 +17,7 @@ mod dev;
 mod document;
 mod duration;
 mod effective;
+mod engines;
 mod environment;
 mod flags;
 mod init;
@@ -42,6 +43,10 @@ pub use commands::{
 };
 pub use config_commands::{ConfigCommand, InitArguments, InitFormat, ReloadArguments, ShowArguments, ShowOutput};
 pub use effective::{Changes, Effective};
+pub use engines::{
+    ClientTls, DiskAck, DiskSettings, Duties, EngineOptions, EngineSettings, EnginesOptions, JetStream, NatsLogin,
+    NatsSettings, NatsSubjects, RawSubjects, RedisLogin, RedisPlace, RedisSentinels, RedisSettings,
+};
 pub use environment::Environment;
 pub use flags::{Command, CommandLine, Flags};
 pub use init::text as initial_text;

@@ -61,7 +61,10 @@ const TEMPLATES: &[(&str, &str)] = &[
         sentinel_user="" sentinel_password="" sentinel_master_name="" sentinel_client_name="" sentinel_tls{tls}
         replica_client.enabled=false"#,
     ),
-    ("redis_presence", "presence_ttl=60s presence_hash_field_ttl=false presence_user_mapping=false"),
+    (
+        "redis_unused",
+        r#"force_resp2=false replica_client.enabled=false tls.client_ca_pem="" sentinel_tls.client_ca_pem="""#,
+    ),
     (
         "postgres",
         r#"dsn="" tls{tls} pool_size=16 num_shards=8 cleanup_interval=1m idempotent_result_ttl=5m binary_data=false
@@ -103,19 +106,16 @@ http_server:
     tls_autocert.email="" tls_autocert.server_name="" tls_autocert.http=false tls_autocert.http_addr=:80
     internal_tls{tls} http3.enabled=false h2c_external=false
 engine:
-    type=memory redis{redis} redis.history_use_lists=false redis{redis_presence}
+    redis.history_use_lists=false redis{redis_unused} redis.presence_hash_field_ttl=false
 broker:
-    enabled=false type=memory redis{redis} redis.history_use_lists=false nats.prefix=centrifugo
-    nats.url=nats://localhost:4222 nats.dial_timeout=1s nats.write_timeout=1s nats.tls{tls}
-    nats.allow_wildcards=false nats.raw_mode.enabled=false nats.raw_mode.channel_replacements={}
-    nats.raw_mode.prefix="" postgres{postgres}
+    redis.history_use_lists=false redis{redis_unused} postgres{postgres}
 presence_manager:
-    enabled=false type=memory redis{redis} redis{redis_presence}
+    redis{redis_unused} redis.presence_hash_field_ttl=false
 map_broker:
     type=memory redis{redis} redis.cleanup_interval=1s redis.cleanup_batch_size=100 redis.idempotent_result_ttl=5m
     redis.skip_pub_sub=false postgres.ttl_check_interval=1s postgres{postgres}
 controller:
-    enabled=false type="" postgres.dsn="" postgres.tls{tls} postgres.pool_size=8 postgres.num_shards=1
+    postgres.dsn="" postgres.tls{tls} postgres.pool_size=8 postgres.num_shards=1
     postgres.table_prefix=cf postgres.poll_interval=50ms postgres.use_notify=false postgres.notify_dsn=""
     postgres.partition_retention_days=1 postgres.partition_lookahead_days=2 postgres.partition_cleanup_interval=1m
     postgres.batch_size=1000 postgres.skip_schema_init=false

@@ -9,6 +9,8 @@ use crate::api::ErrorMode;
 use crate::io::{AdmissionLimits, Pair, PortSharing};
 use crate::shard;
 
+use super::engines::EnginesOptions;
+
 /// Options of one node. Nobody who holds them checks them again.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -27,6 +29,7 @@ pub struct Options {
     pub api: ApiOptions,
     /// The same for every shard.
     pub shard: shard::Options,
+    pub engines: EnginesOptions,
     pub workers: WorkerOptions,
     pub log: LogOptions,
     pub memory_limit: MemoryLimit,

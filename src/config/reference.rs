@@ -5,7 +5,9 @@ use std::fmt::Write;
 
 use super::effective::{LIVE_KEYS, LIVE_TABLES};
 use super::environment::variable_name;
-use super::keys::{CHANNEL_OPTIONS, CHANNEL_SCOPES, KEYS, Key, Status, supported, unused_part};
+use super::keys::{
+    CHANNEL_OPTIONS, CHANNEL_SCOPES, ENGINE_SETTINGS, EngineSettings, KEYS, Key, Status, supported, unused_part,
+};
 use super::values::Kind;
 
 /// The whole page.
@@ -16,7 +18,7 @@ pub fn markdown() -> String {
         let (name, _) = path.split_once('.').unwrap_or((path, ""));
         if name != section {
             section = name;
-            head(&mut page, &format!("`{name}`"));
+            head(&mut page, &format!("`{}`", name.trim_end_matches("[]")));
         }
         row(&mut page, path, &in_environment(path), kind, default, meaning);
     }
@@ -25,8 +27,26 @@ pub fn markdown() -> String {
         row(&mut page, name, &format!("..._{}", variable_name(name)), kind, default, meaning);
     }
     write!(page, "\n{AFTER_CHANNEL_OPTIONS}").expect("a String takes everything");
+    write!(page, "\n{ENGINES}").expect("a String takes everything");
+    for settings in ENGINE_SETTINGS {
+        engine(&mut page, settings);
+    }
+    write!(page, "\n{NOT_YET}").expect("a String takes everything");
     not_yet(&mut page);
     page
+}
+
+/// The settings of one kind of engine, by their paths in the first table that takes them.
+fn engine(page: &mut String, settings: &EngineSettings) {
+    head(page, settings.title);
+    let first = settings.scopes[0];
+    for &(name, kind, default, meaning) in settings.rows() {
+        let path = format!("{first}.{name}");
+        row(page, &path, &in_environment(&path), kind, default, meaning);
+    }
+    let others: Vec<String> =
+        settings.scopes[1..].iter().map(|scope| format!("`{}`", scope.trim_end_matches("[]"))).collect();
+    writeln!(page, "\nThe same in {}.", others.join(", ")).expect("a String takes everything");
 }
 
 /// The keys that a reload changes, as a sentence lists them.
@@ -75,6 +95,8 @@ fn kind_name(kind: Kind) -> String {
             format!("list of {}", names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "))
         }
         Kind::Texts => "list of texts".into(),
+        Kind::Urls => "address, or a list".into(),
+        Kind::Pairs => "table of texts".into(),
         Kind::Address => "IP address".into(),
         Kind::Port { .. } => "port".into(),
         Kind::Path => "path".into(),
@@ -191,7 +213,34 @@ name = \"chat\"
 history_size = 100
 history_ttl = \"10m\"
 ```
+";
 
+const ENGINES: &str = "\
+## Engines
+
+`engine.type` says which engine does everything; `broker`, `presence_manager` and `controller` put a part on another
+one, and the lists `brokers` and `presence_managers` put namespaces there. Tables with the same settings are one engine.
+A table is read only where its `type` says so. What each engine promises: [docs/engines.md](engines.md). A running hub
+keeps the engines it was started with: a reload that changes them is refused.
+
+```toml
+[engine]
+type = \"redis\"
+redis.address = \"redis://10.0.0.5:6379\"
+
+[[brokers]]
+name = \"ticks\"
+enabled = true
+type = \"nats\"
+nats.url = \"nats://10.0.0.6:4222\"
+
+[[channel.namespaces]]
+name = \"rates\"
+broker_name = \"ticks\"
+```
+";
+
+const NOT_YET: &str = "\
 ## Keys of Centrifugo that do nothing here yet
 
 `!` marks those that narrow what clients may do, or protect them: without them this hub is more open

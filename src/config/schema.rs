@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::keys::{CHANNEL_OPTIONS, CHANNEL_SCOPES, KEYS, Status, supported};
+use super::keys::{CHANNEL_OPTIONS, CHANNEL_SCOPES, KEYS, Row, Status, engine_settings, supported};
 use super::values::Kind;
 
 /// Draft 2020-12. It knows single keys; how they must relate only `config check` says.
@@ -48,6 +48,10 @@ fn meaning(path: &str) -> &'static str {
         let name = CHANNEL_SCOPES.iter().find_map(of_channel)?;
         CHANNEL_OPTIONS.iter().find(|(known, ..)| *known == name)
     });
+    let of_engine = |(scope, (name, ..)): &(&str, &Row)| {
+        path.strip_prefix(*scope).and_then(|below| below.strip_prefix('.')).is_some_and(|below| below == *name)
+    };
+    let row = row.or_else(|| engine_settings().find(of_engine).map(|(_, row)| row));
     row.map_or("", |(_, _, _, meaning)| meaning)
 }
 
@@ -73,7 +77,8 @@ fn of_kind(kind: Kind) -> Value {
         Kind::DurationOr { names, .. } => json!({ "anyOf": [{ "enum": names }, duration] }),
         Kind::OneOf(names) => json!({ "enum": names }),
         Kind::SomeOf(names) => texts(json!({ "enum": names })),
-        Kind::Texts => texts(json!({ "type": "string" })),
+        Kind::Texts | Kind::Urls => texts(json!({ "type": "string" })),
+        Kind::Pairs => json!({ "type": ["object", "null"], "additionalProperties": { "type": "string" } }),
         Kind::Port { .. } => json!({ "anyOf": [
             { "type": "integer", "minimum": 0, "maximum": 65_535 }, { "type": "string", "pattern": "^[0-9]*$" },
         ] }),

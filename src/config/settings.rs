@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::document::{Entry, Table, Value, find_path};
 use super::keys::{self, KEYS, Key, Status};
 use super::source::{Problems, Span};
-use super::values::{Kind, Setting, is_default};
+use super::values::{Setting, is_default};
 
 /// A part of Centrifugo's file that is set to something else than its defaults, and that does
 /// nothing here yet: a key, or a table with all keys in it.
@@ -64,7 +64,7 @@ fn check_value(entry: &Entry, path: &str, key: &Key, problems: &mut Problems<'_>
     match key.status {
         Status::Supported(kind) => {
             if entry.value != Value::Null && kind.read(&entry.value).is_none() {
-                let found = entry.value.describe(matches!(kind, Kind::Secret));
+                let found = entry.value.describe(kind.is_secret());
                 problems.add(Some(entry.span.clone()), format!("{path} is {found}; it should be {}", kind.describe()));
             }
         }
@@ -148,6 +148,13 @@ impl<'a> Scope<'a> {
         }
     }
 
+    pub fn pairs(&self, name: &str) -> Vec<(String, String)> {
+        match self.setting(name) {
+            Setting::Pairs(pairs) => pairs,
+            _ => panic!("{name} is no table of texts"),
+        }
+    }
+
     /// Whether `name` is what it would be if nobody set it.
     pub fn is_default(&self, name: &str) -> bool {
         self.setting(name) == Scope { table: &[], path: self.path }.setting(name)
@@ -169,8 +176,13 @@ impl<'a> Scope<'a> {
         self.table.first().map(|entry| entry.key_span.clone())
     }
 
+    /// What the table of keys calls `name`.
+    pub fn path_of(&self, name: &str) -> String {
+        if self.path.is_empty() { name.to_string() } else { format!("{}.{name}", self.path) }
+    }
+
     pub fn setting(&self, name: &str) -> Setting {
-        let path = if self.path.is_empty() { name.to_string() } else { format!("{}.{name}", self.path) };
+        let path = self.path_of(name);
         let Some(Key { default, status: Status::Supported(kind) }) = KEYS.get(&path) else {
             panic!("{path} is read, so it is a supported key");
         };

@@ -1,20 +1,24 @@
 //! `fanfare config show`: what holds, and what set it.
 
+use std::collections::HashSet;
 use std::fmt::Write;
 
 use serde_json::{Map, json};
 
 use super::document::Value;
 use super::effective::Effective;
+use super::engines::masked;
+use super::keys::{Row, engine_settings};
 use super::layers::Configuration;
 use super::source::Span;
+use super::values::Kind;
 
 /// As TOML, with what set each value behind it. Secrets are masked.
 pub fn toml(configuration: &Configuration) -> String {
     let mut page = String::new();
     let mut open = String::new();
     for effective in sorted(configuration) {
-        let (table, key) = effective.path.rsplit_once('.').unwrap_or(("", &effective.path));
+        let (table, key) = table_and_key(&effective.path);
         if table != open {
             let header = match table.split_once('[') {
                 Some((list, _)) => format!("\n[[{list}]]"),
@@ -23,7 +27,7 @@ pub fn toml(configuration: &Configuration) -> String {
             writeln!(page, "{header}").expect("a String takes everything");
             open = table.into();
         }
-        let line = format!("{key} = {}", value(&effective));
+        let line = format!("{key} = {}", toml_value(&value(&effective)));
         writeln!(page, "{line:<48} # {}", source(configuration, &effective)).expect("a String takes everything");
     }
     page.trim_start().into()
@@ -41,12 +45,15 @@ pub fn json(configuration: &Configuration) -> String {
     format!("{:#}", serde_json::Value::Object(settings))
 }
 
-/// Those without a table first: TOML wants it so. Then table by table.
+/// Those without a table first: TOML wants it so. Then table by table. Tables of engines' settings in which nothing
+/// is set are left out.
 fn sorted(configuration: &Configuration) -> Vec<Effective> {
     let mut all = configuration.effective();
+    let used: HashSet<String> =
+        all.iter().filter(|effective| effective.set_by.is_some()).filter_map(engine_table).collect();
+    all.retain(|effective| engine_table(effective).is_none_or(|table| used.contains(&table)));
     let mut tables: Vec<String> = Vec::new();
-    let table =
-        |effective: &Effective| effective.path.rsplit_once('.').map_or(String::new(), |(table, _)| table.to_string());
+    let table = |effective: &Effective| table_and_key(&effective.path).0.to_string();
     for effective in &all {
         let table = table(effective);
         if !tables.contains(&table) {
@@ -60,16 +67,53 @@ fn sorted(configuration: &Configuration) -> Vec<Effective> {
     all
 }
 
+/// An item of a list is one table, however deep its keys are.
+fn table_and_key(path: &str) -> (&str, &str) {
+    let of_item = path.find("].").map(|end| (&path[..=end], &path[end + 2..]));
+    of_item.or(path.rsplit_once('.')).unwrap_or(("", path))
+}
+
 fn value(effective: &Effective) -> serde_json::Value {
     let is_empty = effective.text == Value::Text(String::new());
-    if effective.is_secret && !is_empty {
-        return json!("***");
+    match (&effective.text, effective.kind) {
+        (_, Kind::Secret) if !is_empty => json!("***"),
+        (Value::Flag(flag), _) => json!(flag),
+        (Value::Whole(number), _) => json!(number),
+        (Value::List(items), Kind::Urls) => items.iter().map(|item| without_password(&item.value)).collect(),
+        (text, Kind::Urls) => without_password(text),
+        (Value::List(items), _) => items.iter().map(|item| plain(&item.value)).collect(),
+        (Value::Table(table), _) => table.iter().map(|entry| (entry.key.clone(), plain(&entry.value))).collect(),
+        (other, _) => plain(other),
     }
-    match &effective.text {
-        Value::Flag(flag) => json!(flag),
-        Value::Whole(number) => json!(number),
-        Value::List(items) => items.iter().map(|item| plain(&item.value)).collect(),
-        other => plain(other),
+}
+
+/// The table of an engine's settings that a key stands in: `broker.redis` for `broker.redis.tls.enabled`.
+fn engine_table(effective: &Effective) -> Option<String> {
+    let path = &effective.path;
+    let is_there = |(scope, settings): &(&str, &Row)| {
+        let kind = settings.0.split('.').next().unwrap_or_default();
+        let scope = scope.trim_end_matches("[]");
+        let rest = path.strip_prefix(scope)?;
+        let (item, below) = rest.split_once(&format!(".{kind}."))?;
+        (item.is_empty() || item.starts_with('[')).then(|| path[..path.len() - below.len()].to_string())
+    };
+    engine_settings().find_map(|settings| is_there(&settings))
+}
+
+/// Addresses may name a password: before an "@", or as a parameter.
+fn without_password(value: &Value) -> serde_json::Value {
+    let Value::Text(text) = value else { return plain(value) };
+    json!(masked(text))
+}
+
+/// A table within a line is written otherwise than in JSON.
+fn toml_value(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::Object(pairs) => {
+            let pairs: Vec<String> = pairs.iter().map(|(key, value)| format!("{} = {value}", json!(key))).collect();
+            format!("{{ {} }}", pairs.join(", "))
+        }
+        other => other.to_string(),
     }
 }
 

@@ -49,7 +49,7 @@ fn pair(root: &Scope<'_>, table: &str, problems: &mut Problems<'_>) -> Option<Pa
 }
 
 /// Centrifugo takes PEM as it is, in base64, or as the path of a file.
-fn pem(text: String) -> Pem {
+pub fn pem(text: String) -> Pem {
     let decoded = || String::from_utf8(STANDARD.decode(text.trim()).ok()?).ok().filter(|text| is_pem(text));
     match is_pem(&text) {
         true => Pem::Text(text.into()),

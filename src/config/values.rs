@@ -36,6 +36,10 @@ pub enum Kind {
     /// A list of some of these.
     SomeOf(&'static [&'static str]),
     Texts,
+    /// A list of addresses, which may hold passwords.
+    Urls,
+    /// A table of texts.
+    Pairs,
     /// Empty, an IP address, or "localhost".
     Address,
     /// 0 is a free one; the empty text, where it is `optional`, none.
@@ -54,6 +58,7 @@ pub enum Setting {
     Duration(Duration),
     Text(String),
     Texts(Vec<String>),
+    Pairs(Vec<(String, String)>),
 }
 
 impl Kind {
@@ -100,7 +105,7 @@ impl Kind {
                 }
                 _ => None,
             },
-            Kind::Texts => match value {
+            Kind::Texts | Kind::Urls => match value {
                 Value::Text(text) if text.is_empty() => Some(Setting::Texts(Vec::new())),
                 Value::Text(text) => Some(Setting::Texts(vec![text.clone()])),
                 Value::List(items) => {
@@ -109,6 +114,16 @@ impl Kind {
                         _ => None,
                     });
                     texts.collect::<Option<_>>().map(Setting::Texts)
+                }
+                _ => None,
+            },
+            Kind::Pairs => match value {
+                Value::Table(table) => {
+                    let pairs = table.iter().map(|entry| match &entry.value {
+                        Value::Text(text) => Some((entry.key.clone(), text.clone())),
+                        _ => None,
+                    });
+                    pairs.collect::<Option<_>>().map(Setting::Pairs)
                 }
                 _ => None,
             },
@@ -122,6 +137,16 @@ impl Kind {
                 path => Setting::Text(path.into()),
             }),
         }
+    }
+
+    /// Whether errors do not quote it.
+    pub fn is_secret(self) -> bool {
+        matches!(self, Kind::Secret | Kind::Urls)
+    }
+
+    /// Whether it is a list of texts.
+    pub fn is_list(self) -> bool {
+        matches!(self, Kind::Texts | Kind::SomeOf(_) | Kind::Urls)
     }
 
     /// What an error asks for.
@@ -145,6 +170,8 @@ impl Kind {
             Kind::OneOf(names) => format!("one of {names:?}").replace(['[', ']'], ""),
             Kind::SomeOf(names) => format!("a list of {names:?}").replace(['[', ']'], ""),
             Kind::Texts => "a list of texts".into(),
+            Kind::Urls => "an address, or a list of them".into(),
+            Kind::Pairs => "a table of texts".into(),
             Kind::Address => "an IP address".into(),
             Kind::Port { .. } => "a port, a whole number up to 65535".into(),
             Kind::Path => "a path that begins with \"/\"".into(),

@@ -8,6 +8,7 @@ mod advice;
 mod channels;
 mod commands;
 mod deltas;
+mod engines;
 mod environment;
 mod errors;
 mod options;

@@ -298,7 +298,7 @@ fn defaults_written_out_change_nothing() {
         let (key, default) = (cells[0].trim_start_matches("| ").trim_matches('`'), cells[2].trim_matches('`'));
         // Channel options have no path, and a namespace without a name is no default.
         if key.contains('.') && !key.contains("[]") {
-            let quote = if default.starts_with(['"', '[']) { "" } else { "\"" };
+            let quote = if default.starts_with(['"', '[', '{']) { "" } else { "\"" };
             text += &format!("{key} = {quote}{default}{quote}\n");
         }
     }
@@ -321,8 +321,8 @@ fn a_file_of_centrifugo_is_read_as_it_is() {
     let [warning] = &warnings[..] else { panic!("one warning for all: {warnings:#?}") };
     assert_eq!(
         warning.to_string(),
-        "centrifugo.json: these keys of Centrifugo do nothing here yet: engine (line 9), \
-         client.concurrency (line 20), client.proxy (line 24), channel.proxy (line 37), \
+        "centrifugo.json: these keys of Centrifugo do nothing here yet: client.concurrency (line 20), \
+         client.proxy (line 24), channel.proxy (line 37), \
          channel.namespaces[].subscribe_proxy_enabled (line 48), channel.namespaces[].subscribe_proxy_name (line 49), \
          rpc (line 55), proxies (line 56), consumers (line 59), sse (line 67), admin (line 69); \
          without channel.namespaces[].subscribe_proxy_enabled (line 48) \

@@ -58,6 +58,18 @@ const HISTORY_MAX: u64 = 1_000_000;
 
 /// Options of `channel.without_namespace` and of each of `channel.namespaces[]`.
 pub const CHANNEL_OPTIONS: &[Row] = &[
+    (
+        "broker_name",
+        Kind::Text,
+        "\"\"",
+        "Which of `brokers` keeps and carries the publications; empty: `broker`, or `engine`.",
+    ),
+    (
+        "presence_manager_name",
+        Kind::Text,
+        "\"\"",
+        "Which of `presence_managers` keeps presence; empty: `presence_manager`, or `engine`.",
+    ),
     ("presence", Kind::Flag, "false", "Keeps who is subscribed."),
     ("join_leave", Kind::Flag, "false", "Tells subscribers who ask for it who joins and leaves."),
     ("force_push_join_leave", Kind::Flag, "false", "Tells it also to those who do not ask; needs `join_leave`."),

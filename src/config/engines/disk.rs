@@ -1,0 +1,63 @@
+//! Settings of the log on this node's disk.
+
+use std::path::PathBuf;
+
+use super::super::source::Problems;
+use super::table::Table;
+use super::{EngineSettings, EnginesOptions};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiskSettings {
+    pub path: PathBuf,
+    pub ack: DiskAck,
+    pub segment_bytes: u64,
+    pub bytes_max: u64,
+}
+
+/// What a publish waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskAck {
+    /// The kernel has it.
+    Memory,
+    /// The disk has it.
+    Fsync,
+}
+
+/// `None` without a path.
+pub fn read(table: &Table<'_>, problems: &mut Problems<'_>) -> Option<DiskSettings> {
+    let Some(path) = table.text("disk.path") else {
+        table.refuse("disk.path", "is missing: where should the log be?", problems);
+        return None;
+    };
+    let (segment_bytes, bytes_max) = (table.count("disk.segment_bytes"), table.count("disk.bytes_max"));
+    if bytes_max < 2 * segment_bytes {
+        let message = format!("is {bytes_max}, less than two files of disk.segment_bytes ({segment_bytes})");
+        table.refuse("disk.bytes_max", &message, problems);
+    }
+    let ack = match table.text("disk.ack").as_deref() {
+        Some("fsync") => DiskAck::Fsync,
+        _ => DiskAck::Memory,
+    };
+    Some(DiskSettings { path: path.into(), ack, segment_bytes, bytes_max })
+}
+
+/// One folder has one log.
+pub fn check_paths(options: &EnginesOptions, problems: &mut Problems<'_>) {
+    let disks: Vec<_> = options
+        .started
+        .iter()
+        .filter_map(|engine| match &engine.settings {
+            EngineSettings::Disk(settings) => Some((&engine.name, &settings.path)),
+            _ => None,
+        })
+        .collect();
+    for (at, (name, path)) in disks.iter().enumerate() {
+        if let Some((other, _)) = disks[..at].iter().find(|(_, other)| other == path) {
+            let message = format!(
+                "the engines {other:?} and {name:?} have other settings and the same disk.path {}",
+                path.display()
+            );
+            problems.add(None, message);
+        }
+    }
+}
