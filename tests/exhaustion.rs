@@ -78,6 +78,7 @@ fn newcomers_are_told_503_and_nothing_spins() {
         metrics: Arc::default(),
         control,
         jobs: Box::new(Err),
+        requests: Box::new(Err),
         seed: 0,
         start: Instant::now(),
         drained: Box::new(|| ()),

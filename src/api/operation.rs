@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::literal_path;
 use crate::limits::HEARTBEAT_AGE_MAX;
-use crate::telemetry::{CONTENT_TYPE as METRICS_CONTENT_TYPE, NodeMetrics, Scrape};
+use crate::telemetry::{CONTENT_TYPE as METRICS_CONTENT_TYPE, NamedEngine, NodeMetrics, Scrape};
 
 /// What is served, and where.
 pub struct Operation {
@@ -52,6 +52,17 @@ struct Health {
     /// Only when asked for by `?verbose`, and when something is wrong.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     shards: Vec<ShardHealth>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    engines: Vec<EngineHealth>,
+}
+
+#[derive(Serialize)]
+struct EngineHealth {
+    engine: String,
+    kind: &'static str,
+    is_ready: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -66,18 +77,45 @@ async fn livez(State(metrics): State<Arc<NodeMetrics>>, RawQuery(query): RawQuer
     let shards: Vec<_> =
         metrics.heartbeat_ages().enumerate().map(|(shard, age)| ShardHealth::new(shard, age)).collect();
     let is_alive = shards.iter().all(|shard| shard.is_alive);
-    let is_verbose = !is_alive || query.as_deref().is_some_and(|query| query.starts_with("verbose"));
-    answer(is_alive, "a shard stands still", if is_verbose { shards } else { Vec::new() })
+    let shards = if !is_alive || is_verbose(query.as_deref()) { shards } else { Vec::new() };
+    answer(Health { shards, ..Health::new(is_alive, "a shard stands still") })
 }
 
-/// Whether new clients are welcome. A balancer sends them elsewhere when not.
-async fn readyz(State(metrics): State<Arc<NodeMetrics>>) -> Response {
-    answer(!metrics.is_draining(), "draining", Vec::new())
+/// Whether new clients are welcome. A balancer sends them elsewhere when not: while the node drains, and while an
+/// engine does not answer, or does not bring back what is sent through it.
+async fn readyz(State(metrics): State<Arc<NodeMetrics>>, RawQuery(query): RawQuery) -> Response {
+    let engines: Vec<EngineHealth> = metrics.engines.iter().map(EngineHealth::new).collect();
+    let is_ready = engines.iter().all(|engine| engine.is_ready);
+    let engines = if !is_ready || is_verbose(query.as_deref()) { engines } else { Vec::new() };
+    let health = match metrics.is_draining() {
+        true => Health::new(false, "draining"),
+        false => Health::new(is_ready, "an engine is not ready"),
+    };
+    answer(Health { engines, ..health })
 }
 
-fn answer(is_well: bool, trouble: &'static str, shards: Vec<ShardHealth>) -> Response {
-    let (code, status) = if is_well { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, trouble) };
-    (code, [(CACHE_CONTROL, "no-store")], Json(Health { status, shards })).into_response()
+fn is_verbose(query: Option<&str>) -> bool {
+    query.is_some_and(|query| query.starts_with("verbose"))
+}
+
+fn answer(health: Health) -> Response {
+    let code = if health.status == WELL { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, [(CACHE_CONTROL, "no-store")], Json(health)).into_response()
+}
+
+const WELL: &str = "ok";
+
+impl Health {
+    fn new(is_well: bool, trouble: &'static str) -> Health {
+        Health { status: if is_well { WELL } else { trouble }, shards: Vec::new(), engines: Vec::new() }
+    }
+}
+
+impl EngineHealth {
+    fn new(named: &NamedEngine) -> EngineHealth {
+        let reason = named.metrics.trouble();
+        EngineHealth { engine: named.name.to_string(), kind: named.kind, is_ready: reason.is_none(), reason }
+    }
 }
 
 impl ShardHealth {
@@ -141,6 +179,32 @@ mod tests {
         assert_eq!(fetch(&metrics, "/readyz").await, (503, r#"{"status":"draining"}"#.to_owned()));
         assert_eq!(fetch(&metrics, "/livez").await.0, 200);
         assert_eq!(fetch(&metrics, "/health").await, (200, "{}".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn a_node_is_ready_when_its_engines_are() {
+        let engines = vec![NamedEngine::new("engine", "redis"), NamedEngine::new("ticks", "nats")];
+        let metrics = NodeMetrics::new(1, 1, Instant::now()).with_engines(engines);
+        let metrics = Arc::new(metrics);
+        let check = async |expected: &str| {
+            let (status, text) = fetch(&metrics, "/readyz").await;
+            assert!(status == 503 && text.contains(expected), "{status} {text}");
+        };
+        check(r#"{"engine":"engine","kind":"redis","is_ready":false,"reason":"does not answer"}"#).await;
+        for engine in &metrics.engines {
+            engine.metrics.set_up(true);
+            engine.metrics.probed(Some(Duration::from_millis(1)));
+        }
+        assert_eq!(fetch(&metrics, "/readyz").await, (200, r#"{"status":"ok"}"#.to_owned()));
+        let (status, text) = fetch(&metrics, "/readyz?verbose").await;
+        assert!(status == 200 && text.contains(r#"{"engine":"ticks","kind":"nats","is_ready":true}"#), "{text}");
+
+        metrics.engines[1].metrics.probed(None);
+        check(r#"{"status":"an engine is not ready","#).await;
+        check(r#""is_ready":false,"reason":"does not bring back what is sent through it"}"#).await;
+        metrics.set_draining();
+        check(r#"{"status":"draining","#).await;
+        assert_eq!(fetch(&metrics, "/livez").await.0, 200, "its broker is no reason to be restarted");
     }
 
     #[tokio::test]

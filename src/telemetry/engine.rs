@@ -1,7 +1,23 @@
 //! What is counted of one engine. The engine's own tasks count; a scrape reads.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
+
+/// An engine, and what operators call it.
+#[derive(Debug)]
+pub struct NamedEngine {
+    pub name: Box<str>,
+    /// `redis`, `nats`, `disk`.
+    pub kind: &'static str,
+    pub metrics: Arc<EngineMetrics>,
+}
+
+impl NamedEngine {
+    pub fn new(name: &str, kind: &'static str) -> NamedEngine {
+        NamedEngine { name: name.into(), kind, metrics: Arc::default() }
+    }
+}
 
 /// One engine of the node: a broker, a presence manager or both.
 #[derive(Debug, Default)]
@@ -64,6 +80,15 @@ impl EngineMetrics {
         match delay {
             Some(delay) => self.probe_micros.store(delay.as_micros() as u64, Ordering::Relaxed),
             None => self.add(EngineCounter::ProbesLost, 1),
+        }
+    }
+
+    /// Why the node is not ready because of this engine, if it is not.
+    pub fn trouble(&self) -> Option<&'static str> {
+        match (self.is_up(), self.is_ready()) {
+            (false, _) => Some("does not answer"),
+            (true, false) => Some("does not bring back what is sent through it"),
+            (true, true) => None,
         }
     }
 

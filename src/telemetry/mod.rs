@@ -9,6 +9,7 @@ mod api;
 mod certificates;
 mod codes;
 mod engine;
+mod engine_table;
 mod group;
 mod histogram;
 mod jwks;
@@ -28,7 +29,7 @@ mod workers;
 
 pub use api::ApiMetrics;
 pub use certificates::{CertificateMetrics, TlsPort};
-pub use engine::{EngineCounter, EngineMetrics};
+pub use engine::{EngineCounter, EngineMetrics, NamedEngine};
 pub use group::{cpu_quota_of_group, memory_limit_of_group};
 pub use histogram::Histogram;
 pub use jwks::JwksMetrics;

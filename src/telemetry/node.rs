@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::{
-    ApiMetrics, CertificateMetrics, Counter, Gauge, JwksMetrics, MemoryMetrics, NodesMetrics, ReloadMetrics,
+    ApiMetrics, CertificateMetrics, Counter, Gauge, JwksMetrics, MemoryMetrics, NamedEngine, NodesMetrics, ReloadMetrics,
     ShardMetrics, WorkersMetrics,
 };
 use crate::limits::NAMESPACES_ADDED_MAX;
@@ -17,6 +17,8 @@ pub struct NodeMetrics {
     /// By their place, from 1 on; those behind the ones of the start are named when a reload adds some.
     namespaces: Vec<OnceLock<Box<str>>>,
     pub workers: Arc<WorkersMetrics>,
+    /// Those beside the shards' memory.
+    pub engines: Vec<NamedEngine>,
     pub api: ApiMetrics,
     pub certificates: CertificateMetrics,
     pub jwks: Arc<JwksMetrics>,
@@ -39,6 +41,7 @@ impl NodeMetrics {
             shards: std::iter::repeat_with(Arc::default).take(usize::from(shards)).collect(),
             namespaces: Vec::new(),
             workers: Arc::new(WorkersMetrics::new(workers)),
+            engines: Vec::new(),
             api: ApiMetrics::default(),
             certificates: CertificateMetrics::default(),
             jwks: Arc::default(),
@@ -60,6 +63,11 @@ impl NodeMetrics {
         self.namespaces = names.into_iter().map(OnceLock::from).collect();
         self.namespaces.resize_with(places, OnceLock::new);
         self
+    }
+
+    /// The same with these engines.
+    pub fn with_engines(self, engines: Vec<NamedEngine>) -> NodeMetrics {
+        NodeMetrics { engines, ..self }
     }
 
     /// A reload added the namespace `name` at this place, which keeps the name from then on.

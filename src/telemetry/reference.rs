@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::histogram::BOUNDS_US;
-use super::table::{Kind, TABLE};
+use super::table::{self, Kind};
 
 /// The text of docs/metrics.md.
 pub fn write_reference() -> String {
@@ -12,10 +12,10 @@ pub fn write_reference() -> String {
          <!-- Generated from src/telemetry/table.rs: UPDATE=1 cargo test --lib telemetry::reference -->\n\n\
          `/metrics` answers in Prometheus' text format. Label `shard` counts threads of the data plane from 0, \
          `runner` says which threads of the worker pool ran \
-         a job; label `code` shows only codes that occurred.\n\n\
+         a job, `engine` names an engine as the configuration does; label `code` shows only codes that occurred.\n\n\
          | Metric | Type | Labels | Meaning |\n|---|---|---|---|\n",
     );
-    for metric in TABLE {
+    for metric in table::all() {
         let kind = match metric.kind {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
@@ -48,7 +48,7 @@ mod tests {
 
     #[test]
     fn names_follow_prometheus_rules() {
-        for metric in TABLE {
+        for metric in table::all() {
             assert_eq!(metric.name.ends_with("_total"), metric.kind == Kind::Counter, "{}", metric.name);
             assert!(metric.kind != Kind::Histogram || metric.name.ends_with("_seconds"), "{}", metric.name);
             assert!(metric.help.ends_with('.'), "the help of {} is a sentence", metric.name);

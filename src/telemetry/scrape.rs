@@ -10,7 +10,7 @@ use prometheus::{Encoder, Registry, TextEncoder};
 use super::NodeMetrics;
 use super::histogram::{BOUNDS_US, Histogram, HistogramSample};
 use super::process::ProcessSample;
-use super::table::{Kind, Metric, TABLE, View};
+use super::table::{self, Kind, Metric, View};
 
 /// Content type of the text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -50,7 +50,7 @@ impl Cells {
             Desc::new(metric.name.to_owned(), metric.help.to_owned(), labels, HashMap::new())
                 .expect("names and labels of the table are valid")
         };
-        Cells { metrics, descriptions: TABLE.iter().map(describe).collect() }
+        Cells { metrics, descriptions: table::all().map(describe).collect() }
     }
 }
 
@@ -61,7 +61,7 @@ impl Collector for Cells {
 
     fn collect(&self) -> Vec<MetricFamily> {
         let view = View { metrics: &self.metrics, process: ProcessSample::take(), version: env!("CARGO_PKG_VERSION") };
-        let families = TABLE.iter().map(|metric| collect_family(metric, &view));
+        let families = table::all().map(|metric| collect_family(metric, &view));
         families.filter(|family| !family.get_metric().is_empty()).collect()
     }
 }
@@ -154,7 +154,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
-    use crate::telemetry::{Counter, Gauge, Remedy, Stage};
+    use crate::telemetry::{Counter, EngineCounter, Gauge, NamedEngine, Remedy, Stage};
 
     #[test]
     fn every_counter_and_gauge_of_a_shard_is_shown() {
@@ -195,6 +195,25 @@ mod tests {
             assert!(text.lines().any(|shown| shown == line), "{line} is not in\n{text}");
         }
         assert!(!text.contains("namespace=\"chat\""), "nothing happened there");
+    }
+
+    #[test]
+    fn engines_are_shown_by_name_and_type() {
+        let engines = vec![NamedEngine::new("ticks", "nats"), NamedEngine::new("engine", "redis")];
+        let metrics = NodeMetrics::new(1, 1, Instant::now()).with_engines(engines);
+        let engine = &metrics.engines[1].metrics;
+        engine.set_up(true);
+        engine.probed(Some(Duration::from_millis(2)));
+        engine.add(EngineCounter::Foreign, 3);
+        let text = Scrape::new(Arc::new(metrics)).write();
+        for line in [
+            "fanfare_engine_up{engine=\"ticks\",kind=\"nats\"} 0",
+            "fanfare_engine_ready{engine=\"engine\",kind=\"redis\"} 1",
+            "fanfare_engine_probe_seconds{engine=\"engine\",kind=\"redis\"} 0.002",
+            "fanfare_engine_foreign_total{engine=\"engine\",kind=\"redis\"} 3",
+        ] {
+            assert!(text.lines().any(|shown| shown == line), "{line} is not in\n{text}");
+        }
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! The one table of what `/metrics` shows; `docs/metrics.md` is generated from it.
 
+use super::engine_table::ENGINES;
 use super::process::ProcessSample;
 use super::scrape::Samples;
 use super::slow::Remedy;
 use super::workers::JOBS;
-use super::{Counter, Gauge, NodeMetrics, ShardMetrics, Stage, TlsPort, WorkerMetrics};
+use super::{Counter, EngineCounter, EngineMetrics, Gauge, NodeMetrics, ShardMetrics, Stage, TlsPort, WorkerMetrics};
 
 /// One metric: how it is called, what it means, and where its numbers come from.
 pub struct Metric {
@@ -21,6 +22,10 @@ pub(super) enum Source {
     /// Counters of each shard that differ in the last label.
     Kinds(&'static [(&'static str, Counter)]),
     Gauge(Gauge),
+    /// A counter of each engine.
+    Engine(EngineCounter),
+    /// One number of each engine.
+    OfEngine(fn(&EngineMetrics) -> f64),
     /// One number of the whole node.
     Node(fn(&View<'_>) -> f64),
     Samples(fn(&View<'_>, &mut Samples)),
@@ -44,7 +49,12 @@ pub(super) struct View<'a> {
 const SHARD: &[&str] = &["shard"];
 const RUNNER_AND_KIND: &[&str] = &["runner", "kind"];
 
-pub static TABLE: &[Metric] = &[
+/// All rows.
+pub fn all() -> impl Iterator<Item = &'static Metric> {
+    TABLE.iter().chain(ENGINES)
+}
+
+static TABLE: &[Metric] = &[
     // --- connections ---
     shard_gauge("fanfare_connections", Gauge::Connections, "Open connections, also those that are closing."),
     shard_counter(
@@ -659,6 +669,8 @@ impl Metric {
                 }
             }),
             Source::Gauge(gauge) => each_shard(view, |shard, metrics| out.add(&[shard], metrics.gauge(gauge) as f64)),
+            Source::Engine(counter) => each_engine(view, |labels, engine| out.add(labels, engine.get(counter) as f64)),
+            Source::OfEngine(value) => each_engine(view, |labels, engine| out.add(labels, value(engine))),
             Source::Node(value) => out.add(&[], value(view)),
             Source::Samples(read) => read(view, out),
         }
@@ -683,6 +695,12 @@ fn each_remedy(view: &View<'_>, mut take: impl FnMut(&str, &str, Remedy, u64)) {
 /// Counts by the metric's only label.
 fn each_name(counts: impl Iterator<Item = (&'static str, u64)>, out: &mut Samples) {
     counts.for_each(|(name, count)| out.add(&[name], count as f64));
+}
+
+fn each_engine(view: &View<'_>, mut take: impl FnMut(&[&str], &EngineMetrics)) {
+    for engine in &view.metrics.engines {
+        take(&[&engine.name, engine.kind], &engine.metrics);
+    }
 }
 
 fn each_runner(view: &View<'_>, mut take: impl FnMut(&str, &[WorkerMetrics])) {
