@@ -408,6 +408,9 @@ pub const NATS_PRESENCE_MAX: usize = 10_000;
 
 /// Channels of one shard whose newest place in JetStream is known without asking. About 300 B each.
 pub const NATS_TAILS_MAX: usize = 65_536;
+/// How often the node looks at its engines to say which is missing, and how often it says so again.
+pub const ENGINE_LOOK: Duration = Duration::from_millis(250);
+pub const ENGINE_REMINDER: Duration = Duration::from_secs(30);
 
 /// Requests of one shard that engines have not answered, and what they hold; above it publishes and questions
 /// are refused (111).

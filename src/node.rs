@@ -11,6 +11,7 @@
 mod announce;
 mod certificates;
 mod control;
+mod engines;
 mod memory;
 mod pid_file;
 mod reload;
@@ -26,6 +27,7 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 
 use crate::config::{Configuration, Layers, Options};
+use crate::engine::outlet::Post;
 use crate::handle::{Handle, TrayMessage};
 use crate::io::{
     Admission, AllowedOrigins, ControlSender, JobSink, Newest, PortSharing, ShardSetup, SharedPort, bind,
@@ -42,6 +44,7 @@ use crate::workers::{Done, Pool, Submitter};
 use announce::{Announcement, announce};
 use certificates::{Certificates, Identities};
 use control::ControlPlane;
+use engines::Engines;
 use memory::MemoryWatch;
 use pid_file::PidFile;
 use reload::Reload;
@@ -73,7 +76,8 @@ pub fn run(configuration: &Configuration, layers: Layers, start: Instant) -> Res
     let cores = core_affinity::get_core_ids().unwrap_or_default();
     let listeners = Listeners::bind(options)?;
     let metrics = NodeMetrics::new(options.shards, options.workers.threads, start);
-    let metrics = Arc::new(metrics.with_namespaces(options.shard.namespaces.names()));
+    let metrics = metrics.with_namespaces(options.shard.namespaces.names());
+    let metrics = Arc::new(metrics.with_engines(engines::named(&options.engines)));
     let (certificates, Identities { clients: client_tls, internal: internal_tls }) =
         Certificates::load(options, &metrics).map_err(failed("reading the certificates"))?;
 
@@ -84,6 +88,7 @@ pub fn run(configuration: &Configuration, layers: Layers, start: Instant) -> Res
 
     let workers = start_workers(options, &metrics, Arc::clone(&trays)).map_err(failed("starting the workers"))?;
     let tray_of_jwks = Arc::clone(&trays);
+    let tray_of_engines = Arc::clone(&trays);
     let post = move |shard: ShardId, message| trays[shard.as_index()].try_push(message);
     let handle = Handle::new(options.shard.homes.clone(), Arc::new(post));
     let name = NodeName { uid: uuid::Uuid::new_v4().to_string(), name: options.node_name.clone() };
@@ -91,6 +96,7 @@ pub fn run(configuration: &Configuration, layers: Layers, start: Instant) -> Res
     let plane = ControlPlane::start(options, cluster.clone(), Arc::clone(&metrics), listeners.internal, internal_tls)
         .map_err(failed("starting the control plane"))?;
     let jwks = start_jwks(&plane, &metrics, tray_of_jwks);
+    let engines = plane.runtime.block_on(async { Engines::start(options, &deliver_to(tray_of_engines), &metrics) })?;
     let listen = || plane.runtime.block_on(async { certificates::hangups() }).map_err(failed("listening for SIGHUP"));
     plane.runtime.spawn(Reload::new(layers, configuration, &metrics).run(listen()?, handle.clone()));
     if !certificates.is_empty() {
@@ -112,6 +118,7 @@ pub fn run(configuration: &Configuration, layers: Layers, start: Instant) -> Res
         control: &plane.sender,
         workers: workers.submitter(),
         jwks,
+        engines: &engines,
         drained,
         start,
     };
@@ -181,6 +188,7 @@ struct Shards<'a> {
     control: &'a ControlSender,
     workers: Submitter,
     jwks: Jwks,
+    engines: &'a Engines,
     drained: mpsc::UnboundedSender<()>,
     start: Instant,
 }
@@ -196,8 +204,9 @@ impl Shards<'_> {
         let mut threads = Vec::with_capacity(ports.len());
         for (((index, ports), tray), listener) in ports.into_iter().enumerate().zip(trays).zip(listeners) {
             let drained = self.drained.clone();
+            let id = ShardId(u16::try_from(index).expect("shards are counted in 16 bits"));
             threads.push(start_shard(ShardSetup {
-                id: ShardId(u16::try_from(index).expect("shards are counted in 16 bits")),
+                id,
                 core: self.cores.get(index % self.cores.len().max(1)).copied(),
                 listener,
                 ports,
@@ -209,7 +218,7 @@ impl Shards<'_> {
                 metrics: Arc::clone(&self.metrics.shards[index]),
                 control: self.control.clone(),
                 jobs: submit_to(self.workers.clone(), self.jwks.clone()),
-                requests: Box::new(Err),
+                requests: self.engines.sink(id),
                 seed: random_seed(),
                 start: self.start,
                 drained: Box::new(move || {
@@ -258,6 +267,14 @@ fn start_jwks(plane: &ControlPlane, metrics: &NodeMetrics, trays: Trays) -> Jwks
     let (jwks, service) = Jwks::new(Arc::clone(&metrics.jwks), Arc::new(deliver));
     plane.runtime.spawn(service);
     jwks
+}
+
+/// Puts what engines say into the trays.
+fn deliver_to(trays: Trays) -> Arc<Post> {
+    Arc::new(move |shard: ShardId, event| match trays[shard.as_index()].try_push(TrayMessage::Engine(event)) {
+        Err(TrayMessage::Engine(event)) => Err(event),
+        _ => Ok(()),
+    })
 }
 
 /// To the workers, or first to where the keys of a token are.

@@ -37,10 +37,13 @@ pub struct EnginesOptions {
     pub control: EngineIndex,
 }
 
+/// What metrics call the engine that carries the words of nodes.
+const NODES: &str = "nodes";
+
 /// One engine to start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineOptions {
-    /// The table that asks for it, or its own name: `engine`, `presence_manager`, `ticks`.
+    /// The table that asks for it, or its own name: `engine`, `presence_manager`, `ticks`. No two have the same.
     pub name: String,
     pub settings: EngineSettings,
     pub duties: Duties,
@@ -115,7 +118,9 @@ impl EnginesOptions {
     fn add(&mut self, name: &str, settings: Option<EngineSettings>, duty: Duty) -> EngineIndex {
         let Some(settings) = settings.map(|settings| settings.only_for(duty)) else { return EngineIndex::MEMORY };
         let at = self.started.iter_mut().position(|known| known.settings.absorb(&settings)).unwrap_or_else(|| {
-            self.started.push(EngineOptions { name: name.into(), settings, duties: Duties::default() });
+            let is_taken = self.started.iter().any(|other| other.name == name) || name == NODES;
+            let name = if is_taken { format!("{name}_{}", self.started.len() + 1) } else { name.into() };
+            self.started.push(EngineOptions { name, settings, duties: Duties::default() });
             self.started.len() - 1
         });
         let duties = &mut self.started[at].duties;

@@ -12,7 +12,7 @@ use crate::access::{
 };
 use crate::api::ErrorMode;
 use crate::io::{AdmissionLimits, PortSharing};
-use crate::model::{EngineIndex, Homes};
+use crate::model::Homes;
 use crate::shard::{self, Compression};
 
 use super::engines::{Engines, presence_ttl_key};
@@ -51,7 +51,7 @@ pub fn build(root: &Scope<'_>, flags: &Flags, problems: &mut Problems<'_>) -> Op
             error_mode: root.text("http_api.error_mode").and_then(|name| ErrorMode::parse(&name)).unwrap_or_default(),
             external: root.flag("http_api.external"),
         },
-        shard: shard_options(root, shards, problems),
+        shard: shard_options(root, shards, &engines, problems),
         engines: engines.options,
         workers: WorkerOptions { threads: or_cores(root.count("fanfare.workers"), usize::MAX) },
         log: LogOptions {
@@ -112,11 +112,11 @@ fn http(root: &Scope<'_>, flags: &Flags) -> HttpOptions {
     }
 }
 
-fn shard_options(root: &Scope<'_>, shards: u16, problems: &mut Problems<'_>) -> shard::Options {
+fn shard_options(root: &Scope<'_>, shards: u16, engines: &Engines, problems: &mut Problems<'_>) -> shard::Options {
     let (token_keys, subscription_token_keys) = tokens::keys(root, problems);
     shard::Options {
         homes: Homes::new(shards, random_key()),
-        namespaces: Arc::new(namespaces(root)),
+        namespaces: Arc::new(namespaces(root, engines)),
         token_keys,
         subscription_token_keys,
         disallow_anonymous_tokens: root.flag("client.disallow_anonymous_connection_tokens"),
@@ -178,8 +178,8 @@ fn decompressed_limit(root: &Scope<'_>) -> usize {
     }
 }
 
-fn namespaces(root: &Scope<'_>) -> Namespaces {
-    let options = |scope: &Scope<'_>, place| Arc::new(channel_options(root, scope, place));
+fn namespaces(root: &Scope<'_>, engines: &Engines) -> Namespaces {
+    let options = |scope: &Scope<'_>, place| Arc::new(channel_options(root, scope, engines, place));
     let by_name: HashMap<_, _> = check::namespace_scopes(root)
         .iter()
         .zip(1..)
@@ -196,7 +196,7 @@ fn namespaces(root: &Scope<'_>) -> Namespaces {
 }
 
 /// Options of one namespace; `root` says what holds for those that do not say.
-fn channel_options(root: &Scope<'_>, scope: &Scope<'_>, place: usize) -> ChannelOptions {
+fn channel_options(root: &Scope<'_>, scope: &Scope<'_>, engines: &Engines, place: usize) -> ChannelOptions {
     let data_format = |text: Option<String>| text.and_then(|name| DataFormat::parse(&name));
     let own_data_format = data_format(scope.text("publication_data_format"));
     let own_meta_ttl = Some(scope.duration("history_meta_ttl")).filter(|ttl| !ttl.is_zero());
@@ -238,8 +238,8 @@ fn channel_options(root: &Scope<'_>, scope: &Scope<'_>, place: usize) -> Channel
         delta_publish: scope.flag("delta_publish"),
         slow_consumer_policy: slow_consumer_policy(scope),
         flush: flush(scope),
-        broker: EngineIndex::MEMORY,
-        presence_manager: EngineIndex::MEMORY,
+        broker: engines.broker_of(scope),
+        presence_manager: engines.presence_manager_of(scope),
     }
 }
 

@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use tokio::signal::unix::Signal;
 
-use crate::access::Namespaces;
-use crate::config::{Changes, Configuration, Effective, Layers};
+use crate::access::{ChannelOptions, Namespaces};
+use crate::config::{Changes, Configuration, Effective, EnginesOptions, Layers, Options};
 use crate::handle::Handle;
 use crate::limits::NAMESPACES_ADDED_MAX;
+use crate::model::EngineIndex;
 use crate::telemetry::NodeMetrics;
 
 pub struct Reload {
@@ -23,7 +24,15 @@ pub struct Reload {
     running: Vec<Effective>,
     is_dev: bool,
     places: Places,
+    engines: RunningEngines,
     metrics: Arc<NodeMetrics>,
+}
+
+/// The engines of the start, and the namespaces that have rooms there.
+struct RunningEngines {
+    options: EnginesOptions,
+    /// By namespace, the empty name for channels without one. Who has a place may have rooms.
+    of_namespaces: HashMap<Box<str>, (EngineIndex, EngineIndex)>,
 }
 
 /// Places of namespaces in the metrics: one that went and comes again has the place it had.
@@ -51,6 +60,7 @@ impl Reload {
             running: effective.clone(),
             started: effective,
             is_dev: configuration.options.dev.is_some(),
+            engines: RunningEngines::new(&configuration.options),
             places: Places { max: names.len() + NAMESPACES_ADDED_MAX, by_name: names.into_iter().zip(1..).collect() },
             metrics: Arc::clone(metrics),
         }
@@ -85,6 +95,9 @@ impl Reload {
             // It was checked against the address of the file, and the hub listens where it did at its start.
             return Outcome::Refused(format!("{SKIPS_SIGNATURES} does not change while the hub runs: restart it"));
         }
+        if let Some(reason) = self.engines.refuse(&configuration.options, &namespaces) {
+            return Outcome::Refused(reason);
+        }
         let mut options = configuration.options.shard;
         options.namespaces = Arc::new(namespaces);
         handle.tell_options(Arc::new(options)).await;
@@ -106,6 +119,38 @@ impl Reload {
             Outcome::NothingToRead => tracing::info!("dev mode has no configuration to read again"),
         }
     }
+}
+
+impl RunningEngines {
+    fn new(options: &Options) -> RunningEngines {
+        let of_namespaces = chosen(&options.shard.namespaces).collect();
+        RunningEngines { options: options.engines.clone(), of_namespaces }
+    }
+
+    /// Why these options can't be taken while the node runs: rooms stay on the engines that they began on.
+    fn refuse(&mut self, options: &Options, namespaces: &Namespaces) -> Option<String> {
+        if options.engines != self.options {
+            return Some("engines do not change while the hub runs: restart it".into());
+        }
+        let moved = chosen(namespaces)
+            .find(|(name, engines)| self.of_namespaces.get(name).is_some_and(|before| before != engines));
+        if let Some((name, _)) = moved {
+            let owner =
+                if name.is_empty() { "channels without a namespace".into() } else { format!("namespace {name:?}") };
+            return Some(format!(
+                "broker_name and presence_manager_name of {owner} do not change while the hub runs: restart it"
+            ));
+        }
+        self.of_namespaces.extend(chosen(namespaces));
+        None
+    }
+}
+
+/// Which engines each namespace has chosen.
+fn chosen(namespaces: &Namespaces) -> impl Iterator<Item = (Box<str>, (EngineIndex, EngineIndex))> {
+    let engines = |options: &ChannelOptions| (options.broker, options.presence_manager);
+    let named = namespaces.by_name.iter().map(move |(name, options)| (name.clone(), engines(options)));
+    named.chain([("".into(), engines(&namespaces.without))])
 }
 
 impl Places {
@@ -245,6 +290,27 @@ mod tests {
         };
         let running = shard::Options::default();
         assert!(!running.renewed_by(&bench.told()[0]).insecure, "shards leave that as it was");
+    }
+
+    #[tokio::test]
+    async fn rooms_stay_on_their_engines() {
+        let brokers = "[[brokers]]\nname = \"ticks\"\nenabled = true\ntype = \"redis\"\n";
+        let chat = "[[channel.namespaces]]\nname = \"chat\"\n";
+        let on_ticks = "broker_name = \"ticks\"\n";
+        let mut bench = Bench::new(&[brokers, chat].concat());
+        let news = "[[channel.namespaces]]\nname = \"news\"\n";
+        let outcome = bench.write(&[brokers, chat, news, on_ticks].concat()).await;
+        assert_eq!(outcome, taken(&["channel.namespaces[news]"], &[]));
+        assert_eq!(bench.told()[0].namespaces.by_name["news"].broker, EngineIndex(1));
+        for (bad, why) in [
+            ([brokers, chat, on_ticks, news, on_ticks].concat(), "of namespace \"chat\" do not change"),
+            ([brokers, chat, news].concat(), "of namespace \"news\" do not change"),
+            ([&brokers.replace("redis", "nats"), chat, news, on_ticks].concat(), "engines do not change"),
+        ] {
+            let Outcome::Refused(reason) = bench.write(&bad).await else { panic!("taken: {bad}") };
+            assert!(reason.contains(why), "{reason}");
+            assert_eq!(bench.told().len(), 0);
+        }
     }
 
     #[tokio::test]

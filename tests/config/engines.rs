@@ -111,6 +111,15 @@ fn namespaces_choose_by_name() {
     let all = engines(text);
     assert_eq!((all.broker, all.presence_manager, all.control), (FIRST, FIRST, FIRST));
     assert_eq!(all.started.iter().map(|engine| engine.name.as_str()).collect::<Vec<_>>(), ["engine", "ticks"]);
+    let chosen = |lines: &str| {
+        let text = format!("{text}\n[[channel.namespaces]]\nname = \"chat\"\n{lines}");
+        let namespaces = options("a.toml", &text).shard.namespaces;
+        let chat = namespaces.find_options("chat:1").expect("it is known");
+        (chat.broker, chat.presence_manager)
+    };
+    assert_eq!(chosen(""), (FIRST, FIRST));
+    assert_eq!(chosen("broker_name = \"ticks\"\npresence_manager_name = \"local\""), (SECOND, MEMORY));
+    assert_eq!(chosen("broker_name = \"local\""), (MEMORY, FIRST));
     check_lines(
         "[[brokers]]\nname = \"ticks\"\n[[channel.namespaces]]\nname = \"a1\"\nbroker_name = \"ticks\"\n\
          [[channel.namespaces]]\nname = \"a2\"\nbroker_name = \"tick\"\n\
