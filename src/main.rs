@@ -20,9 +20,9 @@ static ALLOCATOR: Jemalloc = Jemalloc;
 fn main() -> ExitCode {
     let start = Instant::now();
     match CommandLine::parse().into_command() {
-        Command::Config(command) => cli::config::run(command),
+        Command::Config(command) => cli::config::run(command, node::try_engines),
         Command::Reload(arguments) => cli::exit(cli::reload::run(arguments)),
-        Command::Tool(tool) => cli::run(&tool),
+        Command::Tool(tool) => cli::run(&tool, node::try_engines),
         Command::Serve(flags) => serve(flags, start).map_or_else(fail, |()| ExitCode::SUCCESS),
     }
 }

@@ -45,6 +45,7 @@ use announce::{Announcement, announce};
 use certificates::{Certificates, Identities};
 use control::ControlPlane;
 use engines::Engines;
+pub use engines::try_engines;
 use memory::MemoryWatch;
 use pid_file::PidFile;
 use reload::Reload;

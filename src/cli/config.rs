@@ -1,7 +1,7 @@
 //! `fanfare config init | check | show | schema`.
 //!
 //! Exit codes: 0 done, 1 the configuration is wrong (with --strict also when it is odd), or the file is
-//! there already; 2 the command line is wrong.
+//! there already, or an engine can't be used (--connect); 2 the command line is wrong.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -10,13 +10,16 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::config::{
-    self, ConfigCommand, Flags, InitArguments, InitFormat, Layers, ShowArguments, ShowOutput, initial_text, schema_json,
+    self, CheckArguments, ConfigCommand, InitArguments, InitFormat, Layers, Options, ShowArguments, ShowOutput,
+    initial_text, schema_json,
 };
 
-pub fn run(command: ConfigCommand) -> ExitCode {
+use super::engines::{self, Finding, TryEngines};
+
+pub fn run(command: ConfigCommand, try_engines: TryEngines) -> ExitCode {
     let outcome = match command {
         ConfigCommand::Init(arguments) => init(&arguments),
-        ConfigCommand::Check(flags) => check(flags),
+        ConfigCommand::Check(arguments) => check(arguments, try_engines),
         ConfigCommand::Show(arguments) => show(arguments),
         ConfigCommand::Schema => print(&schema_json()),
     };
@@ -53,9 +56,12 @@ fn default_name(format: InitFormat) -> PathBuf {
     }
 }
 
-fn check(flags: Flags) -> Result<(), String> {
-    let is_strict = flags.strict;
-    let configuration = Layers::of_process(flags).read().map_err(|error| error.to_string())?;
+fn check(arguments: CheckArguments, try_engines: TryEngines) -> Result<(), String> {
+    let is_strict = arguments.flags.strict;
+    let configuration = Layers::of_process(arguments.flags).read().map_err(|error| error.to_string())?;
+    if arguments.connect {
+        connect(&configuration.options, try_engines)?;
+    }
     let odd: Vec<String> = configuration
         .warnings
         .iter()
@@ -71,6 +77,21 @@ fn check(flags: Flags) -> Result<(), String> {
         count if is_strict => Err(format!("{named} has {count} warnings, and --strict takes none")),
         count => print(&format!("{named} can be used; it has {count} warnings")),
     }
+}
+
+/// Says of each engine whether it can be used from here.
+fn connect(options: &Options, try_engines: TryEngines) -> Result<(), String> {
+    let (mut ready, mut missing) = (Vec::new(), Vec::new());
+    for Finding { outcome, fix } in engines::examine(options, try_engines) {
+        match outcome {
+            Ok(text) => ready.push(text),
+            Err(text) => missing.push(format!("{text}\n  fix: {fix}")),
+        }
+    }
+    if !ready.is_empty() {
+        print(&ready.join("\n"))?;
+    }
+    if missing.is_empty() { Ok(()) } else { Err(missing.join("\n")) }
 }
 
 fn show(arguments: ShowArguments) -> Result<(), String> {

@@ -12,6 +12,7 @@ mod completions;
 pub mod config;
 mod doctor;
 mod drain;
+mod engines;
 mod healthcheck;
 mod http;
 mod link;
@@ -32,11 +33,13 @@ use tokio::runtime;
 
 use crate::config::Tool;
 
+pub use engines::TryEngines;
+
 /// Runs a command and says how it ended; trouble is told on standard error.
-pub fn run(tool: &Tool) -> ExitCode {
+pub fn run(tool: &Tool, try_engines: TryEngines) -> ExitCode {
     exit(match tool {
         Tool::Completions { shell } => completions::run(*shell),
-        Tool::Doctor(arguments) => doctor::run(arguments),
+        Tool::Doctor(arguments) => doctor::run(arguments, try_engines),
         Tool::Drain(arguments) => drain::run(arguments),
         Tool::Healthcheck(arguments) => healthcheck::run(arguments),
         Tool::Pub(arguments) => publish::run(arguments),

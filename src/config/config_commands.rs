@@ -13,11 +13,21 @@ pub enum ConfigCommand {
     /// Write a configuration to begin with: every key with its default, and fresh secrets
     Init(InitArguments),
     /// Read the configuration as the hub would, and say everything that is wrong or odd
-    Check(Flags),
+    Check(CheckArguments),
     /// Show every value that holds, with what set it; secrets are masked
     Show(ShowArguments),
     /// Print the JSON Schema of configurations
     Schema,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct CheckArguments {
+    #[command(flatten)]
+    pub flags: Flags,
+
+    /// Connect to the engines too, as the hub would
+    #[arg(long)]
+    pub connect: bool,
 }
 
 #[derive(Args, Clone, Debug)]

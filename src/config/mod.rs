@@ -41,7 +41,9 @@ pub use commands::{
     DoctorArguments, DrainArguments, HealthcheckArguments, KeyArguments, LocalArguments, Output, OutputArguments,
     PublishArguments, ServerArguments, SubscribeArguments, Tool,
 };
-pub use config_commands::{ConfigCommand, InitArguments, InitFormat, ReloadArguments, ShowArguments, ShowOutput};
+pub use config_commands::{
+    CheckArguments, ConfigCommand, InitArguments, InitFormat, ReloadArguments, ShowArguments, ShowOutput,
+};
 pub use effective::{Changes, Effective};
 pub use engines::{
     ClientTls, DiskAck, DiskSettings, Duties, EngineOptions, EngineSettings, EnginesOptions, JetStream, NatsLogin,

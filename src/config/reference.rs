@@ -149,9 +149,9 @@ mode, as if it were given [`src/config/dev.toml`](../src/config/dev.toml).
 
 - `fanfare config init [--format toml|yaml|json] [FILE]` writes a file to begin with: every key with its default,
   commented out, and fresh secrets. It does not overwrite.
-- `fanfare config check [-c FILE] [--strict]` reads the configuration as the hub would and says all that is wrong, with
+- `fanfare config check [-c FILE] [--strict] [--connect]` reads the configuration as the hub would and says all that is wrong, with
   line, column and the nearest known key, and what is odd. It ends with 0, or with 1 if something is wrong, with
-  `--strict` also if something is odd.
+  `--strict` also if something is odd. `--connect` connects to the engines too, and ends with 1 if one can't be used.
 - `fanfare config show [-c FILE] [--output json]` shows every value that holds, with what set it: the default, a line
   of the file, a variable, a flag. Secrets are masked.
 - `fanfare config schema` prints the JSON Schema, for editors and pipelines.

@@ -3,9 +3,12 @@
 //! An engine connects by itself and goes on trying, so a start never waits for a broker. Until each answers, `/readyz`
 //! says 503 and the log says which one is missing; what it is asked meanwhile fails at once (error 100).
 
+mod probe;
 mod watch;
 
 use std::sync::Arc;
+
+pub use probe::try_engines;
 
 use super::StartError;
 use crate::config::{Duties, EngineOptions, EngineSettings, EnginesOptions, Options};

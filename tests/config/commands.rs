@@ -78,6 +78,25 @@ fn check_tells_by_its_exit_code() {
 }
 
 #[test]
+fn check_tries_engines_where_it_is_told_to() {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let write = |path: &str| {
+        let text = format!(
+            "engine.type = \"disk\"\n[engine.disk]\npath = {path:?}\nsegment_bytes = 1048576\nbytes_max = 4194304\n"
+        );
+        fs::write(folder.path().join("a.toml"), text).expect("it can be written");
+    };
+    write("log");
+    let said = check(folder.path(), "config check -c a.toml --connect", 0, "engine: disk at log, ");
+    assert!(said.contains("a.toml can be used"), "{said}");
+    assert!(!folder.path().join("log").exists(), "nothing is made");
+    write("a.toml");
+    check(folder.path(), "config check -c a.toml", 0, "a.toml can be used");
+    check(folder.path(), "config check -c a.toml --connect", 1, "engine: a.toml is no folder\n  fix: give disk.path");
+    check(folder.path(), "doctor -c a.toml --offline", 1, "FAIL  engine         engine: a.toml is no folder");
+}
+
+#[test]
 fn show_says_what_set_each_value_and_no_secret() {
     let folder = tempfile::tempdir().expect("there is room for a folder");
     let text =

@@ -14,11 +14,12 @@ use serde_json::json;
 
 use crate::config::{self, DoctorArguments, Output};
 
+use super::engines::{self, TryEngines};
 use super::server::Server;
 use super::{Failure, block_on, print_json};
 
-pub fn run(arguments: &DoctorArguments) -> Result<(), Failure> {
-    let checks = examine(arguments)?;
+pub fn run(arguments: &DoctorArguments, try_engines: TryEngines) -> Result<(), Failure> {
+    let checks = examine(arguments, try_engines)?;
     let failed = checks.iter().filter(|check| check.state == State::Fail).count();
     match arguments.output.output {
         Output::Text => checks.iter().for_each(Check::print),
@@ -30,7 +31,7 @@ pub fn run(arguments: &DoctorArguments) -> Result<(), Failure> {
     }
 }
 
-fn examine(arguments: &DoctorArguments) -> Result<Vec<Check>, Failure> {
+fn examine(arguments: &DoctorArguments, try_engines: TryEngines) -> Result<Vec<Check>, Failure> {
     let (options, warnings) = match config::load(&arguments.local.flags()) {
         Ok(loaded) => loaded,
         // Without a configuration nothing else can be judged.
@@ -50,6 +51,10 @@ fn examine(arguments: &DoctorArguments) -> Result<Vec<Check>, Failure> {
     checks.extend(machine::tracked_connections(root, connections));
     checks.extend(settings::insecure(&options));
     checks.extend(settings::certificates(&options));
+    checks.extend(engines::examine(&options, try_engines).into_iter().map(|finding| match finding.outcome {
+        Ok(value) => Check::ok("engine", value),
+        Err(value) => Check::fail("engine", value, finding.fix),
+    }));
     if !arguments.offline {
         let server = Server::of(&options)?;
         let server = Server { api_key: arguments.key.api_key.clone().or(server.api_key.clone()), ..server };

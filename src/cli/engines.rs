@@ -1,0 +1,100 @@
+//! Whether the engines of a configuration can be used from here.
+
+use std::fs;
+use std::path::Path;
+
+use rustix::fs::{Access, access, statvfs};
+
+use crate::config::{DiskSettings, EngineSettings, Options};
+use crate::telemetry::start_logs;
+
+/// Connects to the engines that are elsewhere: for each its name, and where it is or what is wrong.
+pub type TryEngines = fn(&Options) -> Vec<(String, Result<String, String>)>;
+
+/// One engine as it was found.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// With the name of the engine in front.
+    pub outcome: Result<String, String>,
+    pub fix: &'static str,
+}
+
+/// Tries all of them. What engines log about their trouble goes to the standard error.
+pub fn examine(options: &Options, try_engines: TryEngines) -> Vec<Finding> {
+    let started = &options.engines.started;
+    if started.is_empty() {
+        return Vec::new();
+    }
+    start_logs("warn", None);
+    let disks = started.iter().filter_map(|engine| match &engine.settings {
+        EngineSettings::Disk(settings) => Some((engine.name.clone(), disk(settings), FIX_DISK)),
+        _ => None,
+    });
+    let elsewhere = try_engines(options).into_iter().map(|(name, outcome)| (name, outcome, FIX_ADDRESS));
+    let name_it = |(name, outcome, fix): (String, Result<String, String>, _)| Finding {
+        outcome: outcome.map(|text| format!("{name}: {text}")).map_err(|text| format!("{name}: {text}")),
+        fix,
+    };
+    disks.chain(elsewhere).map(name_it).collect()
+}
+
+/// Whether the log's folder can be written, or made; and whether there is room for all that it may hold.
+fn disk(settings: &DiskSettings) -> Result<String, String> {
+    let path = &settings.path;
+    if path.exists() && !path.is_dir() {
+        return Err(format!("{} is no folder", path.display()));
+    }
+    let there = path.ancestors().find(|folder| folder.is_dir()).filter(|folder| !folder.as_os_str().is_empty());
+    let there = there.unwrap_or(Path::new("."));
+    access(there, Access::WRITE_OK | Access::EXEC_OK)
+        .map_err(|error| format!("{} can't be written: {error}", there.display()))?;
+    let room = statvfs(there).map_err(|error| format!("{}: {error}", there.display()))?;
+    let free = room.f_bavail * room.f_frsize;
+    let used: u64 =
+        fs::read_dir(path).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.metadata().ok()?.len())).sum();
+    let needed = settings.bytes_max.saturating_sub(used);
+    match free >= needed {
+        true => Ok(format!("disk at {}, {} MiB free", path.display(), free >> 20)),
+        false => Err(format!(
+            "{} has {} MiB free, and the log may take {} MiB more (disk.bytes_max)",
+            there.display(),
+            free >> 20,
+            needed >> 20
+        )),
+    }
+}
+
+const FIX_ADDRESS: &str = "check address, login and network; the lines above say what failed";
+const FIX_DISK: &str = "give disk.path to the user that the hub runs as, on a disk with room";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Flags, read};
+
+    fn settings(path: &Path, bytes_max: u64) -> DiskSettings {
+        let path = path.display();
+        let text = format!(
+            "engine.type = \"disk\"\n[engine.disk]\npath = \"{path}\"\nsegment_bytes = 1048576\nbytes_max = {bytes_max}"
+        );
+        let (options, _) = read("a.toml", &text, &Flags::default()).expect("a good file");
+        match &options.engines.started[0].settings {
+            EngineSettings::Disk(settings) => settings.clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_disk_is_writable_and_has_room() {
+        let folder = tempfile::tempdir().expect("there is room for a folder");
+        let found = disk(&settings(folder.path(), 8 << 20));
+        assert!(found.as_ref().is_ok_and(|text| text.contains("MiB free")), "{found:?}");
+        assert!(disk(&settings(&folder.path().join("a/b"), 8 << 20)).is_ok(), "it can be made");
+        assert!(!folder.path().join("a").exists(), "and is not");
+        let file = folder.path().join("file");
+        fs::write(&file, "x").expect("it can be written");
+        assert_eq!(disk(&settings(&file, 8 << 20)), Err(format!("{} is no folder", file.display())));
+        let found = disk(&settings(folder.path(), 64 << 40));
+        assert!(found.as_ref().is_err_and(|text| text.contains("the log may take")), "{found:?}");
+    }
+}
