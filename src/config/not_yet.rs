@@ -108,7 +108,7 @@ http_server:
 engine:
     redis.history_use_lists=false redis{redis_unused} redis.presence_hash_field_ttl=false
 broker:
-    redis.history_use_lists=false redis{redis_unused} postgres{postgres}
+    redis.history_use_lists=false redis{redis_unused} nats.tls{tls} postgres{postgres}
 presence_manager:
     redis{redis_unused} redis.presence_hash_field_ttl=false
 map_broker:

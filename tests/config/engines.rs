@@ -336,3 +336,11 @@ fn the_environment_says_it_too() {
     assert!(shown.contains("address = \"rediss://:***@a:1\""), "{shown}");
     assert!(!shown.contains("[controller.redis]"), "tables in which nothing is set are left out: {shown}");
 }
+
+#[test]
+fn the_examples_of_the_page_are_taken() {
+    let page = include_str!("../../docs/engines.md");
+    let examples: Vec<&str> = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let started: Vec<usize> = examples.iter().map(|text| engines(text).started.len()).collect();
+    assert_eq!(started, [1, 1, 1, 1, 2]);
+}

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use super::super::keys::KEYS;
+use super::super::keys::{KEYS, Key};
 use super::super::options::Secret;
 use super::super::settings::Scope;
 use super::super::source::{Problems, Span};
@@ -33,9 +33,9 @@ impl<'a> Table<'a> {
         format!("{}{key}", self.shown)
     }
 
-    /// Whether this table has the key at all.
+    /// Whether this table has the key, and it does something there.
     pub fn has(&self, key: &str) -> bool {
-        KEYS.contains_key(&self.scope.path_of(&self.within(key)))
+        KEYS.get(&self.scope.path_of(&self.within(key))).is_some_and(Key::is_supported)
     }
 
     pub fn text(&self, key: &str) -> Option<String> {
@@ -97,6 +97,7 @@ impl ClientTls {
     /// What the table `name` says, whether it is enabled or not: the scheme of an address may ask for it too.
     pub fn read(table: &Table<'_>, name: &str, problems: &mut Problems<'_>) -> ClientTls {
         let [ca, cert, key] = ["server_ca_pem", "cert_pem", "key_pem"].map(|part| format!("{name}.{part}"));
+        let server_name = format!("{name}.server_name");
         if table.text(&cert).is_some() != table.text(&key).is_some() {
             let set = if table.text(&cert).is_some() { &cert } else { &key };
             table.refuse(set, "needs both: cert_pem and key_pem are one identity", problems);
@@ -105,7 +106,7 @@ impl ClientTls {
             roots: read_pem(table, &ca, problems),
             certificate: read_pem(table, &cert, problems),
             key: read_pem(table, &key, problems).map(|text| Secret::new(&text)),
-            server_name: table.text(&format!("{name}.server_name")),
+            server_name: table.has(&server_name).then(|| table.text(&server_name)).flatten(),
             skips_verification: table.flag(&format!("{name}.insecure_skip_verify")),
         }
     }

@@ -72,7 +72,11 @@ const OF_PRESENCE: &[&str] = &["engine", "presence_manager", "presence_managers[
 /// All of them, in the order of the reference.
 pub const SETTINGS: &[Settings] = &[
     Settings { title: "Disk", scopes: OF_BROKERS, rows: &[DISK] },
-    Settings { title: "Redis and Valkey", scopes: ALL, rows: &[REDIS, REDIS_TLS, REDIS_SENTINELS, SENTINEL_TLS] },
+    Settings {
+        title: "Redis and Valkey",
+        scopes: ALL,
+        rows: &[REDIS, REDIS_TLS, REDIS_SENTINELS, SENTINEL_TLS, TLS_NAMES],
+    },
     Settings { title: "Presence in Redis", scopes: OF_PRESENCE, rows: &[REDIS_PRESENCE] },
     Settings { title: "NATS", scopes: ALL, rows: &[NATS, NATS_TLS] },
     Settings { title: "Publications over NATS", scopes: OF_BROKERS, rows: &[NATS_SUBJECTS] },
@@ -156,12 +160,6 @@ macro_rules! tls {
             ),
             (concat!($table, ".key_pem"), Kind::Secret, "\"\"", "Private key of that certificate."),
             (
-                concat!($table, ".server_name"),
-                Kind::Text,
-                "\"\"",
-                "The name that its certificate must have; empty: that of the address.",
-            ),
-            (
                 concat!($table, ".insecure_skip_verify"),
                 Kind::Flag,
                 "false",
@@ -173,6 +171,15 @@ macro_rules! tls {
 
 const REDIS_TLS: &[Row] = tls!("redis.tls", "Redis");
 const SENTINEL_TLS: &[Row] = tls!("redis.sentinel_tls", "Sentinels");
+const TLS_NAMES: &[Row] = &[
+    (
+        "redis.tls.server_name",
+        Kind::Text,
+        "\"\"",
+        "The name that the certificate of Redis must have; empty: that of the address.",
+    ),
+    ("redis.sentinel_tls.server_name", Kind::Text, "\"\"", "The same for Sentinels."),
+];
 const NATS_TLS: &[Row] = tls!("nats.tls", "NATS");
 
 const REDIS_SENTINELS: &[Row] = &[
