@@ -5,7 +5,7 @@ import { randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
 
 import { channel, everywhere, next, token } from './clients.mjs';
-import { Cable, Hub, configure } from './harness.mjs';
+import { Cable, configure } from './harness.mjs';
 
 const base = configure();
 const feed = {
@@ -18,6 +18,8 @@ const feed = {
   history_ttl: '300s',
   force_recovery: true,
 };
+// Of each user's own, which the hub subscribes it to.
+const own = { name: 'own', history_size: 50, history_ttl: '300s', force_recovery: true };
 // Only the newest counts.
 const latest = {
   name: 'latest',
@@ -29,7 +31,12 @@ const latest = {
   force_recovery_mode: 'cache',
   auto_cache_recover: true,
 };
-const config = configure({ channel: { namespaces: [...base.channel.namespaces, feed, latest] } });
+// The same, for whoever the hub subscribes.
+const cache = { ...latest, name: 'cache', force_recovery: true };
+const config = configure({
+  client: { subscribe_to_user_personal_channel: { enabled: true, personal_channel_namespace: 'own' } },
+  channel: { namespaces: [...base.channel.namespaces, feed, own, latest, cache] },
+});
 
 everywhere(
   'subscriptions of the hub',
@@ -40,18 +47,20 @@ everywhere(
     });
     after(() => cable?.remove());
 
-    /** Everything that a client tells of its server-side subscriptions. */
-    const watch = (client) => {
+    const isPersonal = (name) => name.startsWith('own:');
+
+    /** Everything that a client tells of its server-side subscriptions, its personal one left out unless that is meant. */
+    const watch = (client, isMeant = (name) => !isPersonal(name)) => {
       const seen = [];
       for (const event of ['subscribed', 'subscribing', 'unsubscribed', 'publication', 'join', 'leave']) {
-        client.on(event, (context) => seen.push({ event, ...context }));
+        client.on(event, (context) => isMeant(context.channel) && seen.push({ event, ...context }));
       }
       const all = (event) => seen.filter((one) => one.event === event);
       const until = (event, count = 1) => {
         if (all(event).length >= count) return all(event)[count - 1];
         return next(client, event).then(() => until(event, count));
       };
-      return { all, until };
+      return { seen, all, until };
     };
 
     /** Somebody whom the hub subscribes as it connects. */
@@ -75,6 +84,8 @@ everywhere(
       assert.deepEqual([name, person.unpack(data), tags], [plain, { n: 1 }, { kind: 'news' }]);
       const { clients } = await person.client.presence(feed);
       assert.deepEqual(person.unpack(clients[person.id].chanInfo), { seat: 7 });
+      const { presence } = await world.hub.ask('presence', { channel: feed });
+      assert.deepEqual(presence[person.id].chan_info, { seat: 7 });
     });
 
     test('what was missed comes back [server-side subscriptions recover]', async () => {
@@ -109,29 +120,47 @@ everywhere(
       const user = randomUUID();
       const ann = await world.enter(user);
       const seen = watch(ann.client);
-      const room = channel('chat');
-      await world.hub.ask('subscribe', { user, channel: room, data: { hello: true } });
+      const feed = channel('feed');
+      for (const data of [1, 2]) await world.hub.ask('publish', { channel: feed, data });
+      await world.hub.ask('subscribe', { user, channel: feed, data: { hello: true }, recover_since: { offset: 1 } });
       const subscribed = await seen.until('subscribed');
-      assert.deepEqual([subscribed.channel, ann.unpack(subscribed.data)], [room, { hello: true }]);
-      await world.hub.ask('publish', { channel: room, data: 'x' });
-      assert.equal(ann.unpack((await seen.until('publication')).data), 'x');
-      await world.hub.ask('unsubscribe', { user, channel: room });
-      assert.equal((await seen.until('unsubscribed')).channel, room);
+      assert.deepEqual([subscribed.channel, ann.unpack(subscribed.data)], [feed, { hello: true }]);
+      await world.hub.ask('publish', { channel: feed, data: 3 });
+      await seen.until('publication', 2);
+      assert.deepEqual(seen.all('publication').map(({ data }) => ann.unpack(data)), [2, 3]);
+      await world.hub.ask('unsubscribe', { user, channel: feed });
+      assert.equal((await seen.until('unsubscribed')).channel, feed);
     });
 
-    test('everybody has a channel of their own [personal channel]', async () => {
-      const personal = configure({ client: { subscribe_to_user_personal_channel: { enabled: true } } });
-      const hub = await Hub.start({ config: personal, shards: world.shards });
-      try {
-        const ann = await world.enter('ann', { url: hub.socketUrl });
-        const arrives = next(ann.client, 'publication');
-        await hub.ask('publish', { channel: '#ann', data: 'for you alone' });
-        const { channel: name, data } = await arrives;
-        assert.deepEqual([name, ann.unpack(data)], ['#ann', 'for you alone']);
-        ann.leave();
-      } finally {
-        await hub.stop();
-      }
+    test('everybody has a channel of their own, and misses nothing in it [personal channel]', async () => {
+      const user = randomUUID();
+      const own = `own:#${user}`;
+      const ann = await world.enter(user);
+      const seen = watch(ann.client, isPersonal);
+      await world.hub.ask('publish', { channel: own, data: 1 });
+      assert.equal((await seen.until('publication')).channel, own);
+      ann.client.disconnect();
+      for (const data of [2, 3]) await world.hub.ask('publish', { channel: own, data });
+      ann.client.connect();
+      await seen.until('publication', 3);
+      await world.hub.ask('publish', { channel: own, data: 4 });
+      await seen.until('publication', 4);
+      assert.deepEqual(
+        seen.seen.filter(({ event }) => event === 'publication' || event === 'subscribed').map(({ event }) => event),
+        ['publication', 'subscribed', 'publication', 'publication', 'publication'],
+      );
+      assert.deepEqual(seen.all('publication').map(({ data }) => ann.unpack(data)), [1, 2, 3, 4]);
+      assert.equal(seen.all('subscribed')[0].recovered, true);
+    });
+
+    test('a cache gives its newest publication to whom the hub subscribes', async () => {
+      const name = channel('cache');
+      for (const data of [1, 2, 3]) await world.hub.ask('publish', { channel: name, data });
+      // Nobody in particular: there is no personal channel.
+      const { person, seen } = await enter('', { channels: [name] });
+      await seen.until('publication');
+      assert.deepEqual(seen.seen.slice(0, 2).map(({ event }) => event), ['subscribed', 'publication']);
+      assert.deepEqual([seen.seen[0].recovered, person.unpack(seen.seen[1].data)], [true, 3]);
     });
 
     test('the newest publication comes with the subscription [cache recovery]', async () => {
