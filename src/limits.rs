@@ -509,6 +509,36 @@ pub const NODE_ANSWERS_WAITING_MAX: usize = 4096;
 /// How often users are counted for the reports: every shard is asked.
 pub const NODE_USERS_INTERVAL: Duration = Duration::from_secs(30);
 
+/// Requests under way on one Redis, and what of them is not written yet. Chosen: at 100,000 answers a second what
+/// is asked of a server waits for a sixth of a second.
+pub const REDIS_UNDER_WAY_MAX: usize = 16_384;
+pub const REDIS_OUTPUT_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Requests that are written together. Chosen: past some hundred the system call costs nothing beside them.
+pub const REDIS_BATCH_MAX: usize = 256;
+
+/// How often it is looked whether a request's time is up.
+pub const REDIS_LOOK: Duration = Duration::from_millis(100);
+
+/// Channels in one SUBSCRIBE, and those that the server has not confirmed.
+pub const REDIS_SUBSCRIBE_BATCH_MAX: usize = 256;
+pub const REDIS_SUBSCRIBES_MAX: usize = 4096;
+
+/// Listens and unlistens waiting for one listener.
+pub const REDIS_ORDERS_MAX: usize = 16_384;
+
+/// How often one request follows a slot of a Redis Cluster to another server. Source: its clients' usual bound.
+pub const REDIS_REDIRECTIONS_MAX: u8 = 5;
+
+/// What servers of a cluster send back at a time: all that may be under way, so that no server waits for it.
+pub const REDIS_RETURNED_MAX: usize = 2 * REDIS_UNDER_WAY_MAX;
+
+/// Clients named present in one step: the server does nothing else meanwhile, some hundred microseconds.
+pub const REDIS_ATTEND_CLIENTS_MAX: usize = 128;
+
+/// Messages between nodes that wait for whoever takes them.
+pub const REDIS_CONTROL_MESSAGES_MAX: usize = 4096;
+
 /// Connections of one shard between accept and upgrade, or speaking plain HTTP. At about 20 KiB
 /// each (hyper's buffers) 20 MiB.
 pub const DOOR_CONNECTIONS_MAX: usize = 1024;

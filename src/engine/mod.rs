@@ -35,6 +35,7 @@ pub mod nats;
 pub mod outlet;
 mod presence;
 pub mod record;
+pub mod redis;
 mod results;
 mod stream;
 

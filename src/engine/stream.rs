@@ -214,7 +214,7 @@ impl Stream {
 }
 
 /// Bytes that `publication` takes in a reply, about: who published it may weigh more than what.
-fn wire_bytes_of(publication: &Publication) -> usize {
+pub(super) fn wire_bytes_of(publication: &Publication) -> usize {
     let info = publication.info.as_deref().map_or(0, |info| {
         let parts = [&info.conn_info, &info.chan_info];
         info.user.len() + parts.into_iter().flatten().map(|part| part.len()).sum::<usize>()

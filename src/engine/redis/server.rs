@@ -1,0 +1,43 @@
+//! One server: a connection for requests, and one for what is published.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use super::link::{self, Work};
+use super::listener::{self, Order, Station};
+use super::probe::Probe;
+use super::reconnect::Place;
+use super::shared::Shared;
+use super::write::Writer;
+use crate::limits::{REDIS_ORDERS_MAX, REDIS_UNDER_WAY_MAX};
+
+/// Its tasks end when this is dropped.
+#[derive(Clone, Debug)]
+pub struct Server {
+    pub work: mpsc::Sender<Work>,
+    pub orders: mpsc::Sender<Order>,
+}
+
+/// Topics of messages between nodes, and who takes them.
+pub type ControlTopics = (Vec<String>, mpsc::Sender<Bytes>);
+
+impl Server {
+    /// Connects to the server at `place`, wherever that is in time.
+    pub fn start(shared: &Arc<Shared>, place: Place, control: Option<ControlTopics>) -> Server {
+        let (work, work_taken) = mpsc::channel(REDIS_UNDER_WAY_MAX);
+        let (orders, orders_taken) = mpsc::channel(REDIS_ORDERS_MAX);
+        let writer = Writer {
+            names: shared.names.clone(),
+            publish: if shared.returns.is_some() { "SPUBLISH" } else { "PUBLISH" },
+            presence_ttl: shared.presence_ttl,
+            random: fastrand::Rng::new(),
+        };
+        let probe = Probe::new(shared.names.probe(fastrand::u64(..)));
+        let station = Station { probe, control, work: work.clone() };
+        tokio::spawn(link::run(Arc::clone(shared), place.clone(), work_taken, writer));
+        tokio::spawn(listener::run(Arc::clone(shared), place, orders_taken, station));
+        Server { work, orders }
+    }
+}
