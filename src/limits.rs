@@ -399,9 +399,10 @@ pub const NATS_CONSUMER_TTL: Duration = Duration::from_secs(5);
 pub const NATS_APPEND_MAX: usize = 64;
 pub const NATS_APPEND_BYTES_MAX: usize = 256 * 1024;
 
-/// Results of publishes with an idempotency key that go along with each message of their channel. The server knows
-/// the others by their message, as long as that is kept.
+/// Results of publishes with an idempotency key that go along with each message of their channel, and the bytes of
+/// their keys. The server knows the others by their message, as long as that is kept.
 pub const NATS_RESULTS_MAX: usize = 16;
+pub const NATS_RESULTS_BYTES_MAX: usize = 4096;
 
 /// Clients of one channel whom NATS counts for statistics of presence; more are refused (106).
 pub const NATS_PRESENCE_MAX: usize = 10_000;

@@ -1,13 +1,13 @@
 //! Streams: what is appended, heard, read, and remembered of it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fanfare::engine::contract::{Operation, Outcome, Page, Publish, Read};
 use fanfare::engine::{Retention, Stream};
 use fanfare::model::{ErrorCode, HistoryRequest, HistoryResult, Since};
 use fanfare::telemetry::EngineCounter;
 
-use crate::engine_node::{EngineNode, RETENTION, at, channel, kept, keyed, text, texts, versioned};
+use crate::engine_node::{EngineNode, PATIENCE, RETENTION, at, channel, kept, keyed, text, texts, versioned};
 use crate::nats_server::Release;
 use crate::{options, server_and_node, start};
 
@@ -57,10 +57,13 @@ async fn concurrent_publishers_have_one_dense_order() {
         other.ready().await;
         one.listen("chat").await;
         other.listen("chat").await;
-        for n in 0..100 {
-            for (node, name) in [(&one, "one"), (&other, "other")] {
-                node.submit("chat", Operation::Publish(Box::new(kept(&format!("{name}{n}")))));
-            }
+        let publish = |text: String| Operation::Publish(Box::new(kept(&text)));
+        let submit = |n: u32| {
+            (one.submit("chat", publish(format!("one{n}"))), other.submit("chat", publish(format!("other{n}"))))
+        };
+        let ids: Vec<_> = (0..100).map(submit).collect();
+        for (of_one, of_other) in ids {
+            assert!(one.answer_to(of_one).await.is_ok() && other.answer_to(of_other).await.is_ok());
         }
         let (mut by_one, mut by_other) = (Vec::new(), Vec::new());
         for _ in 0..200 {
@@ -284,4 +287,21 @@ async fn a_deleted_log_is_created_anew_with_another_epoch() {
         assert_eq!((after.offset, after.epoch == before.epoch), (1, false));
         assert_eq!(channel("chat").as_str(), "chat");
     }
+}
+
+/// Its newest message stays, which says where it stands.
+#[tokio::test]
+async fn a_quiet_channel_leaves_the_disk() {
+    let short = Retention { ttl: Duration::from_millis(50), ..RETENTION };
+    let (server, mut node) = server_and_node(Release::Floor).await;
+    let stranger = crate::stranger(&server).await;
+    for text in ["a", "b", "c"] {
+        let publish = Publish { retention: Some(short), ..kept(text) };
+        node.publish("chat", publish).await.expect("appended");
+    }
+    let since = Instant::now();
+    while crate::log_info(&stranger).await["state"]["messages"] != 1 {
+        assert!(since.elapsed() < PATIENCE, "the others are kept");
+    }
+    assert_eq!(node.append("chat", "d").await.offset, 4);
 }

@@ -41,10 +41,15 @@ pub fn metrics() -> Arc<fanfare::telemetry::EngineMetrics> {
     Arc::default()
 }
 
+/// What the server says of the log of channels with the usual retention.
+pub async fn log_info(client: &async_nats::Client) -> serde_json::Value {
+    let info = client.request("$JS.API.STREAM.INFO.fanfare_log_100_601", "".into()).await.expect("an answer");
+    serde_json::from_slice(&info.payload).expect("JSON")
+}
+
 /// The subject under which the engine keeps a channel.
 pub async fn log_subject(client: &async_nats::Client, channel: &str) -> String {
-    let info = client.request("$JS.API.STREAM.INFO.fanfare_log_100_601", "".into()).await.expect("an answer");
-    let info: serde_json::Value = serde_json::from_slice(&info.payload).expect("JSON");
+    let info = log_info(client).await;
     let subject = info["config"]["subjects"][0].as_str().expect("a subject");
     subject.replace('>', channel)
 }

@@ -1,6 +1,6 @@
 //! Channels without history, wildcards, raw subjects, and servers without JetStream.
 
-use fanfare::engine::contract::{Membership, Operation, Outcome, Published, Read};
+use fanfare::engine::contract::{Membership, Operation, Outcome, Publish, Published, Read};
 use fanfare::engine::nats::{Options, RawMode, UseJetStream};
 use fanfare::model::ErrorCode;
 use fanfare::telemetry::EngineCounter;
@@ -27,16 +27,52 @@ async fn what_is_not_kept_is_heard_without_a_place() {
 }
 
 #[tokio::test]
-async fn a_key_is_published_once_by_its_node() {
-    let (_server, mut node) = server_and_node(Release::Floor).await;
-    node.listen("news").await;
-    for text in ["a", "a again"] {
-        let keyed = fanfare::engine::contract::Publish { idempotency_key: Some("k".into()), ..passing(text) };
-        assert_eq!(node.publish("news", keyed).await, Ok(None));
+async fn a_key_is_published_once() {
+    let keyed = |text| Publish { idempotency_key: Some("k".into()), ..passing(text) };
+    for release in Release::ALL {
+        let (server, mut one) = server_and_node(release).await;
+        let mut other = start(options(&server));
+        other.ready().await;
+        one.listen("news").await;
+        assert_eq!(one.publish("news", keyed("a")).await, Ok(None));
+        assert_eq!(other.publish("news", keyed("a again")).await, Ok(None));
+        assert_eq!(one.publish("news.b", keyed("of another channel")).await, Ok(None));
+        other.publish("news", passing("b")).await.expect("sent");
+        assert_eq!(one.publication().await, ("news".into(), "a".into(), None));
+        assert_eq!(one.publication().await.1, "b");
+        // Without JetStream each node knows its own.
+        let mut alone = start(Options { jetstream: UseJetStream::Off, ..options(&server) });
+        alone.ready().await;
+        for text in ["c", "c again"] {
+            assert_eq!(alone.publish("news", keyed(text)).await, Ok(None));
+        }
+        alone.publish("news", passing("d")).await.expect("sent");
+        assert_eq!(one.publication().await.1, "c");
+        assert_eq!(one.publication().await.1, "d");
     }
-    node.publish("news", passing("b")).await.expect("sent");
-    assert_eq!(node.publication().await.1, "a");
-    assert_eq!(node.publication().await.1, "b");
+}
+
+/// What is too large for the server is refused, and what waited with it is not.
+#[tokio::test]
+async fn too_large_is_refused_alone() {
+    let server = NatsServer::with(Release::Floor, "max_payload: 8KB\njetstream { store_dir: \"FOLDER/store\" }");
+    let mut node = start(options(&server));
+    node.ready().await;
+    let large = "x".repeat(9000);
+    for publish in [kept, passing] {
+        let texts = ["a", "b", &large, "c"];
+        let ids = texts.map(|text| node.submit("chat", Operation::Publish(Box::new(publish(text)))));
+        let mut refused = Vec::new();
+        for id in ids {
+            refused.push(node.answer_to(id).await.err());
+        }
+        assert_eq!(refused, [None, None, Some(ErrorCode::LimitExceeded), None]);
+    }
+    let many: Vec<_> =
+        (0..40).map(|_| node.submit("chat", Operation::Publish(Box::new(kept(&large[..1000]))))).collect();
+    for id in many {
+        node.answer_to(id).await.expect("each fits, if not all together");
+    }
 }
 
 #[tokio::test]

@@ -6,9 +6,9 @@ use bytes::Bytes;
 
 use super::super::contract::{Outcome, Publish};
 use super::super::{Retention, record};
-use super::entry::now_ms;
+use super::entry::{Entry, now_ms};
 use super::jetstream::Refusal;
-use super::job::Job;
+use super::job::{Job, error_of};
 use super::log::Log;
 use super::subjects::escape;
 use super::tail::Tail;
@@ -24,10 +24,43 @@ impl Job {
         let log = self.open_log().await?;
         let record = |publish: &Publish| record::encode_publication(&publish.publication, publish.delta).into();
         let records: Vec<Bytes> = publishes.iter().map(record).collect();
-        let last = self.append_records(&log, &publishes[0], &records, retention.ttl).await?;
+        let last = match self.append_records(&log, &publishes[0], &records, retention.ttl).await {
+            // Together they may be more than the server takes, or one of them is.
+            Err(Refusal::TooLarge) if publishes.len() > 1 => {
+                return self.append_each(&log, publishes, records, retention.ttl).await;
+            }
+            last => last?,
+        };
         let behind = (0..publishes.len() as u64).rev();
         let position = |behind| Position { offset: last.offset.saturating_sub(behind), ..last };
         Ok(behind.map(|behind| Ok(Outcome::Published(Some(position(behind))))).collect())
+    }
+
+    /// Sends what is not kept, unless the server knows its key. The server sends it on.
+    pub async fn append_once(&self, publish: &Publish) -> Result<Vec<Result<Outcome, ErrorCode>>, Refusal> {
+        let log = self.open_log().await?;
+        let entry = Entry::passing(record::encode_publication(&publish.publication, publish.delta));
+        let id = publish.idempotency_key.as_deref().map(escape);
+        log.append(&self.session, &self.tokens(), &entry, None, id.as_deref()).await?;
+        Ok(vec![Ok(Outcome::Published(None))])
+    }
+
+    async fn append_each(
+        &mut self,
+        log: &Log,
+        publishes: &[Publish],
+        records: Vec<Bytes>,
+        ttl: Duration,
+    ) -> Result<Vec<Result<Outcome, ErrorCode>>, Refusal> {
+        let mut outcomes = Vec::with_capacity(publishes.len());
+        for (publish, record) in publishes.iter().zip(records) {
+            outcomes.push(match self.append_records(log, publish, &[record], ttl).await {
+                Ok(position) => Ok(Outcome::Published(Some(position))),
+                Err(Refusal::TooLarge) => Err(error_of(Refusal::TooLarge)),
+                Err(refusal) => return Err(refusal),
+            });
+        }
+        Ok(outcomes)
     }
 
     /// Returns the place of the last one. Tries again when another node was first, as long as there is time.
@@ -51,7 +84,7 @@ impl Job {
                 return Ok(position);
             }
             let entry = tail.next(records.to_vec(), publish, ttl, now_ms);
-            match log.append(&self.session, &tokens, &entry, tail.sequence, id.as_deref()).await {
+            match log.append(&self.session, &tokens, &entry, Some(tail.sequence), id.as_deref()).await {
                 Ok(stored) if stored.is_duplicate => return self.find_first(log, publish, stored.sequence).await,
                 Ok(stored) => {
                     let has_expired = entry.floor > tail.entry.as_ref().map_or(0, |entry| entry.floor);

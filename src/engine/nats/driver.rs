@@ -9,6 +9,7 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{OnceCell, mpsc};
+use tokio::time::sleep_until;
 
 use super::super::contract::{Operation, Outcome, Publish};
 use super::super::outlet::Outlet;
@@ -17,7 +18,8 @@ use super::complaints::Complaints;
 use super::ear::Order;
 use super::job::{Answer, Arrived, Finished, Job, LogCell};
 use super::link::{Session, Sessions};
-use super::log::LogKind;
+use super::log::{Log, LogKind};
+use super::quiet::{Quiet, QuietSince};
 use super::subjects::Subjects;
 use super::tail::Tail;
 use crate::limits::{NATS_APPEND_BYTES_MAX, NATS_APPEND_MAX, NATS_TAILS_MAX, REQUESTS_MAX};
@@ -51,6 +53,7 @@ pub struct State {
     session_id: u64,
     logs: AHashMap<LogKind, LogCell>,
     presence_buckets: AHashMap<Duration, Arc<OnceCell<()>>>,
+    quiet: Quiet,
     /// Of publishes that are kept nowhere else.
     results: Results,
 }
@@ -62,6 +65,7 @@ struct Line {
     is_busy: bool,
     /// Where its stream stood when this node last had to do with it.
     tail: Option<(LogKind, Tail)>,
+    quiet_since: QuietSince,
     /// Of the step under way, if its outcome has to be remembered here.
     key: Option<Box<str>>,
 }
@@ -71,12 +75,27 @@ impl Driver {
         let started = Instant::now();
         loop {
             let has_room = self.state.waiting < REQUESTS_MAX;
+            let look = self.state.quiet.next().map(|due| started + due);
             tokio::select! {
                 Some(finished) = self.state.running.next() => self.finish(finished, started.elapsed()).await,
                 arrived = self.requests.recv(), if has_room => match arrived {
                     Some(arrived) => self.take(arrived, started.elapsed()).await,
                     None => return,
                 },
+                () = sleep_until(look.unwrap_or(started).into()), if look.is_some() => {
+                    self.quieten(started.elapsed()).await;
+                }
+            }
+        }
+    }
+
+    /// Lets the server forget histories that have expired.
+    async fn quieten(&mut self, now: Duration) {
+        let session = self.sessions.borrow().clone();
+        while let Some(channel) = self.state.quiet.take_due(now) {
+            let expired = self.state.find_expired(&channel, now);
+            if let Some(((log, sequence), session)) = expired.zip(session.as_ref()) {
+                log.forget_before(session, &self.subjects.tokens_of(channel.as_str()), sequence).await;
             }
         }
     }
@@ -114,7 +133,12 @@ impl Driver {
         let Some(session) = self.sessions.borrow().clone() else { return self.refuse_all(channel).await };
         self.state.follow(&session);
         while let Some(requests) = self.state.take_step(&channel) {
-            let Some(answer) = self.state.find_result(&channel, &requests, now) else {
+            // With JetStream the server knows it.
+            let known = match session.has_jetstream {
+                true => None,
+                false => self.state.find_result(&channel, &requests, now),
+            };
+            let Some(answer) = known else {
                 let job = self.state.job(&session, &self.subjects, &self.metrics, self.replicas, &channel, &requests);
                 self.state.running.push(Box::pin(job.run(requests)));
                 return;
@@ -199,6 +223,17 @@ impl State {
         Some(step)
     }
 
+    /// The log and the newest message of a channel in which nothing was published for long.
+    fn find_expired(&mut self, channel: &ChannelName, now: Duration) -> Option<(Log, u64)> {
+        let line = self.lines.get_mut(channel)?;
+        if !self.quiet.is_quiet(channel, &mut line.quiet_since, now) {
+            return None;
+        }
+        let (kind, tail) = line.tail.as_ref()?;
+        let log = self.logs.get(kind)?.get()?;
+        Some((log.clone(), tail.sequence))
+    }
+
     /// The answer to a repeated publish that is kept nowhere.
     fn find_result(&mut self, channel: &ChannelName, step: &[Arrived], now: Duration) -> Option<Answer> {
         let publish = publish_of(step.first()?).filter(|publish| publish.retention.is_none())?;
@@ -248,7 +283,11 @@ impl State {
         if let Some(kind) = finished.stale.filter(|_| is_of_now) {
             self.logs.remove(&kind);
         }
-        let line = self.line(&finished.channel);
+        self.line(&finished.channel);
+        let Some(line) = self.lines.get_mut(&finished.channel) else { return };
+        if let Some(ttl) = finished.kept_for {
+            self.quiet.put_off(&finished.channel, &mut line.quiet_since, now + ttl);
+        }
         line.is_busy = false;
         line.tail = finished.tail.clone().filter(|_| is_of_now);
         let key = line.key.take();
@@ -278,6 +317,9 @@ fn publish_of(arrived: &Arrived) -> Option<&Publish> {
 
 fn kind_of(operation: &Operation) -> Option<LogKind> {
     let retention = match operation {
+        Operation::Publish(publish) if publish.retention.is_none() && publish.idempotency_key.is_some() => {
+            return Some(LogKind::ONCE);
+        }
         Operation::Publish(publish) => publish.retention?,
         Operation::Read(read) => read.retention,
         Operation::Page(page) => page.retention,

@@ -1,7 +1,7 @@
 //! One step of one channel's work: what its driver gives to NATS at a time.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::OnceCell;
@@ -53,6 +53,8 @@ pub struct Finished {
     /// With its kind of log.
     pub tail: Option<(LogKind, Tail)>,
     pub answers: Vec<Answer>,
+    /// Something was published whose history lives so long.
+    pub kept_for: Option<Duration>,
     /// The log is not there any more.
     pub stale: Option<LogKind>,
     /// What an operator should know.
@@ -64,6 +66,7 @@ impl Job {
     pub async fn run(mut self, requests: Vec<Arrived>) -> Finished {
         let ids: Vec<(RequestId, bool)> = requests.iter().map(Arrived::id).collect();
         let deadline = requests.iter().map(|arrived| arrived.at).min().unwrap_or_else(Instant::now) + OPERATION_TIMEOUT;
+        let kept_for = requests.first().and_then(Arrived::history_ttl);
         let done = timeout_at(deadline.into(), self.perform(requests)).await.unwrap_or(Err(Refusal::Away));
         let refusal = done.as_ref().err().copied();
         if refusal.is_some() {
@@ -79,7 +82,9 @@ impl Job {
         let stale = kind.filter(|_| refusal == Some(Refusal::NoResponders));
         let tail = kind.zip(self.tail.take());
         let complaint = refusal.filter(|refusal| *refusal != Refusal::Away);
-        Finished { session_id: self.session.id, channel: self.channel, tail, answers, stale, complaint }
+        let (session_id, channel) = (self.session.id, self.channel);
+        let kept_for = kept_for.filter(|_| refusal.is_none());
+        Finished { session_id, channel, tail, answers, kept_for, stale, complaint }
     }
 
     /// One outcome for each answered request.
@@ -91,8 +96,10 @@ impl Job {
                 operation => return self.perform_one(operation).await,
             }
         }
-        match publishes.first().and_then(|publish| publish.retention) {
+        let Some(first) = publishes.first() else { return Ok(Vec::new()) };
+        match first.retention {
             Some(retention) => self.append(&publishes, retention).await,
+            None if first.idempotency_key.is_some() && self.session.has_jetstream => self.append_once(first).await,
             None => self.pass_all(&publishes).await,
         }
     }
@@ -116,14 +123,19 @@ impl Job {
 
     /// Sends what is not kept.
     async fn pass_all(&self, publishes: &[Publish]) -> Result<Vec<Result<Outcome, ErrorCode>>, Refusal> {
+        let mut outcomes = Vec::with_capacity(publishes.len());
         for publish in publishes {
             let payload = match self.subjects.is_raw() {
                 true => publish.publication.data.clone(),
                 false => Entry::passing(record::encode_publication(&publish.publication, publish.delta)).encode(),
             };
-            self.send(payload).await?;
+            outcomes.push(match self.send(payload).await {
+                Ok(()) => Ok(Outcome::Published(None)),
+                Err(Refusal::TooLarge) => Err(error_of(Refusal::TooLarge)),
+                Err(refusal) => return Err(refusal),
+            });
         }
-        Ok(publishes.iter().map(|_| Ok(Outcome::Published(None))).collect())
+        Ok(outcomes)
     }
 
     /// Who came or went; others on raw subjects would not understand it.
@@ -169,6 +181,13 @@ impl Job {
 impl Arrived {
     fn id(&self) -> (RequestId, bool) {
         (self.request.id, self.request.operation.is_answered())
+    }
+
+    fn history_ttl(&self) -> Option<Duration> {
+        match &self.request.operation {
+            Operation::Publish(publish) => publish.retention.map(|retention| retention.ttl),
+            _ => None,
+        }
     }
 }
 

@@ -92,27 +92,25 @@ impl Link {
             }
             Err(error) => return Err(self.away(format!("{error}"))),
         };
-        let has_jetstream = self.find_jetstream(&client).await?;
+        let has_jetstream = self.has_jetstream(&client).await;
         let (overflow, overflows) = watch::channel(0);
         self.next_id += 1;
         Ok((Session { id: self.next_id, client, has_jetstream, overflows }, signs, overflow))
     }
 
-    async fn find_jetstream(&mut self, client: &Client) -> Result<bool, Duration> {
+    /// Whether streams can be asked of it, now or soon: JetStream of a cluster may be without a leader for a while,
+    /// which plain channels don't mind.
+    async fn has_jetstream(&self, client: &Client) -> bool {
         if self.options.jetstream == UseJetStream::Off || self.subjects.is_raw() {
-            return Ok(false);
+            return false;
         }
-        match jetstream::ask(client, "INFO", &serde_json::Value::Null).await {
-            Ok(_) => Ok(true),
-            Err(Refusal::NoJetStream | Refusal::NoResponders) => {
-                if self.options.jetstream == UseJetStream::On {
-                    let urls = self.options.shown_urls();
-                    error!("NATS at {urls} has no JetStream: channels with history and presence are refused (108)");
-                }
-                Ok(false)
-            }
-            Err(refusal) => Err(self.away(format!("JetStream does not answer: {refusal}"))),
+        let answer = jetstream::ask(client, "INFO", &serde_json::Value::Null).await;
+        let has_none = matches!(answer, Err(Refusal::NoJetStream | Refusal::NoResponders));
+        if has_none && self.options.jetstream == UseJetStream::On {
+            let urls = self.options.shown_urls();
+            error!("NATS at {urls} has no JetStream: channels with history and presence are refused (108)");
         }
+        !has_none
     }
 
     async fn use_while_whole(&mut self, session: Session, signs: mpsc::Receiver<Sign>, overflows: watch::Sender<u64>) {

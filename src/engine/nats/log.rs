@@ -26,11 +26,22 @@ pub struct LogKind {
 }
 
 impl LogKind {
+    /// Of publications that are kept nowhere, but published once: the server knows their keys.
+    pub const ONCE: LogKind = LogKind { size: 0, lifetime_s: IDEMPOTENT_RESULT_TTL.as_secs() + 1 };
+
     /// The newest message tells where its stream stands, so it lives as long as that has to be known, and as long
     /// as the server must tell a repeated publish.
     pub fn of(retention: Retention) -> LogKind {
         let lifetime = retention.ttl.max(retention.meta_ttl).max(IDEMPOTENT_RESULT_TTL);
         LogKind { size: retention.size.max(1), lifetime_s: lifetime.as_secs() + 1 }
+    }
+
+    /// Part of names and subjects.
+    fn name(self) -> String {
+        match self {
+            LogKind::ONCE => "once".to_owned(),
+            LogKind { size, lifetime_s } => format!("{size}_{lifetime_s}"),
+        }
     }
 }
 
@@ -54,7 +65,7 @@ pub struct Logged {
 impl Log {
     /// Finds the log, or creates it.
     pub async fn open(session: &Session, subjects: &Subjects, kind: LogKind, replicas: usize) -> Result<Log, Refusal> {
-        let name = subjects.stream_name(&format!("log_{}_{}", kind.size, kind.lifetime_s));
+        let name = subjects.stream_name(&format!("log_{}", kind.name()));
         match Log::find(session, &name).await {
             Err(Refusal::NotFound) => {}
             found => return found,
@@ -70,9 +81,11 @@ impl Log {
     /// All logs that may hold something of a channel.
     pub async fn all(session: &Session, subjects: &Subjects) -> Result<Vec<Log>, Refusal> {
         let filter = json!({ "subject": subjects.of("log.>") });
+        let once = subjects.stream_name(&format!("log_{}", LogKind::ONCE.name()));
         let answer = jetstream::ask(&session.client, "STREAM.NAMES", &filter).await?;
         let mut logs = Vec::new();
-        for name in answer["streams"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        let names = answer["streams"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        for name in names.filter(|name| *name != once) {
             match Log::find(session, name).await {
                 Ok(log) => logs.push(log),
                 // It is somebody else's, or gone already.
@@ -112,18 +125,20 @@ impl Log {
         }
     }
 
-    /// Puts `entry` behind the channel's message number `last` (0: it has none), or refuses.
+    /// Puts `entry` behind the channel's message number `last` (0: it has none), or refuses; `None`: behind any.
     pub async fn append(
         &self,
         session: &Session,
         tokens: &str,
         entry: &Entry,
-        last: u64,
+        last: Option<u64>,
         id: Option<&str>,
     ) -> Result<Stored, Refusal> {
         let mut headers = HeaderMap::new();
         headers.insert("Nats-Expected-Stream", self.name.as_str());
-        headers.insert("Nats-Expected-Last-Subject-Sequence", last.to_string().as_str());
+        if let Some(last) = last {
+            headers.insert("Nats-Expected-Last-Subject-Sequence", last.to_string().as_str());
+        }
         if let Some(id) = id {
             headers.insert("Nats-Msg-Id", format!("{tokens}/{id}").as_str());
         }
@@ -167,7 +182,8 @@ impl Log {
 
 fn config_of(name: &str, subjects: &Subjects, kind: LogKind, replicas: usize) -> Value {
     let token = fastrand::u64(..);
-    let subject = subjects.of(&format!("log.{}_{}.{token:016x}.>", kind.size, kind.lifetime_s));
+    let subject = subjects.of(&format!("log.{}.{token:016x}.>", kind.name()));
+    let messages_max = if kind == LogKind::ONCE { -1 } else { i64::try_from(kind.size).unwrap_or(-1) };
     json!({
         "name": name,
         "subjects": [subject],
@@ -177,7 +193,7 @@ fn config_of(name: &str, subjects: &Subjects, kind: LogKind, replicas: usize) ->
         "max_consumers": -1,
         "max_msgs": -1,
         "max_bytes": -1,
-        "max_msgs_per_subject": kind.size,
+        "max_msgs_per_subject": messages_max,
         "max_age": nanos(Duration::from_secs(kind.lifetime_s)),
         "duplicate_window": nanos(IDEMPOTENT_RESULT_TTL),
         "num_replicas": replicas,

@@ -11,7 +11,7 @@
 //! * **Node messages** are core subjects (`control.rs`). **Raw mode** publishes and hears bare payloads, to join
 //!   publishers of others: no history, joins or leaves. A **wildcard** channel hears others and has no stream.
 //! * A server without JetStream is asked nothing of what it can't do: history and presence are refused (108).
-//! * **Idempotency keys** of plain channels are known to the node that published; those of streams to all.
+//! * **Idempotency keys** are known to all nodes; those of plain channels without JetStream to the one that published.
 //!
 //! # Why the history holds
 //!
@@ -40,7 +40,8 @@
 //! * **A log created anew** has other subjects than the former (`log.rs`), so what a node knew of that one is refused.
 //! * **Time.** The server keeps a message for `max(history_ttl, history_meta_ttl)`, since position and epoch are in it.
 //!   `history_ttl` is applied by readers, from the time that the newest entry says; what had expired when more came
-//!   is below that entry's floor. Nodes' clocks differ by their error only.
+//!   is below that entry's floor. Nodes' clocks differ by their error only. A channel that has been quiet for longer
+//!   loses all but its newest message (`quiet.rs`).
 //!
 //! # Bounds
 //!
@@ -63,6 +64,7 @@ mod link;
 mod log;
 mod options;
 mod presence;
+mod quiet;
 mod subjects;
 mod tail;
 

@@ -133,6 +133,8 @@ fn bucket_of(subjects: &Subjects) -> String {
 /// Creates the bucket, or lets it keep values for longer: namespaces may differ.
 async fn open(job: &Job, ttl: Duration) -> Result<(), Refusal> {
     let (client, bucket) = (&job.session.client, bucket_of(&job.subjects));
+    // None at all would be for ever.
+    let age = nanos(ttl.max(Duration::from_secs(1)));
     let stream = format!("KV_{bucket}");
     let config = json!({
         "name": stream,
@@ -143,13 +145,13 @@ async fn open(job: &Job, ttl: Duration) -> Result<(), Refusal> {
         "max_msgs": -1,
         "max_bytes": -1,
         "max_msgs_per_subject": 1,
-        "max_age": nanos(ttl),
+        "max_age": age,
         "num_replicas": job.replicas,
         "allow_rollup_hdrs": true,
         "deny_delete": true,
     });
     let what = match jetstream::ask(client, &format!("STREAM.INFO.{stream}"), &Value::Null).await {
-        Ok(info) if info["config"]["max_age"].as_u64().is_some_and(|age| age >= nanos(ttl)) => return Ok(()),
+        Ok(info) if info["config"]["max_age"].as_u64().is_some_and(|known| known >= age) => return Ok(()),
         Ok(_) => format!("STREAM.UPDATE.{stream}"),
         Err(Refusal::NotFound) => format!("STREAM.CREATE.{stream}"),
         Err(refusal) => return Err(refusal),

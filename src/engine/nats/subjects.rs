@@ -57,16 +57,27 @@ impl Subjects {
 
     /// Whether the channel stands for others: it can be heard, but has no stream and takes no publications.
     pub fn is_wildcard(&self, channel: &str) -> bool {
+        if self.is_escaped() {
+            return false;
+        }
         let subject = self.of_channel(channel);
         subject.split('.').any(|token| token == "*" || token == ">")
     }
 
     /// Whether NATS takes the channel's subject: a raw one may be anything.
     pub fn is_valid(&self, channel: &str) -> bool {
+        if self.is_escaped() {
+            return true;
+        }
         let subject = self.of_channel(channel);
         let is_text = !subject.contains(|c: char| c.is_whitespace() || c.is_control());
         let tokens_are_whole = subject.split('.').all(|token| !token.is_empty());
         is_text && tokens_are_whole && (self.allows_wildcards || !self.is_wildcard(channel))
+    }
+
+    /// Whether each channel is one token, in which nothing means anything.
+    fn is_escaped(&self) -> bool {
+        self.raw.is_none() && !self.allows_wildcards
     }
 
     /// Something of this engine beside its channels.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::super::contract::Publish;
 use super::entry::{Entry, KeyResult};
 use super::log::Logged;
-use crate::limits::NATS_RESULTS_MAX;
+use crate::limits::{NATS_RESULTS_BYTES_MAX, NATS_RESULTS_MAX};
 use crate::model::{Epoch, Position, Version};
 
 /// The newest message of a channel.
@@ -102,8 +102,10 @@ impl Entry {
     fn remember(&mut self, result: KeyResult, now_ms: u64) {
         self.results.retain(|result| !result.is_expired(now_ms));
         self.results.push_back(result);
-        while self.results.len() > NATS_RESULTS_MAX {
-            self.results.pop_front();
+        let mut bytes: usize = self.results.iter().map(|result| result.idempotency_key.len()).sum();
+        while self.results.len() > NATS_RESULTS_MAX || bytes > NATS_RESULTS_BYTES_MAX {
+            let oldest = self.results.pop_front();
+            bytes -= oldest.map_or(0, |result| result.idempotency_key.len());
         }
     }
 
