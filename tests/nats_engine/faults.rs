@@ -1,11 +1,17 @@
 //! A server that goes, comes back, stands still or says no.
 
+use std::ffi::OsStr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fanfare::engine::contract::Operation;
 use fanfare::engine::nats::{Credentials, Options, start_control};
 use fanfare::model::ErrorCode;
 use fanfare::telemetry::EngineCounter;
+
+use rustls::ClientConfig;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 
 use crate::engine_node::{EngineNode, kept, passing, texts, wait_until};
 use crate::nats_server::{NatsServer, Release, free_port};
@@ -150,6 +156,34 @@ async fn only_right_credentials_get_in() {
         let server = NatsServer::with(release, "authorization { token: secret }");
         let credentials = Credentials::Token("secret".into());
         start(Options { credentials, ..options(&server) }).ready().await;
+    }
+}
+
+#[tokio::test]
+async fn tls_is_spoken_to_whom_the_roots_trust() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    let made = std::process::Command::new("openssl")
+        .args("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=localhost".split(' '))
+        .args("-addext subjectAltName=DNS:localhost,IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE".split(' '))
+        .args([OsStr::new("-keyout"), key.as_os_str(), OsStr::new("-out"), certificate.as_os_str()])
+        .output();
+    assert!(made.expect("openssl runs").status.success());
+    let files = format!("cert_file: \"{}\", key_file: \"{}\"", certificate.display(), key.display());
+    for release in Release::ALL {
+        let server = NatsServer::with(release, &format!("tls {{ {files} }}"));
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(&certificate).expect("a certificate")).expect("a root");
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = ClientConfig::builder_with_provider(provider);
+        let tls = tls.with_safe_default_protocol_versions().expect("versions");
+        let tls = Some(tls.with_root_certificates(roots).with_no_client_auth());
+        let mut trusting = start(Options { tls, ..options(&server) });
+        trusting.ready().await;
+        trusting.publish("chat", passing("a")).await.expect("sent");
+        let mut others = start(options(&server));
+        assert_eq!(others.publish("chat", passing("a")).await, Err(ErrorCode::Internal));
+        assert!(!others.metrics.is_up());
     }
 }
 

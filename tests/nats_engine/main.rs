@@ -5,10 +5,12 @@ mod engine_node;
 #[path = "../support/nats_server.rs"]
 mod nats_server;
 
+mod cluster;
 mod faults;
 mod history;
 mod plain;
 mod presence;
+mod scale;
 
 use std::sync::Arc;
 

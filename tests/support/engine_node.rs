@@ -1,6 +1,6 @@
 //! A node as an engine sees it: shards that ask and hear.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -29,6 +29,7 @@ pub struct EngineNode {
     pub metrics: Arc<EngineMetrics>,
     homes: Homes,
     events: mpsc::UnboundedReceiver<Event>,
+    answers: HashMap<RequestId, Result<Outcome, ErrorCode>>,
     heard: VecDeque<Incoming>,
     rechecked: VecDeque<ChannelName>,
     next_id: AtomicU64,
@@ -42,8 +43,8 @@ impl EngineNode {
         let outlet = Outlet::new(EngineIndex(1), homes.clone(), Arc::new(post));
         let metrics = Arc::new(EngineMetrics::default());
         let engine = start(outlet, Arc::clone(&metrics));
-        let (heard, rechecked) = (VecDeque::new(), VecDeque::new());
-        EngineNode { engine, metrics, homes, events, heard, rechecked, next_id: AtomicU64::new(1) }
+        let (answers, heard, rechecked) = (HashMap::new(), VecDeque::new(), VecDeque::new());
+        EngineNode { engine, metrics, homes, events, answers, heard, rechecked, next_id: AtomicU64::new(1) }
     }
 
     /// Until the engine has proven its connection.
@@ -65,27 +66,24 @@ impl EngineNode {
 
     pub async fn answer_to(&mut self, wanted: RequestId) -> Result<Outcome, ErrorCode> {
         loop {
-            if let Event::Done { id, outcome } = self.next_event("an answer").await
-                && id == wanted
-            {
+            if let Some(outcome) = self.answers.remove(&wanted) {
                 return outcome;
             }
+            self.next_event("an answer").await;
         }
     }
 
-    async fn next_event(&mut self, awaited: &str) -> Event {
+    async fn next_event(&mut self, awaited: &str) {
         let event = timeout(PATIENCE, self.events.recv()).await;
-        let event = event.unwrap_or_else(|_| panic!("{awaited} does not come")).expect("the engine lives");
+        let event = event.unwrap_or_else(|_| panic!("{awaited} does not come"));
+        self.take(event.expect("the engine lives"));
+    }
+
+    fn take(&mut self, event: Event) {
         match event {
-            Event::Incoming(incoming) => {
-                self.heard.push_back(*incoming);
-                Event::Recheck { engine: EngineIndex(1), channels: Vec::new() }
-            }
-            Event::Recheck { engine, channels } => {
-                self.rechecked.extend(channels);
-                Event::Recheck { engine, channels: Vec::new() }
-            }
-            done => done,
+            Event::Done { id, outcome } => drop(self.answers.insert(id, outcome)),
+            Event::Incoming(incoming) => self.heard.push_back(*incoming),
+            Event::Recheck { channels, .. } => self.rechecked.extend(channels),
         }
     }
 
@@ -120,11 +118,15 @@ impl EngineNode {
         }
     }
 
+    /// Whether a channel had to be checked up to now.
+    pub fn was_rechecked(&mut self) -> bool {
+        self.has_heard_nothing();
+        !self.rechecked.is_empty()
+    }
+
     pub fn has_heard_nothing(&mut self) -> bool {
         while let Ok(event) = self.events.try_recv() {
-            if let Event::Incoming(incoming) = event {
-                self.heard.push_back(*incoming);
-            }
+            self.take(event);
         }
         self.heard.is_empty()
     }

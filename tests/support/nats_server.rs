@@ -46,13 +46,33 @@ impl NatsServer {
 
     /// With these lines in its configuration; `FOLDER` stands for a folder of its own.
     pub fn with(release: Release, lines: &str) -> NatsServer {
+        NatsServer::named("test", release, lines)
+    }
+
+    /// Servers that keep streams together.
+    pub fn cluster(release: Release, count: usize) -> Vec<NatsServer> {
+        let ports: Vec<u16> = (0..count).map(|_| free_port()).collect();
+        let routes: Vec<String> = ports.iter().map(|port| format!("\"nats://127.0.0.1:{port}\"")).collect();
+        let start = |(n, port): (usize, &u16)| {
+            let cluster = format!("name: c, listen: \"127.0.0.1:{port}\", routes: [{}]", routes.join(", "));
+            let lines = format!("jetstream {{ store_dir: \"FOLDER/store\" }}\ncluster {{ {cluster} }}");
+            NatsServer::named(&format!("server{n}"), release, &lines)
+        };
+        ports.iter().enumerate().map(start).collect()
+    }
+
+    fn named(name: &str, release: Release, lines: &str) -> NatsServer {
         let folder = tempfile::tempdir().expect("a folder");
         let port = free_port();
         let lines = lines.replace("FOLDER", &folder.path().display().to_string());
-        let config = format!("listen: \"127.0.0.1:{port}\"\nserver_name: \"test\"\n{lines}\n");
+        let config = format!("listen: \"127.0.0.1:{port}\"\nserver_name: \"{name}\"\n{lines}\n");
         std::fs::write(folder.path().join("nats.conf"), config).expect("a file");
         let child = spawn(release, folder.path());
         NatsServer { release, port, folder, child }
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     pub fn url(&self) -> String {

@@ -89,7 +89,10 @@ impl Ear {
                 },
                 Some(heard) = self.state.voices.next() => self.hear(heard).await,
                 _ = ticks.tick() => self.look_after().await,
-                () = changed(&mut overflows) => self.state.missed.extend(self.state.listened.keys().cloned()),
+                () = changed(&mut overflows) => {
+                    self.state.missed.extend(self.state.listened.keys().cloned());
+                    self.recheck_missed().await;
+                }
             }
         }
     }

@@ -3,6 +3,7 @@
 //! A connection that breaks is given up with everything that waits in it, and followed by a new one: what was asked
 //! before is answered by nobody, what was published before does not come late, and whoever listens says so again.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,7 +26,7 @@ pub struct Session {
     pub id: u64,
     pub client: Client,
     pub has_jetstream: bool,
-    /// Changes when messages were dropped because nobody took them in time.
+    /// Changes when messages may have been missed: nobody took them in time, or a stream has another leader.
     pub overflows: watch::Receiver<u64>,
 }
 
@@ -36,7 +37,15 @@ pub type Sessions = watch::Receiver<Option<Arc<Session>>>;
 pub fn keep(options: Options, metrics: Arc<EngineMetrics>) -> Sessions {
     let (sender, sessions) = watch::channel(None);
     let subjects = Subjects::new(&options);
-    let link = Link { options, subjects, metrics, sessions: sender, last_complaint: String::new(), next_id: 0 };
+    let link = Link {
+        options,
+        subjects,
+        metrics,
+        sessions: sender,
+        last_complaint: String::new(),
+        next_id: 0,
+        discovered: Vec::new(),
+    };
     tokio::spawn(link.run());
     sessions
 }
@@ -49,6 +58,8 @@ struct Link {
     /// What the log says already.
     last_complaint: String,
     next_id: u64,
+    /// Servers of the same cluster, as the last one named them.
+    discovered: Vec<String>,
 }
 
 /// What a connection tells of itself.
@@ -75,10 +86,9 @@ impl Link {
 
     /// Errors: how long to wait before the next try.
     async fn connect(&mut self) -> Result<(Session, mpsc::Receiver<Sign>, watch::Sender<u64>), Duration> {
-        let servers = match self.options.urls.iter().map(|url| url.parse()).collect::<Result<Vec<ServerAddr>, _>>() {
-            Ok(servers) => servers,
-            Err(error) => return Err(self.refused(format!("an address is none: {error}"))),
-        };
+        let configured = self.options.urls.iter().map(|url| url.parse()).collect::<Result<Vec<ServerAddr>, _>>();
+        let mut servers = configured.map_err(|error| self.refused(format!("an address is none: {error}")))?;
+        servers.extend(self.discovered.iter().filter_map(|url| url.parse().ok()));
         let options = self.options.connect_options().await.map_err(|error| self.refused(error))?;
         let (sender, signs) = mpsc::channel(SIGNS_WAITING_MAX);
         let options = options.event_callback(move |event| {
@@ -92,6 +102,7 @@ impl Link {
             }
             Err(error) => return Err(self.away(format!("{error}"))),
         };
+        self.discovered = client.server_info().connect_urls;
         let has_jetstream = self.has_jetstream(&client).await;
         let (overflow, overflows) = watch::channel(0);
         self.next_id += 1;
@@ -123,7 +134,8 @@ impl Link {
         self.sessions.send_replace(Some(Arc::new(session)));
         let why = tokio::select! {
             why = prove(&client, &self.subjects, &self.metrics) => why,
-            why = watch_signs(signs, overflows) => why,
+            why = watch_signs(signs, &overflows) => why,
+            why = watch_leaders(&client, &self.subjects, self.options.replicas, &overflows) => why,
             () = self.sessions.closed() => return,
         };
         self.sessions.send_replace(None);
@@ -180,7 +192,7 @@ async fn come_back(probes: &mut Subscriber, number: u64) -> Option<()> {
     }
 }
 
-async fn watch_signs(mut signs: mpsc::Receiver<Sign>, overflows: watch::Sender<u64>) -> &'static str {
+async fn watch_signs(mut signs: mpsc::Receiver<Sign>, overflows: &watch::Sender<u64>) -> &'static str {
     loop {
         match signs.recv().await {
             Some(Sign::Broken(why)) => return why,
@@ -189,6 +201,27 @@ async fn watch_signs(mut signs: mpsc::Receiver<Sign>, overflows: watch::Sender<u
             None => return "the connection has ended",
         }
     }
+}
+
+/// A log that is kept by several servers may get another leader: what the former had stored and not sent on is heard
+/// by nobody.
+async fn watch_leaders(
+    client: &Client,
+    subjects: &Subjects,
+    replicas: usize,
+    overflows: &watch::Sender<u64>,
+) -> &'static str {
+    if replicas > 1 {
+        let of_logs = subjects.stream_name("log_");
+        let mut elections = client.subscribe(format!("{LEADER_ELECTED}.*")).await;
+        while let Some(election) = async { elections.as_mut().ok()?.next().await }.await {
+            let stream = election.subject.rsplit('.').next().unwrap_or_default();
+            if stream.starts_with(&of_logs) {
+                overflows.send_modify(|count| *count += 1);
+            }
+        }
+    }
+    pending().await
 }
 
 fn sign_of(event: Event) -> Option<Sign> {
@@ -205,6 +238,9 @@ fn sign_of(event: Event) -> Option<Sign> {
 fn is_refusal(kind: ConnectErrorKind) -> bool {
     matches!(kind, ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication)
 }
+
+/// Subjects of the server's own, which end in a stream's name.
+const LEADER_ELECTED: &str = "$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED";
 
 /// Chosen: the newest ones say nothing new.
 const SIGNS_WAITING_MAX: usize = 64;

