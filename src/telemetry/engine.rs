@@ -48,9 +48,11 @@ pub enum EngineCounter {
     ProbesLost,
     /// Streams that had lost what was confirmed, and began a new epoch.
     EpochsLost,
+    /// Writes of a log, each with what had gathered since the one before.
+    Writes,
 }
 
-const ENGINE_COUNTERS: usize = EngineCounter::EpochsLost as usize + 1;
+const ENGINE_COUNTERS: usize = EngineCounter::Writes as usize + 1;
 
 impl EngineMetrics {
     pub fn add(&self, counter: EngineCounter, count: u64) {

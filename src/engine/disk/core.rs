@@ -233,6 +233,7 @@ impl Core {
             Ok(()) => {
                 self.logged_epoch = next_epoch;
                 self.last_write = now;
+                self.metrics.add(EngineCounter::Writes, 1);
                 self.metrics.probed(Some(begin.elapsed()));
                 self.note_rewritten();
                 true
