@@ -9,6 +9,7 @@
 mod jobs;
 mod pool;
 mod priority;
+mod queue;
 mod rescue;
 mod tools;
 

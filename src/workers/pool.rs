@@ -6,9 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, Thread};
 use std::time::Instant;
 
-use crossbeam_queue::ArrayQueue;
-
 use super::priority::lower_this_thread;
+use super::queue::BoundedQueue;
 use super::rescue::Watch;
 use super::{Done, Job, Tools, WorkOutcome};
 use crate::lane::Doorbell;
@@ -37,7 +36,7 @@ struct Waiting {
 }
 
 struct Shared {
-    queue: ArrayQueue<Waiting>,
+    queue: BoundedQueue<Waiting>,
     /// Jobs that went into the queue and came out of it; what the starvation rule counts by.
     entered: AtomicU64,
     left: AtomicU64,
@@ -64,7 +63,7 @@ impl Pool {
     ) -> std::io::Result<Pool> {
         assert!(workers > 0 && waiting_max > 0, "a pool has a worker and room for a job");
         let shared = Arc::new(Shared {
-            queue: ArrayQueue::new(waiting_max),
+            queue: BoundedQueue::new(waiting_max),
             entered: AtomicU64::new(0),
             left: AtomicU64::new(0),
             workers: std::iter::repeat_with(Doorbell::new).take(workers).collect(),

@@ -30,7 +30,7 @@ pub const ROWS: &[Row] = &[
         crates: &["prometheus", "rustix", "tracing", "tracing_subscriber"],
         purity: Effects,
     },
-    Row { folder: "lane", may_use: &[], crates: &["crossbeam_queue", "rtrb"], purity: Effects },
+    Row { folder: "lane", may_use: &[], crates: &["rtrb"], purity: Effects },
     Row { folder: "ws", may_use: &[], crates: &["bytes", "zlib_rs"], purity: Pure },
     Row {
         folder: "access",
