@@ -1,6 +1,8 @@
 """Clients that stay connected, whatever happens to the hub they are on."""
 
 import asyncio
+import collections
+import contextlib
 import json
 import time
 
@@ -10,9 +12,13 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from hub import PATIENCE
 
 
-async def until(condition, what):
+# Handshakes under way at a time.
+RUSH = 50
+
+
+async def until(condition, what, patience=PATIENCE):
     """Looks until `condition` holds; several looks a turn of the clock cost nothing here."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while not condition():
         assert time.monotonic() < deadline, f"waited for long: {what}"
         await asyncio.sleep(0.02)
@@ -30,40 +36,82 @@ class Door:
     def open(self):
         return connect(self.url, **self.options)
 
-    async def enter(self, socket, channel=None):
-        """Connects, and subscribes; the reply to the connect command."""
-        await socket.send(json.dumps({"id": 1, "connect": {"token": self.token} if self.token else {}}))
-        reply = json.loads(await socket.recv())
-        if channel is not None:
-            await socket.send(json.dumps({"id": 2, "subscribe": {"channel": channel}}))
-            assert "subscribe" in json.loads(await socket.recv())
-        return reply
-
     async def visit(self):
         """A client that comes and goes: the reply to its connect command."""
         async with self.open() as socket:
-            return await self.enter(socket)
+            return await Talk(socket).connect(self.token)
+
+
+class Talk:
+    """Commands and what comes of them on one socket. Pings are answered whenever they come."""
+
+    def __init__(self, socket):
+        self.socket = socket
+        self.last_id = 0
+        self.pings = 0
+        # Said beside replies, oldest first.
+        self.pushes = collections.deque()
+        self.lines = collections.deque()
+
+    async def read(self):
+        """The next line that is no ping."""
+        while True:
+            while not self.lines:
+                self.lines.extend((await self.socket.recv()).splitlines())
+            said = json.loads(self.lines.popleft())
+            if said:
+                return said
+            self.pings += 1
+            await self.socket.send("{}")
+
+    async def ask(self, command):
+        self.last_id += 1
+        await self.socket.send(json.dumps({"id": self.last_id, **command}))
+        while (said := await self.read()).get("id") != self.last_id:
+            self.pushes.append(said)
+        return said
+
+    async def connect(self, token):
+        return await self.ask({"connect": {"token": token} if token else {}})
+
+    async def subscribe(self, channel):
+        reply = await self.ask({"subscribe": {"channel": channel}})
+        assert "subscribe" in reply, reply
+
+    async def push(self):
+        return self.pushes.popleft() if self.pushes else await self.read()
 
 
 class Member:
     """One client that comes back at once, without the patience that SDKs have, and notes all that happens."""
 
-    def __init__(self, door, channel):
-        self.door, self.channel = door, channel
+    def __init__(self, door, channel, rush):
+        self.door, self.channel, self.rush = door, channel, rush
         self.is_in = False
-        self.pings = 0
+        self.talk = None
         self.heard = []
         # Close codes, and handshakes that were not answered with 101.
         self.closes = []
         self.refusals = []
 
+    @property
+    def pings(self):
+        """Of its last connection."""
+        return self.talk.pings if self.talk else 0
+
     async def run(self):
         while True:
             try:
-                async with self.door.open() as socket:
-                    await self.door.enter(socket, self.channel)
+                async with contextlib.AsyncExitStack() as stack:
+                    async with self.rush:
+                        self.talk = Talk(await stack.enter_async_context(self.door.open()))
+                        await self.talk.connect(self.door.token)
+                        await self.talk.subscribe(self.channel)
                     self.is_in = True
-                    await self.listen(socket)
+                    while True:
+                        push = (await self.talk.push()).get("push", {})
+                        if "pub" in push:
+                            self.heard.append(push["pub"]["data"])
             except ConnectionClosed as closed:
                 self.closes.append(closed.rcvd.code if closed.rcvd else None)
             except (InvalidHandshake, OSError) as refusal:
@@ -72,22 +120,13 @@ class Member:
                 await asyncio.sleep(0.05)
             self.is_in = False
 
-    async def listen(self, socket):
-        while True:
-            for line in (await socket.recv()).splitlines():
-                reply = json.loads(line)
-                if reply == {}:
-                    self.pings += 1
-                    await socket.send("{}")
-                elif "pub" in reply.get("push", {}):
-                    self.heard.append(reply["push"]["pub"]["data"])
-
 
 class Crowd:
     """Members; an asynchronous context, at whose end they have gone."""
 
     def __init__(self, door, channel, size):
-        self.members = [Member(door, channel) for _ in range(size)]
+        rush = asyncio.Semaphore(RUSH)
+        self.members = [Member(door, channel, rush) for _ in range(size)]
 
     async def __aenter__(self):
         self.tasks = [asyncio.create_task(member.run()) for member in self.members]
@@ -102,7 +141,16 @@ class Crowd:
                 raise done
 
     async def all_in(self):
-        await until(lambda: all(member.is_in for member in self.members), f"everybody is in {self.refusals()[:3]}")
+        # A busy machine manages some dozens of TLS handshakes a second.
+        patience = PATIENCE + len(self.members) / 50
+        await until(self.are_all_in, "everybody is in", patience)
+
+    def are_all_in(self):
+        for task in self.tasks:
+            if task.done():
+                # A member never ends by itself: this tells what went wrong.
+                task.result()
+        return all(member.is_in for member in self.members)
 
     async def all_heard(self, words):
         """Each has heard one of `words`."""

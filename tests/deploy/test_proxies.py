@@ -30,7 +30,7 @@ FOLDER = ROOT / "deploy" / "proxies"
 # What 60 s of the files are here, above the time between two pings of these hubs.
 IDLE_SECONDS = 5
 CROWD = 16
-MANY = 1100
+MANY = 1040
 
 # One descriptor for each of them here, two in the proxy.
 resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
@@ -220,20 +220,16 @@ class Proxy(unittest.TestCase):
     def test_more_than_a_thousand_find_room(self):
         """Beyond limits that proxies have by themselves, such as 512 connections of a worker of nginx."""
         async def run():
-            async with contextlib.AsyncExitStack() as stack:
-                rush = asyncio.Semaphore(50)
-
-                async def enter():
-                    async with rush:
-                        await stack.enter_async_context(self.door.open())
-                await asyncio.gather(*(enter() for _ in range(MANY)))
+            async with Crowd(self.door, "room", MANY) as crowd:
+                self.assertEqual(crowd.refusals(), [])
+                # 3012: so many of them on one busy core may be late with a pong, which is no proxy's doing.
+                self.assertLessEqual(set(crowd.closes()), {3012})
         asyncio.run(run())
 
     def test_nobody_says_who_they_are_by_a_header(self):
         async def claim(url, trust):
             door = Door(url, None, trust, {"Origin": ORIGIN, "X-User-Id": "admin"})
-            async with door.open() as socket:
-                return await door.enter(socket)
+            return await door.visit()
 
         async def run():
             hub = self.fleet.members[0]
