@@ -16,6 +16,7 @@ use tokio::time::{sleep, timeout};
 use crate::limits::ANSWER_TIMEOUT;
 use crate::model::{
     ChannelName, ClientInfo, ErrorCode, HistoryRequest, HistoryResult, Homes, Position, PresenceStats, ShardId,
+    UserSketch,
 };
 // What goes through the door, so that the control plane need not know a shard to ask one.
 pub use crate::shard::{
@@ -194,6 +195,21 @@ impl Handle {
             keys.sort_unstable();
             keys.dedup();
             Ok(unkeyed + keys.len() as u64)
+        }
+    }
+
+    /// The users of this node, to be joined with those of other nodes.
+    pub fn sketch_users(&self) -> impl Future<Output = Result<UserSketch, ErrorCode>> + Send + use<> {
+        let answers = self.ask_all(&Question::UserSketch);
+        async {
+            let mut sketch = UserSketch::default();
+            for answer in answers {
+                match answer.await? {
+                    Answered::UserSketch(of_shard) => sketch.join(&of_shard),
+                    other => return Err(wrong_answer(&other)),
+                }
+            }
+            Ok(sketch)
         }
     }
 

@@ -16,6 +16,9 @@ struct InfoRequest {}
 #[derive(Serialize)]
 pub struct InfoResult {
     nodes: Vec<NodeJson>,
+    /// Different users on all nodes, to within about 2 %; a field of ours, where there are several nodes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    num_users: Option<u64>,
     /// Of these the last figures that they told stand in `nodes`, if they are not lost altogether.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     missing_nodes: Vec<MissingJson>,
@@ -61,8 +64,9 @@ pub async fn info(api: &Api, body: &[u8]) -> Result<InfoResult, Failure> {
     if !body.trim_ascii().is_empty() {
         let InfoRequest {} = parse(body)?;
     }
-    let Info { nodes, missing } = api.cluster.info().await?;
-    Ok(InfoResult { nodes: nodes.into_iter().map(NodeJson::from).collect(), missing_nodes: missing_nodes(missing) })
+    let Info { nodes, users, missing } = api.cluster.info().await?;
+    let nodes = nodes.into_iter().map(NodeJson::from).collect();
+    Ok(InfoResult { nodes, num_users: users, missing_nodes: missing_nodes(missing) })
 }
 
 impl From<Report> for NodeJson {

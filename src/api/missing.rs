@@ -21,7 +21,7 @@ pub fn missing_nodes(missing: Vec<MissingNode>) -> Vec<MissingJson> {
 mod tests {
     use crate::api::fixture::{Fixture, channel, check};
     use crate::handle::{Answered, ChannelsFound, Question, ShardUsers};
-    use crate::model::ErrorCode;
+    use crate::model::{ErrorCode, UserSketch};
     use crate::nodes::tests::bus::{Bus, Node, Peer, pass};
 
     const MISSING: &str = r#""missing_nodes":[{"uid":"b","name":"name-b","reason":"silent"}]"#;
@@ -31,6 +31,7 @@ mod tests {
         let fixture = Fixture::answering(|question| match question {
             Question::Reach(_) => Ok(Answered::Reached(1)),
             Question::Users => Ok(Answered::Users(ShardUsers { count: 0, keys: Vec::new() })),
+            Question::UserSketch => Ok(Answered::UserSketch(UserSketch::default())),
             Question::Channels(_) => {
                 Ok(Answered::Channels(ChannelsFound { channels: vec![(channel("a"), 2)], has_more: false }))
             }

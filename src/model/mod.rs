@@ -15,6 +15,7 @@ mod publication;
 mod push;
 mod reply;
 mod time;
+mod user_sketch;
 
 pub use channel::{ChannelName, ChannelNameTooLong, Homes, UserHash};
 pub use client::{ClientId, ClientInfo};
@@ -29,3 +30,4 @@ pub use publication::{DataShape, Epoch, Position, Publication, Tags, Version};
 pub use push::Push;
 pub use reply::{ConnectResult, HistoryResult, Outcome, PresenceStats, Reply, SubscribeResult};
 pub use time::Now;
+pub use user_sketch::UserSketch;

@@ -15,7 +15,7 @@ use super::wire::{Command, Message, Part, What};
 use crate::engine::contract::Control;
 use crate::handle::{Act, ChannelsAsked, ChannelsPage, Handle, Reach};
 use crate::limits::{NODE_CHANNELS_ASKED_MAX, NODE_CHANNELS_BYTES_MAX, NODE_CHANNELS_ROUNDS_MAX};
-use crate::model::ErrorCode;
+use crate::model::{ErrorCode, UserSketch};
 use crate::telemetry::NodeMetrics;
 
 /// This node, and the others once it has joined them. Cheap to clone, used from any task of the control plane.
@@ -71,6 +71,9 @@ pub struct ChannelsOfAll {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Info {
     pub nodes: Vec<Report>,
+    /// Different users of all nodes that answered, about; `None` where there is one node alone, whose own count is
+    /// better, or where a node can't tell.
+    pub users: Option<u64>,
     pub missing: Vec<MissingNode>,
 }
 
@@ -142,19 +145,32 @@ impl Cluster {
     /// What every node is doing.
     pub async fn info(&self) -> Result<Info, ErrorCode> {
         let others = self.inner.ask("info", |_| Command::Describe, None)?;
-        let known = self.inner.link().map(|link| link.known()).unwrap_or_default();
-        let (users, Gathered { answers, missing }) = tokio::join!(self.inner.handle.count_users(), gathered(others));
-        self.inner.users.store(users?, Ordering::Relaxed);
-        let mut reports: BTreeMap<String, Report> = known;
+        let mut reports = self.inner.link().map(|link| link.known()).unwrap_or_default();
+        let (here, Gathered { answers, missing }) = tokio::join!(self.inner.describe(), gathered(others));
+        let mut described = vec![here?];
         for part in answers.into_values().flatten() {
-            if let Part::Report(report) = part {
-                reports.insert(report.node.uid.clone(), report);
+            match part {
+                Part::Report(report) => described.push(report),
+                Part::Failed(error) => return Err(error),
+                _ => {}
             }
         }
-        let mut nodes: Vec<Report> = reports.into_values().chain([self.inner.report()]).collect();
+        let users = count_users(&described);
+        reports.extend(described.into_iter().map(|report| (report.node.uid.clone(), report)));
+        let mut nodes: Vec<Report> = reports.into_values().collect();
         nodes.sort_by(|one, other| (&one.node.name, &one.node.uid).cmp(&(&other.node.name, &other.node.uid)));
-        Ok(Info { nodes, missing: self.inner.count_missing(missing) })
+        Ok(Info { nodes, users, missing: self.inner.count_missing(missing) })
     }
+}
+
+/// Not more than all nodes have together, and not less than the one that has most.
+fn count_users(reports: &[Report]) -> Option<u64> {
+    let mut joined = UserSketch::default();
+    for report in reports {
+        joined.join(report.users_sketch.as_ref()?);
+    }
+    let most = reports.iter().map(|report| report.users).max()?;
+    (reports.len() > 1).then(|| joined.count().clamp(most, reports.iter().map(|report| report.users).sum()))
 }
 
 impl Inner {
@@ -175,6 +191,18 @@ impl Inner {
     /// This node, with the users that were counted last.
     pub fn report(&self) -> Report {
         Report::take(&self.node, &self.metrics, self.users.load(Ordering::Relaxed))
+    }
+
+    /// This node with figures of this moment, as every node of a cluster tells them.
+    pub async fn describe(&self) -> Result<Report, ErrorCode> {
+        let users = self.handle.count_users();
+        let sketch = self.link().map(|_| self.handle.sketch_users());
+        self.users.store(users.await?, Ordering::Relaxed);
+        let users_sketch = match sketch {
+            Some(sketch) => Some(sketch.await?),
+            None => None,
+        };
+        Ok(Report { users_sketch, ..self.report() })
     }
 
     /// One page, as far as each node's share of an answer goes.

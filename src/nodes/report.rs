@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::model::UserSketch;
 use crate::telemetry::{Counter, Gauge, NodeMetrics, ProcessSample};
 
 /// How a node is named.
@@ -32,6 +33,8 @@ pub struct Report {
     pub cpu: f64,
     pub resident_bytes: u64,
     pub is_draining: bool,
+    /// The users, to be joined with those of other nodes; only where it was asked for.
+    pub users_sketch: Option<UserSketch>,
 }
 
 /// Named after the metrics.
@@ -61,6 +64,7 @@ impl Report {
             cpu: (cpu * 100.0).round() / 100.0,
             resident_bytes: process.resident_bytes,
             is_draining: metrics.is_draining(),
+            users_sketch: None,
         }
     }
 }

@@ -212,11 +212,8 @@ impl Inner {
                 Ok(page) => cut(page, bytes_max.min(NODE_CHANNELS_BYTES_MAX)).into_iter().map(Part::Channels).collect(),
                 Err(error) => failed(error),
             },
-            Command::Describe => match self.handle.count_users().await {
-                Ok(users) => {
-                    self.users.store(users, Ordering::Relaxed);
-                    vec![Part::Report(self.report())]
-                }
+            Command::Describe => match self.describe().await {
+                Ok(report) => vec![Part::Report(report)],
                 Err(error) => failed(error),
             },
         }

@@ -10,7 +10,7 @@ use prost::Message as _;
 use super::report::{NodeName, Report};
 use crate::handle::{ChannelsAsked, Reach};
 use crate::limits::NODE_MESSAGE_BYTES_MAX;
-use crate::model::{ChannelName, ErrorCode};
+use crate::model::{ChannelName, ErrorCode, UserSketch};
 
 mod proto {
     include!(concat!(env!("OUT_DIR"), "/fanfare.node.rs"));
@@ -179,6 +179,7 @@ fn write_report(report: Report) -> proto::Report {
         resident_bytes: report.resident_bytes,
         is_draining: report.is_draining,
         asks: false,
+        users_sketch: report.users_sketch.map(|sketch| Bytes::copy_from_slice(sketch.as_bytes())),
     }
 }
 
@@ -204,6 +205,8 @@ fn read_report(from: &str, report: proto::Report) -> Result<Report, Skipped> {
         cpu: report.cpu,
         resident_bytes: report.resident_bytes,
         is_draining: report.is_draining,
+        // One of another size is of a node that counts otherwise: it has none for us.
+        users_sketch: report.users_sketch.and_then(|bytes| UserSketch::from_bytes(&bytes)),
     })
 }
 
@@ -316,7 +319,9 @@ mod tests {
         for part in [Part::Working, Part::NotKnown, Part::Failed(ErrorCode::BadRequest), Part::Reached(0)] {
             check(What::Answer(4, part));
         }
-        check(What::Answer(5, Part::Report(report("me", "name"))));
+        let mut sketch = UserSketch::default();
+        sketch.add("u");
+        check(What::Answer(5, Part::Report(Report { users_sketch: Some(sketch), ..report("me", "name") })));
         let channels = vec![(read_channel("a").expect("a name"), 3)];
         check(What::Answer(6, Part::Channels(ChannelsPiece { piece: 1, pieces: 2, channels, has_more: true })));
     }

@@ -12,7 +12,8 @@ use crate::access::Grant;
 use crate::engine::contract::Event;
 use crate::model::{
     ChannelName, ClientId, ClientInfo, ConnectionId, DataShape, Encoding, ErrorCode, Format, HistoryRequest,
-    HistoryResult, Outcome, Position, PresenceStats, Publication, Since, Tags, UserHash, Version, WindowBits,
+    HistoryResult, Outcome, Position, PresenceStats, Publication, Since, Tags, UserHash, UserSketch, Version,
+    WindowBits,
 };
 use crate::room::Delivery;
 use crate::workers::{Done, Owner};
@@ -246,6 +247,8 @@ pub enum Question {
     Reach(Box<Reach>),
     /// Which users have connections on this shard.
     Users,
+    /// The same in a form that can be joined with what other nodes say; the answer takes some turns.
+    UserSketch,
     /// Of every shard; the answer takes some turns.
     Channels(ChannelsAsked),
 }
@@ -351,6 +354,7 @@ pub enum Answered {
     /// To how many connections (or subscriptions, where those were to end) it was done.
     Reached(u64),
     Users(ShardUsers),
+    UserSketch(UserSketch),
 }
 
 /// The users of one shard's connections, those without an id left out.

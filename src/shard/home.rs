@@ -79,7 +79,7 @@ impl Shard {
                 self.home_history(&channel, &request, usize::MAX).map(Answered::History)
             }
             // Not of one channel, and not answered at once: `begin_survey`.
-            Question::Channels(_) => Err(ErrorCode::Internal),
+            Question::Channels(_) | Question::UserSketch => Err(ErrorCode::Internal),
             Question::HistoryRemove { channel } => {
                 self.home_history_remove(&channel).map(|()| Answered::HistoryRemoved)
             }

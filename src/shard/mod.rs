@@ -49,6 +49,7 @@ mod survey;
 mod timers;
 mod unconnected;
 mod upkeep;
+mod user_survey;
 mod users;
 mod windows;
 mod work;
@@ -309,6 +310,7 @@ impl Shard {
         match message {
             TrayMessage::Ask { question: Question::Reach(reach), answerer } => self.begin_reach(*reach, answerer),
             TrayMessage::Ask { question: Question::Channels(asked), answerer } => self.begin_survey(asked, answerer),
+            TrayMessage::Ask { question: Question::UserSketch, answerer } => self.begin_user_survey(answerer),
             TrayMessage::Ask { question, answerer } => self.question(question, answerer),
             TrayMessage::Engine(event) => self.engine_event(event),
             TrayMessage::Done(done) => {

@@ -1,10 +1,11 @@
-//! Which channels have subscribers here: asked by the API, answered over several turns.
+//! What is asked of the whole shard and answered over several turns; here, which channels have subscribers.
 
 use std::collections::{BinaryHeap, VecDeque};
 
 use super::Shard;
 use super::channels::Channels;
 use super::events::{Answered, Answerer, ChannelsAsked, ChannelsFound};
+use super::user_survey::UserSurvey;
 use crate::access::ChannelGlob;
 use crate::limits::{SURVEY_LOOKS_PER_TURN, SURVEY_TAKE_LOOKS, SURVEYS_MAX};
 use crate::model::{ChannelName, ErrorCode};
@@ -13,8 +14,13 @@ use crate::model::{ChannelName, ErrorCode};
 #[derive(Default)]
 pub struct Surveys(VecDeque<Survey>);
 
+enum Survey {
+    Channels(ChannelSurvey),
+    Users(UserSurvey),
+}
+
 /// One look at every channel of the shard for the first names, in their order, after a given one.
-struct Survey {
+struct ChannelSurvey {
     /// `None`: every name matches.
     glob: Option<ChannelGlob>,
     after: Box<str>,
@@ -41,22 +47,36 @@ impl Shard {
         }
         let ChannelsAsked { after, count_max, .. } = asked;
         let (found, has_more) = (BinaryHeap::new(), false);
-        self.surveys.0.push_back(Survey { glob, after, count_max, next: 0, found, has_more, answerer });
+        let survey = ChannelSurvey { glob, after, count_max, next: 0, found, has_more, answerer };
+        self.surveys.0.push_back(Survey::Channels(survey));
+    }
+
+    pub(super) fn begin_user_survey(&mut self, answerer: Answerer) {
+        if self.surveys.0.len() >= SURVEYS_MAX {
+            return (answerer.0)(Err(ErrorCode::TooManyRequests));
+        }
+        self.surveys.0.push_back(Survey::Users(UserSurvey::new(answerer)));
     }
 
     /// A turn's share of the first survey. Returns whether more is left.
     pub(super) fn survey_some(&mut self) -> bool {
         let Some(survey) = self.surveys.0.front_mut() else { return false };
-        if survey.look(&mut self.channels)
-            && let Some(survey) = self.surveys.0.pop_front()
-        {
-            survey.answer();
+        let is_over = match survey {
+            Survey::Channels(survey) => survey.look(&mut self.channels),
+            Survey::Users(survey) => survey.look(&self.connections),
+        };
+        if is_over {
+            match self.surveys.0.pop_front() {
+                Some(Survey::Channels(survey)) => survey.answer(),
+                Some(Survey::Users(survey)) => survey.answer(),
+                None => {}
+            }
         }
         !self.surveys.0.is_empty()
     }
 }
 
-impl Survey {
+impl ChannelSurvey {
     /// Looks at the next channels. Returns whether there are no further ones.
     fn look(&mut self, channels: &mut Channels) -> bool {
         let mut looks = SURVEY_LOOKS_PER_TURN;

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::engine::contract::Control;
 use crate::handle::{Answer, Answered, Handle, Question, ShardUsers, TrayMessage};
-use crate::model::{ErrorCode, Homes};
+use crate::model::{ErrorCode, Homes, UserSketch};
 use crate::nodes::wire::{Message, What};
 use crate::nodes::{Cluster, NodeName};
 use crate::telemetry::NodeMetrics;
@@ -121,8 +121,13 @@ pub struct Node {
 impl Node {
     /// A node named `name-` and its uid, with seven users, whose shard reaches two connections of everybody.
     pub fn start(bus: &Bus, uid: &str) -> Node {
-        Node::answering(bus, uid, |question| {
+        // One of them is on all nodes.
+        let mut sketch = UserSketch::default();
+        (1..7).for_each(|user| sketch.add(&format!("{user} of {uid}")));
+        sketch.add("everywhere");
+        Node::answering(bus, uid, move |question| {
             Some(match question {
+                Question::UserSketch => Ok(Answered::UserSketch(sketch.clone())),
                 Question::Users => Ok(Answered::Users(ShardUsers { count: 7, keys: Vec::new() })),
                 Question::Reach(_) => Ok(Answered::Reached(2)),
                 _ => Err(ErrorCode::NotAvailable),

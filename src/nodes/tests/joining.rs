@@ -7,7 +7,7 @@ use crate::nodes::{Info, Why};
 
 /// Names of the nodes as this one tells them, and of those that are missing.
 async fn check(node: &Node, present: &[&str], missing: &[&str]) {
-    let Info { nodes, missing: missed } = node.cluster.info().await.expect("the shard answers");
+    let Info { nodes, missing: missed, .. } = node.cluster.info().await.expect("the shard answers");
     let names: Vec<_> = nodes.iter().map(|report| report.node.uid.as_str()).collect();
     let missed: Vec<_> = missed.iter().map(|missing| missing.node.uid.as_str()).collect();
     assert_eq!((&names[..], &missed[..]), (present, missing));
@@ -19,6 +19,7 @@ async fn nodes_find_one_another_at_once() {
     let a = Node::start(&bus, "a");
     pass(1).await;
     check(&a, &["a"], &[]).await;
+    assert_eq!(a.cluster.info().await.expect("the shard answers").users, None);
     let b = Node::start(&bus, "b");
     let c = Node::start(&bus, "c");
     pass(1).await;
@@ -27,6 +28,7 @@ async fn nodes_find_one_another_at_once() {
         assert!(node.metrics.nodes.is_connected());
     }
     let info = a.cluster.info().await.expect("the shard answers");
+    assert_eq!(info.users, Some(19), "six on each, and one everywhere");
     assert!(info.nodes.iter().all(|report| report.users == 7 && report.version == env!("CARGO_PKG_VERSION")));
     pass(3).await;
     assert_eq!((a.metrics.nodes.present(), a.metrics.nodes.lost()), (3, 0));

@@ -23,5 +23,6 @@ pub fn report(uid: &str, name: &str) -> Report {
         cpu: 0.5,
         resident_bytes: 1,
         is_draining: false,
+        users_sketch: None,
     }
 }

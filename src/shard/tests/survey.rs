@@ -28,6 +28,14 @@ impl Bench {
         answer
     }
 
+    fn ask_users(&mut self) -> Receiver<Answer> {
+        let (sender, answer) = answers();
+        let answerer = Answerer(Box::new(move |answer| drop(sender.send(answer))));
+        let now = self.now();
+        self.shards[0].tray_message(now, TrayMessage::Ask { question: Question::UserSketch, answerer });
+        answer
+    }
+
     fn walk_on(&mut self) {
         let now = self.now();
         while self.shards[0].walk(now) {}
@@ -91,4 +99,21 @@ fn surveys_are_few_and_patterns_are_checked() {
     assert_eq!(refused, Err(ErrorCode::TooManyRequests));
     bench.walk_on();
     assert!(waiting.iter().all(|answer| answer.try_recv().is_ok()));
+}
+
+#[test]
+fn users_are_told_in_a_sketch() {
+    let mut bench = Bench::new(1);
+    let answer = bench.ask_users();
+    bench.walk_on();
+    let Ok(Answered::UserSketch(sketch)) = answer.try_recv().expect("the survey is over") else { panic!("no sketch") };
+    assert_eq!(sketch.count(), 0);
+    for user in ["ann", "bob", "ann", ""] {
+        bench.connect_as(0, user);
+    }
+    bench.settle();
+    let answer = bench.ask_users();
+    bench.walk_on();
+    let Ok(Answered::UserSketch(sketch)) = answer.try_recv().expect("the survey is over") else { panic!("no sketch") };
+    assert_eq!(sketch.count(), 2);
 }
