@@ -1,6 +1,6 @@
 //! An engine, and a node of two shards that asks it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -151,23 +151,33 @@ impl Bed {
 
     /// Channel, offset and text of the next publication that comes.
     pub async fn next_publication(&mut self) -> (String, u64, String) {
-        let incoming = self.next_incoming().await;
-        match incoming.what {
-            Published::Publication { publication, .. } => {
-                (incoming.channel.to_string(), publication.offset, text_of(&publication))
-            }
-            Published::Membership(..) => panic!("a publication was expected"),
-        }
+        parts_of(self.next_incoming().await)
+    }
+
+    /// The same of one that came already.
+    pub fn heard_publication(&mut self) -> Option<(String, u64, String)> {
+        self.incoming.try_recv().ok().map(parts_of)
     }
 
     /// Waits until all of these are named, in whatever pieces.
     pub async fn wait_for_recheck(&mut self, channels: &[&str]) {
-        let mut missing: Vec<&str> = channels.to_vec();
+        let mut missing: HashSet<ChannelName> = channels.iter().map(|channel| name(channel)).collect();
         while !missing.is_empty() {
             let named =
                 timeout(PATIENCE, self.rechecks.recv()).await.expect("they are named").expect("the engine runs");
-            missing.retain(|channel| !named.contains(&name(channel)));
+            for channel in named {
+                missing.remove(&channel);
+            }
         }
+    }
+}
+
+fn parts_of(incoming: Incoming) -> (String, u64, String) {
+    match incoming.what {
+        Published::Publication { publication, .. } => {
+            (incoming.channel.to_string(), publication.offset, text_of(&publication))
+        }
+        Published::Membership(..) => panic!("a publication was expected"),
     }
 }
 

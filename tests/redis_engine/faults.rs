@@ -75,6 +75,54 @@ async fn a_server_that_came_back_with_an_old_copy_begins_a_new_epoch() {
     assert_eq!(bed.count(EngineCounter::EpochsLost), 1);
 }
 
+/// Nobody reads before that: as many are published as were lost, and more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn offsets_that_an_old_copy_would_give_again_are_given_in_a_new_epoch() {
+    let mut server = Server::start(&[]);
+    let (mut bed, at) = listening(&server).await;
+    assert_eq!(server.say(&["SAVE"]), "OK");
+    assert_eq!(bed.publish("room", "2").await, Position { offset: 2, ..at });
+    server.kill();
+    server.run();
+    let next = position(bed.insist("room", || publish("another 2", |_| ())).await).expect("kept");
+    assert_eq!((next.offset, next.epoch == at.epoch), (1, false));
+    assert_eq!(bed.publish("room", "3").await, Position { offset: 2, ..next });
+    bed.wait_for_recheck(&["room", "quiet"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_channels_are_heard_again_in_time() {
+    let mut server = Server::start(&[]);
+    let mut bed = Bed::ready(server.deployment()).await;
+    let rooms: Vec<String> = (0..10_000).map(|n| format!("room:{n}")).collect();
+    let begun = Instant::now();
+    let answers: Vec<_> = rooms.iter().map(|room| bed.submit(room, Operation::Listen)).collect();
+    for answer in answers {
+        assert!(answer.await.expect("answered").is_ok());
+    }
+    let listened = begun.elapsed();
+    server.kill();
+    bed.until(|bed| !bed.metrics.is_up()).await;
+    server.run();
+    let back = Instant::now();
+    bed.insist("elsewhere", || publish("again", |_| ())).await;
+    let published = back.elapsed();
+    bed.wait_for_recheck(&rooms.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    println!("heard after {listened:?}; published again after {published:?}, all named after {:?}", back.elapsed());
+    assert!(published < Duration::from_secs(2) && back.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_without_memory_refuses_and_keeps_what_it_has() {
+    let server = Server::start(&[]);
+    let (bed, at) = listening(&server).await;
+    server.say(&["CONFIG", "SET", "maxmemory", "1"]);
+    assert_eq!(bed.ask("room", publish("2", |_| ())).await.map(drop), Err(ErrorCode::Internal));
+    server.say(&["CONFIG", "SET", "maxmemory", "0"]);
+    assert_eq!(bed.publish("room", "2").await, Position { offset: 2, ..at });
+    assert_eq!(kept(&bed.read("room", 0, None).await).len(), 2);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_stands_still_is_found_out() {
     let server = Server::start(&[]);
