@@ -214,7 +214,7 @@ pub fn clock() -> Duration {
 }
 
 fn now() -> Now {
-    Now { monotonic: clock(), unix_seconds: 1_800_000_000 }
+    Now { monotonic: clock(), unix_millis: 1_800_000_000_000 }
 }
 
 fn spin(time: Duration) {

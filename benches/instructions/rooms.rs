@@ -36,7 +36,7 @@ pub const SUBJECTS: [Subject; 8] = [
 
 const MEMBERS: u64 = 1_000;
 const ROUNDS: u64 = 50;
-const NOW: Now = Now { monotonic: Duration::from_secs(1), unix_seconds: 1_800_000_000 };
+const NOW: Now = Now { monotonic: Duration::from_secs(1), unix_millis: 1_800_000_000_000 };
 
 /// Publish commands arrive, `batch` in a turn, and go out to every member.
 fn deliver(batch: u64) -> u64 {

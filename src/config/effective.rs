@@ -137,6 +137,7 @@ pub const LIVE_TABLES: &[&str] = &["channel.", "client.token.", "client.subscrip
 pub const LIVE_KEYS: &[&str] = &[
     "client.allow_anonymous_connect_without_token",
     "client.disallow_anonymous_connection_tokens",
+    "client.connect_include_server_time",
     "client.stale_close_delay",
     "client.expired_close_delay",
     "client.expired_sub_close_delay",

@@ -175,6 +175,9 @@ const NEEDLESS: &[(&str, &str)] = &[
     // Users are always counted beside clients.
     ("engine.redis.presence_user_mapping", "false"),
     ("presence_manager.redis.presence_user_mapping", "false"),
+    // Commands of different connections never wait for one another, and publishes of one to the same channel run
+    // side by side (ARCHITECTURE.md, "Rules that make it hold").
+    ("client.concurrency", "0"),
     ("usage_stats.disabled", "false"),
     ("websocket.read_buffer_size", "0"),
     ("websocket.use_write_buffer_pool", "false"),
@@ -215,7 +218,10 @@ mod tests {
     fn unused_parts_are_as_large_as_they_can_be() {
         assert_eq!(unused_part("proxies[].endpoint"), "proxies");
         assert_eq!(unused_part("client.proxy.connect.http.tls.enabled"), "client.proxy");
-        assert_eq!(unused_part("client.concurrency"), "client.concurrency");
+        assert_eq!(
+            unused_part("client.connect_code_to_unidirectional_disconnect.enabled"),
+            "client.connect_code_to_unidirectional_disconnect"
+        );
         assert_eq!(unused_part("channel.namespaces[].map.mode"), "channel.namespaces[].map");
         assert_eq!(unused_part("pid_file"), "pid_file");
     }

@@ -122,6 +122,7 @@ fn shard_options(root: &Scope<'_>, shards: u16, engines: &Engines, problems: &mu
         disallow_anonymous_tokens: root.flag("client.disallow_anonymous_connection_tokens"),
         allow_anonymous_connect: root.flag("client.allow_anonymous_connect_without_token"),
         insecure: root.flag("client.insecure"),
+        tells_time: root.flag("client.connect_include_server_time"),
         ping_interval: root.duration("client.ping_interval"),
         pong_timeout: root.duration("client.pong_timeout"),
         unconnected_max: root.count("fanfare.unconnected_limit"),

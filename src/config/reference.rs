@@ -139,6 +139,9 @@ mode, as if it were given [`src/config/dev.toml`](../src/config/dev.toml).
 - A key that neither Fanfare nor Centrifugo knows is an error, with its line and the nearest known key.
 - A key of Centrifugo that does nothing here yet is named in one warning at start when the file sets it
   to something else than its default; `--strict` makes it an error. They are listed at the end.
+- `client.concurrency`, `usage_stats.disabled` and the sizes of `websocket` buffers are taken at any value, and change
+  nothing: connections never wait for one another's commands, and one connection's publishes to the same channel run
+  side by side whatever the number.
 - Durations have units: `\"25s\"`, `\"1m30s\"`, `\"720h\"`, `\"300ms\"`.
 - `client.insecure`, `http_api.insecure` and dev mode are refused at addresses that other machines can
   reach, unless `--allow-insecure` is given.

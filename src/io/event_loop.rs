@@ -306,7 +306,7 @@ impl EventLoop {
     fn now(&self) -> Now {
         // A clock before 1970 makes tokens look young, which their expiry check survives.
         let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Now { monotonic: self.start.elapsed(), unix_seconds: wall.as_secs().cast_signed() }
+        Now { monotonic: self.start.elapsed(), unix_millis: wall.as_millis() as i64 }
     }
 
     fn begin_laps(&mut self, now: Now) {

@@ -49,6 +49,8 @@ pub struct ConnectResult {
     pub ping: u32,
     /// Whether the client must answer pings.
     pub pong: bool,
+    /// The hub's clock, milliseconds since 1970; 0: not told.
+    pub time: i64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]

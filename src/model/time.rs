@@ -7,6 +7,12 @@ use std::time::Duration;
 pub struct Now {
     /// Monotonic time since the process (or the simulation) began. Every time-out runs on it.
     pub monotonic: Duration,
-    /// Wall clock, seconds since 1970 (UTC). Only token expiry looks at it.
-    pub unix_seconds: i64,
+    /// Wall clock, milliseconds since 1970 (UTC). Only token expiry looks at it, and who connects may be told.
+    pub unix_millis: i64,
+}
+
+impl Now {
+    pub fn unix_seconds(self) -> i64 {
+        self.unix_millis.div_euclid(1000)
+    }
 }

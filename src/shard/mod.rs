@@ -121,7 +121,7 @@ pub struct Shard {
     random: fastrand::Rng,
     time: StallProofClock,
     /// Wall clock of the turn, seconds since 1970.
-    unix_seconds: i64,
+    unix_millis: i64,
 
     connections: Connections,
     users: Users,
@@ -202,7 +202,7 @@ impl Shard {
             metrics,
             random,
             time: StallProofClock::default(),
-            unix_seconds: 0,
+            unix_millis: 0,
             connections: Connections::default(),
             users: Users::default(),
             user_connections: AHashMap::new(),
@@ -393,8 +393,12 @@ impl Shard {
         self.connections.len()
     }
 
+    fn unix_seconds(&self) -> i64 {
+        self.unix_millis.div_euclid(1000)
+    }
+
     fn tell_time(&mut self, now: Now) {
-        self.unix_seconds = now.unix_seconds;
+        self.unix_millis = now.unix_millis;
         self.time.advance(now.monotonic);
     }
 }

@@ -24,6 +24,8 @@ pub struct Options {
     pub disallow_anonymous_tokens: bool,
     /// `client.insecure`: no token, every permission.
     pub insecure: bool,
+    /// Who connects is told the hub's time.
+    pub tells_time: bool,
     pub ping_interval: Duration,
     pub pong_timeout: Duration,
     /// Time for the connect command (3502).
@@ -116,6 +118,7 @@ impl Default for Options {
             allow_anonymous_connect: false,
             disallow_anonymous_tokens: false,
             insecure: false,
+            tells_time: false,
             ping_interval: Duration::from_secs(25),
             pong_timeout: Duration::from_secs(8),
             stale_close_delay: Duration::from_secs(10),

@@ -89,6 +89,7 @@ fn values_arrive_where_they_belong() {
         stale_close_delay = "1s"
         expired_close_delay = "0s"
         channel_limit = 2
+        connect_include_server_time = true
         connection_limit = 9
         connection_rate_limit = 10
         queue_max_size = 3
@@ -119,7 +120,7 @@ fn values_arrive_where_they_belong() {
     assert_eq!((options.log.level, options.log.file), (LogLevel::Debug, Some("hub.log".into())));
     assert_eq!(options.http.allowed_origins, ["https://*.example.com"]);
     let shard = &options.shard;
-    assert!(shard.allow_anonymous_connect && shard.insecure);
+    assert!(shard.allow_anonymous_connect && shard.insecure && shard.tells_time);
     let milliseconds = [
         shard.ping_interval,
         shard.pong_timeout,
@@ -321,7 +322,7 @@ fn a_file_of_centrifugo_is_read_as_it_is() {
     let [warning] = &warnings[..] else { panic!("one warning for all: {warnings:#?}") };
     assert_eq!(
         warning.to_string(),
-        "centrifugo.json: these keys of Centrifugo do nothing here yet: client.concurrency (line 20), \
+        "centrifugo.json: these keys of Centrifugo do nothing here yet: \
          client.proxy (line 24), channel.proxy (line 37), \
          channel.namespaces[].subscribe_proxy_enabled (line 48), channel.namespaces[].subscribe_proxy_name (line 49), \
          rpc (line 55), proxies (line 56), consumers (line 59), sse (line 67), admin (line 69); \

@@ -83,7 +83,7 @@ impl ShardLoop {
         let bell = Arc::clone(&rung);
         doorbell.hang(move || bell.store(true, Ordering::Relaxed));
         let (tray_sender, tray) = tray(limits::TRAY_SLOTS, Arc::clone(&doorbell));
-        let now = Now { monotonic: Duration::ZERO, unix_seconds: 0 };
+        let now = Now { monotonic: Duration::ZERO, unix_millis: 0 };
         ShardLoop {
             shard: Shard::new(ShardId(id as u16), Arc::clone(&plan.options), Arc::clone(&metrics), seed),
             metrics,

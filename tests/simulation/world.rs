@@ -191,7 +191,7 @@ impl World {
     pub fn now_for_shards(&self) -> Now {
         Now {
             monotonic: std::time::Duration::from_micros(self.now),
-            unix_seconds: UNIX_START + (self.now / SECOND) as i64,
+            unix_millis: UNIX_START * 1000 + (self.now / MS) as i64,
         }
     }
 

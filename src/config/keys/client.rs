@@ -35,6 +35,12 @@ pub const ROWS: &[Row] = &[
         "false",
         "Tokens are not asked for and every permission is granted; for development only.",
     ),
+    (
+        "client.connect_include_server_time",
+        Kind::Flag,
+        "false",
+        "Who connects is told the hub's time, in milliseconds since 1970.",
+    ),
     ("client.ping_interval", Kind::Duration { min: "1s" }, "25s", "Time between two pings to a client."),
     (
         "client.pong_timeout",

@@ -76,10 +76,10 @@ impl Shard {
     fn verify(&mut self, id: ConnectionId, command: u32, token: &str, purpose: TokenPurpose) {
         let keys = &self.options.token_keys;
         if keys.weigh(token) == Weight::Light {
-            let verified = keys.verify(token, self.unix_seconds);
+            let verified = keys.verify(token, self.unix_seconds());
             return self.token_verified(id, command, purpose, verified);
         }
-        let work = Work::VerifyToken { token: token.into(), keys: Arc::clone(keys), unix_seconds: self.unix_seconds };
+        let work = Work::VerifyToken { token: token.into(), keys: Arc::clone(keys), unix_seconds: self.unix_seconds() };
         let is_connect = matches!(purpose, TokenPurpose::Connect(_));
         self.wait_for(id, On::Token { id: command, purpose });
         self.start_job(id, limits::VERIFY_COST, work);
@@ -139,7 +139,13 @@ impl Shard {
             subs: Vec::new(),
             ping: interval.as_secs() as u32,
             pong: !interval.is_zero() && !self.options.pong_timeout.is_zero(),
+            time: self.time_told(),
         }
+    }
+
+    /// The hub's time for one who connects; 0: it is not told.
+    pub(super) fn time_told(&self) -> i64 {
+        if self.options.tells_time { self.unix_millis } else { 0 }
     }
 
     /// Answers the connect command with an error, after which the connection is of no use.
@@ -203,7 +209,7 @@ impl Shard {
         let Some(expires_at) = expires_at.filter(|_| !self.options.insecure) else {
             return Ok((None, Duration::MAX));
         };
-        let left = expires_at.saturating_sub(self.unix_seconds).min(i64::from(limits::TTL_SECONDS_MAX));
+        let left = expires_at.saturating_sub(self.unix_seconds()).min(i64::from(limits::TTL_SECONDS_MAX));
         let ttl = u32::try_from(left).ok().filter(|ttl| *ttl > 0).ok_or(ErrorCode::Expired)?;
         let left = Duration::from_secs(u64::from(ttl)) + grace;
         Ok((Some(ttl), self.time.now() + left))

@@ -125,6 +125,7 @@ impl Shard {
         }
         let Some(joining) = waiting.joining.take() else { return };
         let Joining { id: command, mut result, .. } = *joining;
+        result.time = self.time_told();
         result.subs.sort_by(|(one, _), (other, _)| one.cmp(other));
         self.reply_first(id, command, Outcome::Connect(Box::new(result)));
         self.begin(id);

@@ -23,11 +23,11 @@ impl Shard {
     ) {
         let keys = &self.options.subscription_token_keys;
         if keys.weigh(token) == Weight::Light {
-            let verified = keys.verify_subscription(token, self.unix_seconds);
+            let verified = keys.verify_subscription(token, self.unix_seconds());
             return self.subscription_verified(id, command, purpose, verified);
         }
         let (token, keys) = (token.into(), Arc::clone(keys));
-        let work = Work::VerifySubscription { token, keys, unix_seconds: self.unix_seconds };
+        let work = Work::VerifySubscription { token, keys, unix_seconds: self.unix_seconds() };
         self.wait_for(id, On::SubscriptionToken { id: command, purpose });
         self.start_job(id, limits::VERIFY_COST, work);
     }

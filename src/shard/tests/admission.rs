@@ -105,7 +105,7 @@ fn one_whose_token_expires_meanwhile_is_given_back() {
     for shard in 0..2 {
         let mut bench = limited(2, 1);
         let client = bench.open(shard);
-        let expires_at = Some(bench.now().unix_seconds);
+        let expires_at = Some(bench.now().unix_seconds());
         let claims = Claims { user: "ann".into(), expires_at, ..Claims::default() };
         bench.shards[shard].token_verified(client.id, 1, TokenPurpose::Connect(Default::default()), Ok(claims));
         bench.settle();

@@ -94,7 +94,7 @@ impl Bench {
     }
 
     fn now(&self) -> Now {
-        Now { monotonic: self.now, unix_seconds: BEGIN + self.now.as_secs() as i64 }
+        Now { monotonic: self.now, unix_millis: BEGIN * 1000 + self.now.as_millis() as i64 }
     }
 
     /// A channel's name whose home is `shard`.

@@ -215,7 +215,7 @@ fn a_refresh_moves_the_expiry() {
     let mut bench = Bench::new(1);
     let client = bench.connect_as(0, "ann");
     let refresh = |expire_at| reach_of("ann", Act::Refresh(ServerRefresh { expire_at, ..ServerRefresh::default() }));
-    let soon = bench.now().unix_seconds + 10;
+    let soon = bench.now().unix_seconds() + 10;
     assert_eq!(bench.reach(0, refresh(Some(soon))), 1);
     assert_eq!(bench.told(client), [r#"{"push":{"refresh":{"expires":true,"ttl":10}}}"#]);
     bench.advance(Duration::from_secs(34));
@@ -224,7 +224,7 @@ fn a_refresh_moves_the_expiry() {
     assert_eq!(bench.told(client), ["close 3005"]);
 
     let late = bench.connect_as(0, "ann");
-    let past = bench.now().unix_seconds - 1;
+    let past = bench.now().unix_seconds() - 1;
     assert_eq!(bench.reach(0, refresh(Some(past))), 1);
     assert_eq!(bench.told(late), ["close 3005"]);
 }

@@ -62,7 +62,7 @@ impl Cluster {
     }
 
     fn now(&self) -> Now {
-        Now { monotonic: self.now, unix_seconds: BEGIN + self.now.as_secs() as i64 }
+        Now { monotonic: self.now, unix_millis: BEGIN * 1000 + self.now.as_millis() as i64 }
     }
 
     /// Turns of all shards until none of them does anything.
@@ -258,11 +258,11 @@ impl World for Cluster {
             Event::Reach(reach) => {
                 let mut reach = reach.clone();
                 if let Act::Refresh(refresh) = &mut reach.act {
-                    refresh.expire_at = refresh.expire_at.map(|seconds| now.unix_seconds + seconds);
+                    refresh.expire_at = refresh.expire_at.map(|seconds| now.unix_seconds() + seconds);
                 }
                 if let Act::Subscribe(subscription) = &mut reach.act {
                     let expires_at = &mut subscription.grant.expires_at;
-                    *expires_at = expires_at.map(|seconds| now.unix_seconds + seconds);
+                    *expires_at = expires_at.map(|seconds| now.unix_seconds() + seconds);
                 }
                 self.ask(0..self.shards.len(), &Question::Reach(Box::new(reach)));
             }
@@ -277,7 +277,7 @@ impl World for Cluster {
     }
 
     fn unix_seconds(&self) -> i64 {
-        self.now().unix_seconds
+        self.now().unix_seconds()
     }
 
     fn is_settled(&self) -> bool {

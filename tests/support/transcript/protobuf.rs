@@ -199,6 +199,7 @@ fn connect_value(connect: schema::ConnectResult) -> Fields {
     }
     fields.number("ping", connect.ping);
     fields.truth("pong", connect.pong);
+    fields.number("time", connect.time.cast_unsigned());
     fields
 }
 

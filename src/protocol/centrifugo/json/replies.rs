@@ -112,6 +112,7 @@ fn write_connect(object: &mut Object<'_>, result: &ConnectResult) -> Written {
     }
     object.number("ping", u64::from(result.ping));
     object.truth("pong", result.pong);
+    object.number("time", result.time.max(0).cast_unsigned());
     Ok(())
 }
 

@@ -81,6 +81,7 @@ fn connect(result: &ConnectResult) -> schema::ConnectResult {
         subs: result.subs.iter().map(|(channel, result)| server_subscription(channel, result)).collect(),
         ping: result.ping,
         pong: result.pong,
+        time: result.time,
         ..Default::default()
     }
 }

@@ -105,6 +105,7 @@ fn connect(value: Value) -> schema::ConnectResult {
             "subs" => connect.subs = object(value).into_iter().map(server_subscription).collect(),
             "ping" => connect.ping = number32(value),
             "pong" => connect.pong = truth(value),
+            "time" => connect.time = value.as_i64().expect("milliseconds"),
             other => panic!("a connect result has no field {other}"),
         }
     }

@@ -44,12 +44,14 @@ fn connect() {
         subs: Vec::new(),
         ping: 25,
         pong: true,
+        time: 0,
     };
     let expiring = ConnectResult {
         ttl: Some(60),
         data: Bytes::from_static(b"{\"a\":\n1}"),
         ping: 0,
         pong: false,
+        time: 1_700_000_000_123,
         ..result.clone()
     };
     let recovered = SubscribeResult {
@@ -73,7 +75,7 @@ fn connect() {
     check(
         1,
         Ok(Outcome::Connect(Box::new(expiring))),
-        r#"{"id":1,"connect":{"client":"CLIENT","version":"0.1.0 OSS","expires":true,"ttl":60,"data":{"a":1}}}"#,
+        r#"{"id":1,"connect":{"client":"CLIENT","version":"0.1.0 OSS","expires":true,"ttl":60,"data":{"a":1},"time":1700000000123}}"#,
     );
     check(
         1,

@@ -53,6 +53,7 @@ fn connect() {
         subs: vec![(ChannelName::parse("#42", 255).expect("a short name"), SubscribeResult::default())],
         ping: 25,
         pong: true,
+        time: 1_700_000_000_123,
     };
     let expected = schema::ConnectResult {
         client: CLIENT.into(),
@@ -63,6 +64,7 @@ fn connect() {
         subs: vec![schema::ServerSubscription { channel: "#42".into(), result: Some(Default::default()) }],
         ping: 25,
         pong: true,
+        time: 1_700_000_000_123,
         ..Default::default()
     };
     check(Ok(Outcome::Connect(Box::new(result))), schema::Reply { connect: Some(expected), ..Default::default() });
@@ -80,6 +82,7 @@ fn a_server_side_subscription_without_anything_to_say_is_an_empty_message() {
         subs,
         ping: 0,
         pong: false,
+        time: 0,
     };
     let mut payload = Vec::new();
     let reply = Reply { id: 5, outcome: Ok(Outcome::Connect(Box::new(result))) };

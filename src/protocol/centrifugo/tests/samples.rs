@@ -101,8 +101,8 @@ fn outcomes() -> impl Strategy<Value = Outcome> {
 fn connects() -> impl Strategy<Value = ConnectResult> {
     let names = "[a-z<\"\n]{1,12}".prop_map(|name| ChannelName::parse(&name, 255).expect("a short name"));
     let subs = btree_map(names, subscribes(), 0..3).prop_map(|subs| subs.into_iter().collect());
-    (client_ids(), text(), any::<Option<u32>>(), maybe_json(), subs, any::<u32>(), any::<bool>()).prop_map(
-        |(client, version, ttl, data, subs, ping, pong)| ConnectResult {
+    (client_ids(), text(), any::<Option<u32>>(), maybe_json(), subs, any::<(u32, bool, i64)>()).prop_map(
+        |(client, version, ttl, data, subs, (ping, pong, time))| ConnectResult {
             client,
             version: version.into(),
             ttl,
@@ -110,6 +110,7 @@ fn connects() -> impl Strategy<Value = ConnectResult> {
             subs,
             ping,
             pong,
+            time: time.max(0),
         },
     )
 }
