@@ -537,6 +537,9 @@ pub const REDIS_RETURNED_MAX: usize = 2 * REDIS_UNDER_WAY_MAX;
 /// Clients named present in one step: the server does nothing else meanwhile, some hundred microseconds.
 pub const REDIS_ATTEND_CLIENTS_MAX: usize = 128;
 
+/// Channels of which is known where their streams stood when they were last published to: some megabytes.
+pub const REDIS_POSITIONS_MAX: usize = 65_536;
+
 /// Messages between nodes that wait for whoever takes them.
 pub const REDIS_CONTROL_MESSAGES_MAX: usize = 4096;
 

@@ -16,9 +16,9 @@ use super::dial::{Connection, Io, connect_with_scripts};
 use super::reconnect::{Attempts, Place};
 use super::resp::{self, Commands, Reply};
 use super::scripts::Scripts;
-use super::shared::Shared;
+use super::shared::{ConnectionHealth, Shared};
 use super::write::Writer;
-use crate::engine::contract::Request;
+use crate::engine::contract::{Outcome, Request};
 use crate::limits::{REDIS_BATCH_MAX, REDIS_LOOK, REDIS_OUTPUT_BYTES_MAX, REDIS_UNDER_WAY_MAX};
 use crate::model::ShardId;
 
@@ -49,8 +49,13 @@ pub struct Asked {
 }
 
 /// Serves one server until nobody gives it work any more.
-pub async fn run(shared: Arc<Shared>, mut place: Place, mut work: mpsc::Receiver<Work>, mut writer: Writer) {
-    let mut health = shared.health.of_connection();
+pub async fn run(
+    shared: Arc<Shared>,
+    mut health: ConnectionHealth,
+    mut place: Place,
+    mut work: mpsc::Receiver<Work>,
+    mut writer: Writer,
+) {
     let mut attempts = Attempts::new("requests");
     let mut patience = FIRST_PATIENCE;
     loop {
@@ -114,6 +119,8 @@ struct Link<'a> {
     quiet_since: Instant,
     /// A request's time was up, and nothing came since: others would fare no better.
     is_silent: bool,
+    /// When the log was last told of something that the server refused.
+    complained: Option<Instant>,
 }
 
 impl<'a> Link<'a> {
@@ -129,6 +136,7 @@ impl<'a> Link<'a> {
             given_up: 0,
             quiet_since: Instant::now(),
             is_silent: false,
+            complained: None,
         }
     }
 
@@ -237,10 +245,13 @@ impl<'a> Link<'a> {
         Ok(())
     }
 
-    async fn answer(&self, asked: &Asked, reply: &Reply) {
-        let Request { id, operation, .. } = &asked.request;
+    async fn answer(&mut self, asked: &Asked, reply: &Reply) {
+        let Request { id, operation, channel, .. } = &asked.request;
         if operation.is_answered() {
             let outcome = answer::outcome(operation, reply, self.shared.metrics());
+            if let Ok(Outcome::Published(Some(position))) = &outcome {
+                self.writer.known.learn(channel, *position);
+            }
             self.shared.outlet.done(asked.from, *id, outcome).await;
         }
     }
@@ -261,9 +272,17 @@ impl<'a> Link<'a> {
             },
             _ => asked,
         };
-        tracing::debug!(channel = %asked.request.channel, reason = %words, "Redis refused a request");
+        self.complain(&asked, &words);
         self.shared.refuse(asked.from, &asked.request).await;
         Ok(())
+    }
+
+    /// Says in the log why something was refused, but not each time.
+    fn complain(&mut self, asked: &Asked, words: &str) {
+        if self.complained.is_none_or(|at| at.elapsed() > COMPLAINT_INTERVAL) {
+            self.complained = Some(Instant::now());
+            tracing::warn!(channel = %asked.request.channel, reason = words, "Redis refused a request (100)");
+        }
     }
 
     /// Answers requests whose time is up, and finds out whether the server is any good still.
@@ -326,8 +345,11 @@ pub async fn write_some(
 /// Errors after which another connection is needed: to another server, or to teach it the scripts anew.
 const UNUSABLE: &[&str] = &["READONLY", "NOSCRIPT", "MASTERDOWN", "LOADING", "NOAUTH"];
 
+/// A server that is full refuses each publish.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
+
 /// How long what is asked first waits for the first connection: a server that just joined its cluster is asked at once.
-const FIRST_PATIENCE: Duration = Duration::from_millis(200);
+pub const FIRST_PATIENCE: Duration = Duration::from_millis(200);
 
 /// Read at a time. Chosen: some hundred replies.
 pub const READ_BYTES: usize = 32 * 1024;

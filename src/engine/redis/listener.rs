@@ -1,14 +1,15 @@
 //! Hears what is published on one server, over one connection after another.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use super::answer;
 use super::cluster::{Returned, SlotMap};
 use super::dial::connect;
-use super::link::Work;
+use super::link::{FIRST_PATIENCE, Work};
 use super::options::Address;
 use super::probe::Probe;
 use super::reconnect::{Attempts, Place};
@@ -47,19 +48,21 @@ pub struct Station {
 }
 
 /// Hears one server until nobody orders anything any more.
-pub async fn run(shared: Arc<Shared>, mut place: Place, mut orders: mpsc::Receiver<Order>, station: Station) {
+pub async fn run(
+    shared: Arc<Shared>,
+    health: ConnectionHealth,
+    mut place: Place,
+    mut orders: mpsc::Receiver<Order>,
+    station: Station,
+) {
     let mut attempts = Attempts::new("publications");
-    let mut listener = Listener {
-        health: shared.health.of_connection(),
-        table: Subscriptions::default(),
-        rechecks: Vec::new(),
-        station,
-        shared,
-    };
+    let mut listener = Listener { health, table: Subscriptions::default(), rechecks: Vec::new(), station, shared };
+    let mut patience = FIRST_PATIENCE;
     loop {
         let manner = &listener.shared.clone().manner;
         let connecting = attempts.connect(&mut place, |address| connect(address, manner));
-        let Some(connection) = listener.wait_for(&mut orders, connecting).await.flatten() else { return };
+        let Some(connection) = listener.wait_for(&mut orders, patience, connecting).await.flatten() else { return };
+        patience = Duration::ZERO;
         let ended = Session::new(&mut listener).serve(connection, &mut place, &mut orders).await;
         listener.health.set_up(false);
         let waiters = listener.table.broke();
@@ -89,13 +92,18 @@ impl Listener {
         }
     }
 
-    /// Waits for a connection. Until then nothing new can be heard. `None`: nobody wants it any more.
+    /// Waits for a connection, and after `patience` refuses to hear anything new meanwhile. `None`: nobody wants it
+    /// any more.
     async fn wait_for<T>(
         &mut self,
         orders: &mut mpsc::Receiver<Order>,
+        patience: Duration,
         connecting: impl Future<Output = T>,
     ) -> Option<T> {
         tokio::pin!(connecting);
+        if let Ok(connected) = timeout(patience, &mut connecting).await {
+            return Some(connected);
+        }
         loop {
             tokio::select! {
                 connected = &mut connecting => return Some(connected),

@@ -17,9 +17,16 @@
 //!   told to recheck it.
 //! * Another server becomes master: sentinels or the cluster say so (`topology.rs`), and all of that happens with it.
 //! * A slot of a cluster moves: requests follow it in their order (`cluster.rs`).
-//! * The server lost what it had confirmed: `scripts/read.lua` finds it out, and the stream begins a new epoch.
+//! * The server lost what it had confirmed: whoever reads or publishes says what it has seen, the script finds it out
+//!   (`scripts/read.lua`, `scripts/publish.lua`, `known.rs`), and the stream begins a new epoch.
 //! * Somebody else writes to our keys: what is no record is passed over and counted; if it puts the order in doubt,
 //!   the stream begins a new epoch.
+//!
+//! # What is promised
+//!
+//! Beyond the contract: a publish that is answered is in the memory of its server. Whether it survives that server is
+//! the operator's choice (`appendfsync`, replicas, which Redis copies to later); where it did not, the epoch says so.
+//! Publications of channels without history reach whoever is connected at that moment, at most once.
 //!
 //! Why no client library: docs/decisions/0007-redis-is-spoken-without-a-client-library.md.
 //!
@@ -30,6 +37,7 @@ mod answer;
 mod cluster;
 mod control;
 mod dial;
+mod known;
 mod link;
 mod listener;
 mod names;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use super::known::Known;
 use super::link::{self, Work};
 use super::listener::{self, Order, Station};
 use super::probe::Probe;
@@ -32,12 +33,17 @@ impl Server {
             names: shared.names.clone(),
             publish: if shared.returns.is_some() { "SPUBLISH" } else { "PUBLISH" },
             presence_ttl: shared.presence_ttl,
+            known: Known::default(),
             random: fastrand::Rng::new(),
         };
         let probe = Probe::new(shared.names.probe(fastrand::u64(..)));
         let station = Station { probe, control, work: work.clone() };
-        tokio::spawn(link::run(Arc::clone(shared), place.clone(), work_taken, writer));
-        tokio::spawn(listener::run(Arc::clone(shared), place, orders_taken, station));
+        // Both count as down from now on, not from when their tasks come to run.
+        let [link_health, listener_health] = [(); 2].map(|()| shared.health.of_connection());
+        let link = link::run(Arc::clone(shared), link_health, place.clone(), work_taken, writer);
+        let listener = listener::run(Arc::clone(shared), listener_health, place, orders_taken, station);
+        tokio::spawn(link);
+        tokio::spawn(listener);
         Server { work, orders }
     }
 }

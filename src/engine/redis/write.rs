@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::known::Known;
 use super::names::{Kind, Names};
 use super::resp::Commands;
 use super::scripts::{Script, Scripts};
@@ -9,7 +10,7 @@ use crate::engine::Retention;
 use crate::engine::contract::{Operation, Page, Publish, Read};
 use crate::engine::record::{encode_client, encode_membership, encode_publication};
 use crate::limits::{IDEMPOTENT_RESULT_TTL, REDIS_ATTEND_CLIENTS_MAX};
-use crate::model::{ClientInfo, Epoch};
+use crate::model::{ClientInfo, Epoch, Position};
 
 /// Writes requests for the servers of one deployment.
 pub struct Writer {
@@ -17,6 +18,7 @@ pub struct Writer {
     /// `PUBLISH`, or `SPUBLISH` in a cluster.
     pub publish: &'static str,
     pub presence_ttl: Option<Duration>,
+    pub known: Known,
     pub random: fastrand::Rng,
 }
 
@@ -78,7 +80,7 @@ impl Writer {
 
     fn append(&mut self, commands: &mut Commands, scripts: &Scripts, channel: &str, appended: Appended<'_>) {
         let Appended { publish, retention, key, record } = appended;
-        commands.begin(6 + 10);
+        commands.begin(6 + 12);
         commands.text(b"EVALSHA");
         commands.text(scripts.digest(Script::Publish));
         commands.number(3);
@@ -104,6 +106,7 @@ impl Writer {
         }
         commands.text(publish.version.as_ref().map_or("", |version| &*version.epoch).as_bytes());
         commands.text(self.publish.as_bytes());
+        write_position(commands, self.known.find(channel));
     }
 
     /// Sends what is of no stream.
@@ -116,13 +119,7 @@ impl Writer {
 
     fn read(&mut self, commands: &mut Commands, scripts: &Scripts, channel: &str, read: &Read) {
         self.begin_read(commands, scripts, channel, &read.retention);
-        match &read.sent_until {
-            Some(sent) => {
-                commands.text(sent.epoch.as_str().as_bytes());
-                commands.number(sent.offset);
-            }
-            None => ["", ""].iter().for_each(|text| commands.text(text.as_bytes())),
-        }
+        write_position(commands, read.sent_until);
         // The newest ones come first, so that a bound on their number leaves out the oldest.
         let range = Range { command: "XREVRANGE", from: Bound::Newest, to: Bound::after(read.after) };
         range.write(commands, read.publications_max);
@@ -130,7 +127,7 @@ impl Writer {
 
     fn page(&mut self, commands: &mut Commands, scripts: &Scripts, channel: &str, page: &Page) {
         self.begin_read(commands, scripts, channel, &page.retention);
-        ["", ""].iter().for_each(|text| commands.text(text.as_bytes()));
+        write_position(commands, None);
         let request = &page.request;
         let limit =
             usize::try_from(request.limit).map_or(page.publications_max, |limit| limit.min(page.publications_max));
@@ -244,6 +241,17 @@ impl Range {
 /// Epoch and offset never go before the history.
 fn meta_ttl_of(retention: &Retention) -> Duration {
     retention.meta_ttl.max(retention.ttl)
+}
+
+/// Two arguments, empty if there is none.
+fn write_position(commands: &mut Commands, position: Option<Position>) {
+    match position {
+        Some(Position { epoch, offset }) => {
+            commands.text(epoch.as_str().as_bytes());
+            commands.number(offset);
+        }
+        None => [b"", b""].iter().for_each(|text| commands.text(*text)),
+    }
 }
 
 /// A key that expires in no time would be one that is not there.

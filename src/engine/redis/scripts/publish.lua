@@ -3,6 +3,7 @@
 -- KEYS  1 meta: epoch and newest offset (e, s), version and its epoch (v, w)   2 stream   3 result (or the meta)
 -- ARGV  1 topic  2 record  3 size of the stream  4 its ttl  5 ttl of the meta (ms)  6 epoch of a stream that begins
 --       7 ttl of the result (ms), or ''  8 version, or ''  9 its epoch  10 PUBLISH or SPUBLISH
+--       11 epoch of what is known to be in the stream, or ''  12 its offset
 -- Gives epoch and offset in one text: "abcdefgh42".
 local meta, stream, result = KEYS[1], KEYS[2], KEYS[3]
 
@@ -12,7 +13,7 @@ local function begin()
   return ARGV[6]
 end
 
--- Numbers of Lua are exact up to 2^53; versions may be greater.
+-- Numbers of Lua are exact up to 2^53; these may be greater.
 local function is_newer(number, than)
   return #number > #than or (#number == #than and number > than)
 end
@@ -24,6 +25,10 @@ end
 
 local known = redis.call('HMGET', meta, 'e', 's', 'v', 'w')
 local epoch = known[1] or begin()
+if epoch == ARGV[11] and is_newer(ARGV[12], known[2] or '0') then
+  -- It lost what it had confirmed.
+  known, epoch = {}, begin()
+end
 if known[1] and known[3] and ARGV[8] ~= '' then
   local is_comparable = ARGV[9] == '' or ARGV[9] == known[4]
   if is_comparable and not is_newer(ARGV[8], known[3]) then return epoch .. (known[2] or '0') end
