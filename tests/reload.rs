@@ -1,81 +1,44 @@
 //! Reloads under load: the hub's own binary, clients that publish and read all the while, and a
-//! configuration that is read again a hundred times, every third one broken.
+//! configuration that is read again a hundred times, every third one broken; and the command that asks for one.
+
+#[path = "support/hub.rs"]
+mod hub;
 
 use std::fs;
 use std::path::Path;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use hub::{Hub, PATIENCE};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::process::{Child, ChildStderr, Command};
+use tokio::process::Command;
 use tokio::time::timeout;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungstenite::Message};
 
 const RELOADS: usize = 100;
 const READERS: usize = 20;
 
-/// For what should come at once; a test that waits so long has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// What the log says when a reload is over.
+const RELOADED: &str = "took the configuration|refused the configuration; the running one stays";
 
-/// A hub with the lines of its log.
-struct Hub {
-    process: Child,
-    log: Lines<BufReader<ChildStderr>>,
-    address: String,
+async fn reload(hub: &mut Hub) -> Value {
+    let id = hub.process.id().and_then(|id| Pid::from_raw(id.cast_signed())).expect("the hub lives");
+    kill_process(id, Signal::HUP).expect("it is ours");
+    hub.wait_for(RELOADED).await
 }
 
-impl Hub {
-    async fn start(config: &Path) -> Hub {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_fanfare"))
-            .arg("-c")
-            .arg(config)
-            .args(["--address", "127.0.0.1", "--port", "0", "--shards", "2"])
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("the hub starts");
-        let log = BufReader::new(process.stderr.take().expect("it is piped")).lines();
-        let mut hub = Hub { process, log, address: String::new() };
-        let started = hub.wait_for("started").await;
-        let url = started["clients"].as_str().expect("where clients connect");
-        hub.address = url.strip_prefix("ws://").expect("it is plain").trim_end_matches('/').into();
-        hub
-    }
-
-    /// The next line of the log that says `message` or, of several with "|" between them, one.
-    async fn wait_for(&mut self, message: &str) -> Value {
-        loop {
-            let line = timeout(PATIENCE, self.log.next_line()).await.unwrap_or_else(|_| panic!("no word of {message}"));
-            let line = line.expect("the log can be read").expect("the hub lives");
-            let line: Value = serde_json::from_str(&line).expect("a line of JSON");
-            let said = line["message"].as_str().unwrap_or_default();
-            if message.split('|').any(|message| said == message) {
-                return line;
-            }
-        }
-    }
-
-    async fn reload(&mut self) -> Value {
-        let id = self.process.id().and_then(|id| Pid::from_raw(id.cast_signed())).expect("the hub lives");
-        kill_process(id, Signal::HUP).expect("it is ours");
-        self.wait_for("took the configuration|refused the configuration; the running one stays").await
-    }
-
-    async fn metric(&self, name: &str) -> String {
-        let mut socket = TcpStream::connect(&self.address).await.expect("it listens");
-        let request = format!("GET /metrics HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address);
-        socket.write_all(request.as_bytes()).await.expect("it listens");
-        let mut page = String::new();
-        socket.read_to_string(&mut page).await.expect("a page of text");
-        let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.unwrap_or_else(|| panic!("no {name} in {page}")).into()
-    }
+async fn metric(hub: &Hub, name: &str) -> String {
+    let mut socket = TcpStream::connect(&hub.address).await.expect("it listens");
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", hub.address);
+    socket.write_all(request.as_bytes()).await.expect("it listens");
+    let mut page = String::new();
+    socket.read_to_string(&mut page).await.expect("a page of text");
+    let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {name} in {page}")).into()
 }
 
 struct Client(WebSocketStream<MaybeTlsStream<TcpStream>>);
@@ -183,7 +146,7 @@ async fn a_hundred_reloads_under_load_lose_nothing() {
         let is_broken = number.is_multiple_of(3);
         let text = if is_broken { broken(number) } else { configuration(number) };
         fs::write(&file, text).expect("it can be written");
-        let outcome = hub.reload().await;
+        let outcome = reload(&mut hub).await;
         let fields = &outcome;
         assert_eq!(fields["reason"].is_string(), is_broken, "{fields}");
         if !is_broken {
@@ -191,7 +154,7 @@ async fn a_hundred_reloads_under_load_lose_nothing() {
             assert_eq!(fields["needs_restart"], "nothing");
         }
     }
-    let was_taken = hub.metric("fanfare_config_last_reload_success").await;
+    let was_taken = metric(&hub, "fanfare_config_last_reload_success").await;
     assert_eq!(was_taken, if RELOADS.is_multiple_of(3) { "0" } else { "1" });
 
     is_over.store(true, Ordering::SeqCst);
@@ -201,4 +164,40 @@ async fn a_hundred_reloads_under_load_lose_nothing() {
     }
     assert!(count > RELOADS as u64, "there was load: {count}");
     println!("{RELOADS} reloads while {count} publications went to {READERS} readers");
+}
+
+/// The code that `fanfare reload -c FILE` ends with, and what it says.
+async fn ask_to_reload(file: &Path) -> (i32, String) {
+    let asked = Command::new(env!("CARGO_BIN_EXE_fanfare")).arg("reload").arg("-c").arg(file).output();
+    let output = timeout(PATIENCE, asked).await.expect("it ends").expect("it starts");
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code().expect("it ends by itself"), String::from_utf8(said).expect("a text"))
+}
+
+#[tokio::test]
+async fn the_command_ends_with_the_documented_codes() {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let (file, pid_file) = (folder.path().join("hub.toml"), folder.path().join("pid"));
+    let named = |number| format!("pid_file = \"{}\"\n{}", pid_file.display(), configuration(number));
+    fs::write(&file, named(0)).expect("it can be written");
+    let mut hub = Hub::start(&file).await;
+
+    fs::write(&file, named(1)).expect("it can be written");
+    let (code, said) = ask_to_reload(&file).await;
+    assert_eq!(code, 0, "{said}");
+    let outcome = hub.wait_for(RELOADED).await;
+    assert!(outcome["changed"].as_str().is_some_and(|changed| changed.contains("client.channel_limit")), "{outcome}");
+
+    fs::write(&file, broken(4)).expect("it can be written");
+    let (code, said) = ask_to_reload(&file).await;
+    assert!(code == 1 && said.contains("allow_subscribe_for_clients"), "{code}: {said}");
+
+    fs::write(&file, named(2)).expect("it can be written");
+    hub.process.kill().await.expect("it is ours");
+    let (code, said) = ask_to_reload(&file).await;
+    assert!(code == 3 && said.contains("the server is not running"), "{code}: {said}");
+
+    fs::write(&file, configuration(2)).expect("it can be written");
+    let (code, said) = ask_to_reload(&file).await;
+    assert!(code == 2 && said.contains("pid_file"), "nobody to tell is known: {code}: {said}");
 }

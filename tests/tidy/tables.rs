@@ -175,6 +175,7 @@ pub const ROWS: &[Row] = &[
             "bytes",
             "clap",
             "clap_complete",
+            "fastrand",
             "futures_util",
             "http_body_util",
             "hyper",
