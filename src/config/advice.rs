@@ -22,6 +22,7 @@ pub fn all(root: &Scope<'_>, options: &Options, source: &Source) -> Vec<Warning>
     for (span, message) in engines::unused(root) {
         advice.warn(Some(span), message);
     }
+    personal_channels(root, &mut advice);
     channel(&root.table("channel.without_namespace"), "channel.without_namespace", &mut advice);
     for scope in namespace_scopes(root) {
         let owner = format!("namespace {:?}", scope.text("name").unwrap_or_default());
@@ -114,6 +115,16 @@ fn origins(root: &Scope<'_>, advice: &mut Problems<'_>) {
             let message = format!("no page has the origin {origin:?}: it needs its scheme, as in \"https://{origin}\"");
             advice.warn(root.span("client.allowed_origins"), message);
         }
+    }
+}
+
+/// Without a boundary the personal channel of a user has a name that may be another channel's.
+fn personal_channels(root: &Scope<'_>, advice: &mut Problems<'_>) {
+    let enabled = "client.subscribe_to_user_personal_channel.enabled";
+    if root.flag(enabled) && root.text("channel.user_boundary").is_none() {
+        let message = "channel.user_boundary is empty: the personal channel of the user 42 is named \"42\", and whoever \
+                       may subscribe to channels may subscribe to it";
+        advice.warn(root.span("channel.user_boundary").or(root.span(enabled)), message);
     }
 }
 

@@ -44,6 +44,17 @@ fn the_same_is_said_once() {
 }
 
 #[test]
+fn personal_channels_are_told_from_others_by_their_boundary() {
+    let personal = "client.subscribe_to_user_personal_channel.enabled = true\n";
+    check(personal, &[]);
+    check(
+        &format!("{personal}channel.user_boundary = \"\""),
+        &["2: channel.user_boundary is empty: the personal channel of the user 42 is named \"42\", and whoever may \
+           subscribe to channels may subscribe to it"],
+    );
+}
+
+#[test]
 fn ports_do_not_collide() {
     let collide = "http_server.internal_address = \"127.0.0.1\"";
     check_refused(
