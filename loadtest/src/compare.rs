@@ -71,7 +71,11 @@ fn measure(options: &CompareOptions, scenario: &Scenario) -> Result<Measured, Fa
         scenario.contenders.iter().filter(|contender| is_wanted(contender.recipe.peer)).collect();
     let mut peers: Vec<Peer> = contenders.iter().map(|contender| contender.recipe.peer).collect();
     peers.dedup();
-    let versions = peers.iter().map(|peer| peer.version(&options.programs)).collect::<Result<Vec<_>, _>>()?;
+    let mut versions = peers.iter().map(|peer| peer.version(&options.programs)).collect::<Result<Vec<_>, _>>()?;
+    for contender in &contenders {
+        versions.extend(contender.recipe.engine.version()?);
+    }
+    versions.dedup();
     let machine = Machine::look()?;
     let (mut runs, mut problems) = (Vec::new(), Vec::new());
     for round in 1..=options.rounds {

@@ -4,11 +4,12 @@
 //! set), `stamp`, `window` and `ledger` (what is checked), then the scenarios: `fanout` (as fast as it
 //! goes), `rooms` and `traffic` (by the clock), `echo`, `connect`, `idle`, `soak`, and `beside` with its
 //! disturbances.
-//! `scenarios` is the table of what is compared, `servers` starts who is compared, `compare` measures,
+//! `scenarios` is the table of what is compared, `servers` and `brokers` start who is compared, `compare` measures,
 //! `saved` keeps the runs, `render` and `plot` show them. The README says how the numbers are made.
 
 mod alarm;
 mod beside;
+mod brokers;
 mod churn;
 mod commands;
 mod compare;

@@ -1,6 +1,7 @@
 //! The servers under test: started for one run, ended with it.
 
 use std::fs::{self, File};
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -10,6 +11,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::brokers::{Broker, Engine};
 use crate::failure::{Doing, Failure};
 use crate::tokens::RSA_PUBLIC_KEY;
 use crate::{machine, process};
@@ -60,26 +62,33 @@ pub struct Recipe {
     pub deflate: bool,
     /// Bytes that may wait for a slow member of the hub; `None`: its default.
     pub outbox_bytes_max: Option<u32>,
+    /// Of the hub.
+    pub engine: Engine,
 }
 
 impl Recipe {
     pub const fn plain(peer: Peer) -> Recipe {
-        Recipe { peer, shards: 1, deflate: false, outbox_bytes_max: None }
+        Recipe { peer, shards: 1, deflate: false, outbox_bytes_max: None, engine: Engine::Memory }
     }
 
     /// Starts the server, on `core` alone if one is given, and waits until it listens.
     pub fn start(&self, programs: &Programs, core: Option<usize>) -> Result<Server, Failure> {
         process::raise_descriptor_limit(CONNECTIONS_MAX - 100)?;
         let directory = TempDir::with_prefix("loadtest-").doing("making a directory")?;
+        // Not on the server's core: what is measured is the hub.
+        let broker = self.engine.start_broker(directory.path(), core.map(|core| usize::from(core == 0)))?;
         let port = free_port()?;
-        let mut command = self.command(programs, core, directory.path(), port)?;
+        let mut command = self.command(programs, core, directory.path(), port, broker.as_ref())?;
         let log = directory.path().join("output");
         let output = File::create(&log).doing("making a log file")?;
         let errors = output.try_clone().doing("making a log file")?;
         let child = command.stdin(Stdio::null()).stdout(output).stderr(errors).spawn();
         let child = child.doing(format_args!("starting {command:?}"))?;
-        let mut server = Server { child, port, peer: self.peer, _directory: directory };
-        server.wait_until_it_listens(&log)?;
+        let mut server = Server { child, port, peer: self.peer, _broker: broker, _directory: directory };
+        server.wait_for("it does not listen", &log, |port| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok())?;
+        if self.engine != Engine::Memory {
+            server.wait_for("its engine is not ready", &log, is_ready)?;
+        }
         Ok(server)
     }
 
@@ -89,12 +98,15 @@ impl Recipe {
         core: Option<usize>,
         directory: &Path,
         port: u16,
+        broker: Option<&Broker>,
     ) -> Result<Command, Failure> {
         let place = programs.peers_folder.join(self.peer.name());
         Ok(match self.peer {
             Peer::Hub => {
                 let file = directory.join("config.json");
-                fs::write(&file, self.hub_config(port).to_string()).doing("writing the hub's configuration")?;
+                let mut config = self.hub_config(port);
+                config["engine"] = self.engine.config(directory, broker);
+                fs::write(&file, config.to_string()).doing("writing the hub's configuration")?;
                 let mut command = on_core(core, &programs.hub);
                 command.arg("-c").arg(file).arg("--shards").arg(self.shards.to_string());
                 command
@@ -232,6 +244,7 @@ pub struct Server {
     child: Child,
     port: u16,
     peer: Peer,
+    _broker: Option<Broker>,
     /// Its configuration and its output.
     _directory: TempDir,
 }
@@ -254,22 +267,34 @@ impl Server {
         format!("http://127.0.0.1:{}/api", self.port)
     }
 
-    fn wait_until_it_listens(&mut self, log: &Path) -> Result<(), Failure> {
+    fn wait_for(&mut self, otherwise: &str, log: &Path, is_so: impl Fn(u16) -> bool) -> Result<(), Failure> {
         let begin = Instant::now();
         let problem = loop {
-            if TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok() {
+            if is_so(self.port) {
                 return Ok(());
             }
             if let Some(status) = self.child.try_wait().doing("waiting for a server")? {
                 break format!("the server ended at its start ({status})");
             }
             if begin.elapsed() > START_PATIENCE {
-                break format!("the server does not listen on port {}", self.port);
+                break format!("the server on port {}: {otherwise}", self.port);
             }
             std::thread::sleep(Duration::from_millis(20));
         };
         Err(Failure::new(format!("{problem}; it said:\n{}", fs::read_to_string(log).unwrap_or_default())))
     }
+}
+
+/// Whether the hub says that it and its engines are ready.
+fn is_ready(port: u16) -> bool {
+    let ask = || -> std::io::Result<String> {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
 }
 
 impl Drop for Server {
@@ -292,7 +317,7 @@ fn fill_in(template: &Path, directory: &Path, port: u16) -> Result<PathBuf, Fail
     Ok(file)
 }
 
-fn on_core(core: Option<usize>, program: &Path) -> Command {
+pub fn on_core(core: Option<usize>, program: &Path) -> Command {
     match core {
         None => Command::new(program),
         Some(core) => {
@@ -312,7 +337,7 @@ fn check_packages(directory: &Path) -> Result<(), Failure> {
 
 /// A port that nobody listens on, below those that the kernel gives to clients (32,768 and up): a
 /// client's port would collide with the listener.
-fn free_port() -> Result<u16, Failure> {
+pub fn free_port() -> Result<u16, Failure> {
     let first = 20_000 + (std::process::id() % 10_000) as u16;
     let free = (0..1000).map(|n| first + n).find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok());
     free.ok_or_else(|| Failure::new(format!("no free port in the thousand from {first} on")))

@@ -5,8 +5,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::{
-    ApiMetrics, CertificateMetrics, Counter, Gauge, JwksMetrics, MemoryMetrics, NamedEngine, NodesMetrics, ReloadMetrics,
-    ShardMetrics, WorkersMetrics,
+    ApiMetrics, CertificateMetrics, Counter, Gauge, JwksMetrics, MemoryMetrics, NamedEngine, NodesMetrics,
+    ReloadMetrics, ShardMetrics, WorkersMetrics,
 };
 use crate::limits::NAMESPACES_ADDED_MAX;
 

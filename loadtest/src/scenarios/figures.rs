@@ -6,6 +6,13 @@ use super::Figure;
 
 pub const DELIVERY: &[Figure] = &[CPU_OF_DELIVERY, P50, P99, RATE, LINE];
 
+pub const ECHO: &[Figure] = &[CPU_OF_ECHO, P50, P99, ECHOES];
+
+pub const CPU_OF_ECHO: Figure =
+    Figure { title: "server CPU for an echo", unit: "us", value: |report| report["server_cpu_us_per_echo"].as_f64() };
+pub const ECHOES: Figure =
+    Figure { title: "echoes", unit: "1/s", value: |report| report["echoes_per_second"].as_f64() };
+
 pub const CPU_OF_DELIVERY: Figure = Figure {
     title: "server CPU for a delivery",
     unit: "us",

@@ -1,10 +1,12 @@
 //! The table of scenarios.
 
 use super::figures::{
-    CONNECTIONS, CPU_OF_CONNECTION, CPU_OF_DELIVERY, CPU_TO_CONNECT, DELIVERY, MEMORY_OF_CONNECTION, MEMORY_OF_MACHINE,
-    MEMORY_OF_PROCESS, P50, P99, P99_ALONE, P99_BESIDE, RATE_OF_CONNECTIONS, TWO_SHARDS_FIGURES, count, grown_kib,
+    CONNECTIONS, CPU_OF_CONNECTION, CPU_OF_DELIVERY, CPU_OF_ECHO, CPU_TO_CONNECT, DELIVERY, ECHO, MEMORY_OF_CONNECTION,
+    MEMORY_OF_MACHINE, MEMORY_OF_PROCESS, P50, P99, P99_ALONE, P99_BESIDE, RATE_OF_CONNECTIONS, TWO_SHARDS_FIGURES,
+    count, grown_kib,
 };
 use super::{Contender, Figure, Goal, Scenario};
+use crate::brokers::Engine;
 use crate::servers::{Peer, Recipe};
 
 const HUB: Contender = Contender::plain(Peer::Hub, "hub");
@@ -25,6 +27,19 @@ const ROOMY: Recipe = Recipe { outbox_bytes_max: Some(16 << 20), ..Recipe::plain
 const fn deflating(peer: Peer) -> Recipe {
     Recipe { deflate: true, ..Recipe::plain(peer) }
 }
+
+const fn kept_by(engine: Engine) -> Recipe {
+    Recipe { engine, ..Recipe::plain(Peer::Hub) }
+}
+
+/// The hub with each of its engines.
+const ENGINES: &[Contender] = &[
+    HUB,
+    Contender::new("hub, disk", kept_by(Engine::Disk)),
+    Contender::new("hub, disk with fsync", kept_by(Engine::DiskFsync)),
+    Contender::new("hub, Redis", kept_by(Engine::Redis)),
+    Contender::new("hub, NATS", kept_by(Engine::Nats)),
+];
 
 /// Each scenario, in the order of the document.
 pub const SCENARIOS: &[Scenario] = &[
@@ -98,17 +113,42 @@ pub const SCENARIOS: &[Scenario] = &[
         flags: &["--connections", "64"],
         seconds_flag: Some("--seconds"),
         contenders: ALL,
-        figures: &[
-            Figure {
-                title: "server CPU for an echo",
-                unit: "us",
-                value: |report| report["server_cpu_us_per_echo"].as_f64(),
-            },
-            P50,
-            P99,
-            Figure { title: "echoes", unit: "1/s", value: |report| report["echoes_per_second"].as_f64() },
-        ],
+        figures: ECHO,
         goals: &[Goal::Ratio { of: "hub", against: "uws", at_most: 1.0 }],
+    },
+    Scenario {
+        name: "engines-publish",
+        summary: "256 connections, each alone in a room with history: publishes, and goes on when it has the reply and the push back; the broker shares a core with the generator",
+        command: "echo",
+        flags: &["--connections", "256", "--channel", "recover:loadtest"],
+        seconds_flag: Some("--seconds"),
+        contenders: ENGINES,
+        figures: ECHO,
+        goals: &[Goal::Value { of: "hub, Redis", at_most: 33.0 }],
+    },
+    Scenario {
+        name: "engines-latency",
+        summary: "one connection does the same: what an engine adds to the way from publish to push",
+        command: "echo",
+        flags: &["--connections", "1", "--channel", "recover:loadtest"],
+        seconds_flag: Some("--seconds"),
+        contenders: ENGINES,
+        figures: &[P50, P99, CPU_OF_ECHO],
+        goals: &[],
+    },
+    Scenario {
+        name: "engines-fanout",
+        summary: "1,000 members of one room with history, 128 bytes; the next publication is sent when every member has the one before",
+        command: "fanout",
+        flags: &["--members", "1000", "--publications", "1000000", "--warm-up", "50", "--channel", "recover:loadtest"],
+        seconds_flag: Some("--seconds-max"),
+        contenders: ENGINES,
+        figures: DELIVERY,
+        goals: &[
+            Goal::Ratio { of: "hub, disk", against: "hub", at_most: 1.2 },
+            Goal::Ratio { of: "hub, Redis", against: "hub", at_most: 1.2 },
+            Goal::Ratio { of: "hub, NATS", against: "hub", at_most: 1.2 },
+        ],
     },
     Scenario {
         name: "deflate",
