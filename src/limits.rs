@@ -391,6 +391,10 @@ pub const NATS_RETRY_REFUSED: Duration = Duration::from_secs(5);
 /// Messages of one NATS subscription that wait for a shard; those above it are missed, and the channels rechecked.
 pub const NATS_MESSAGES_WAITING_MAX: usize = 4096;
 
+/// Messages asked for at a time by one who reads a history or who is present.
+pub const NATS_READ_PORTION: u64 = 1024;
+const _: () = assert!((NATS_READ_PORTION as usize) < NATS_MESSAGES_WAITING_MAX);
+
 /// After this time without a reader the server forgets a consumer that read a history. Chosen: longer than a read.
 pub const NATS_CONSUMER_TTL: Duration = Duration::from_secs(5);
 

@@ -222,6 +222,28 @@ async fn no_more_is_kept_than_the_namespace_wants() {
     }
 }
 
+#[tokio::test]
+async fn long_histories_are_read_in_portions() {
+    let long = Retention { size: 3000, ..RETENTION };
+    for release in Release::ALL {
+        let (_server, mut node) = server_and_node(release).await;
+        // With a version each travels alone.
+        let publish = |n: u64| Publish { retention: Some(long), ..versioned(&n.to_string(), n) };
+        for first in (1..=2500).step_by(100) {
+            let submit = |n| node.submit("chat", Operation::Publish(Box::new(publish(n))));
+            let ids: Vec<_> = (first..first + 100).map(submit).collect();
+            for id in ids {
+                node.answer_to(id).await.expect("appended");
+            }
+        }
+        let read = Read { retention: long, after: 0, publications_max: 5000, sent_until: None };
+        let Ok(Outcome::Read(stream)) = node.ask("chat", Operation::Read(Box::new(read))).await else {
+            panic!("no stream")
+        };
+        assert_eq!(texts(&stream, 0), (1..=2500).map(|n| n.to_string()).collect::<Vec<_>>());
+    }
+}
+
 /// A server that lost what it had confirmed is found out by what was sent.
 #[tokio::test]
 async fn a_stream_that_lost_something_begins_another_life() {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fanfare::engine::contract::{Operation, Outcome};
-use fanfare::model::{ClientInfo, ErrorCode, PresenceStats};
+use fanfare::model::{ClientId, ClientInfo, ErrorCode, PresenceStats};
 
 use crate::engine_node::{EngineNode, client};
 use crate::nats_server::Release;
@@ -29,6 +29,20 @@ async fn presence_is_everybodys() {
         assert_eq!(stats(&mut one).await, PresenceStats { clients: 2, users: 2 });
         attend(&mut one, "chat", &[client("ann", 2)], TTL).await;
         assert_eq!(stats(&mut one).await, PresenceStats { clients: 2, users: 2 }, "who stays is there once");
+    }
+}
+
+#[tokio::test]
+async fn a_crowd_is_read_in_portions() {
+    for release in Release::ALL {
+        let (_server, mut node) = server_and_node(release).await;
+        let client = |n: u16| {
+            let client = ClientId::from_random([[n as u8, (n >> 8) as u8]; 8].concat().try_into().expect("16 bytes"));
+            Arc::new(ClientInfo { user: (n % 100).to_string().into(), client, conn_info: None, chan_info: None })
+        };
+        let crowd: Vec<_> = (0..2500).map(client).collect();
+        attend(&mut node, "chat", &crowd, TTL).await;
+        assert_eq!(stats(&mut node).await, PresenceStats { clients: 2500, users: 100 });
     }
 }
 

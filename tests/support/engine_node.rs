@@ -150,9 +150,18 @@ impl EngineNode {
     }
 
     pub async fn read(&mut self, name: &str, after: u64, sent_until: Option<Position>) -> Stream {
+        self.try_read(name, after, sent_until).await.expect("a stream")
+    }
+
+    pub async fn try_read(
+        &mut self,
+        name: &str,
+        after: u64,
+        sent_until: Option<Position>,
+    ) -> Result<Stream, ErrorCode> {
         let read = Read { retention: RETENTION, after, publications_max: 1000, sent_until };
-        match self.ask(name, Operation::Read(Box::new(read))).await {
-            Ok(Outcome::Read(stream)) => stream,
+        match self.ask(name, Operation::Read(Box::new(read))).await? {
+            Outcome::Read(stream) => Ok(stream),
             other => panic!("{other:?} is no stream"),
         }
     }

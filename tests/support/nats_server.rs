@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -71,10 +71,6 @@ impl NatsServer {
         NatsServer { release, port, folder, child }
     }
 
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
     }
@@ -93,8 +89,19 @@ impl NatsServer {
         let _ = std::fs::remove_dir_all(self.folder.path().join("store"));
     }
 
+    /// Returns when it stands still: the signal takes its time on a busy machine.
     pub fn stall(&self) {
         self.signal(Signal::STOP);
+        let threads = format!("/proc/{}/task", self.child.id());
+        let is_stopped = |thread: std::io::Result<std::fs::DirEntry>| {
+            let status = thread.and_then(|thread| std::fs::read_to_string(thread.path().join("status")));
+            status.is_ok_and(|status| status.contains("T (stopped)"))
+        };
+        let since = Instant::now();
+        while !std::fs::read_dir(&threads).expect("it runs").all(is_stopped) {
+            assert!(since.elapsed() < Duration::from_secs(20), "it does not stop");
+            std::thread::yield_now();
+        }
     }
 
     pub fn go_on(&self) {

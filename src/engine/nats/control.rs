@@ -56,7 +56,7 @@ async fn send_all(mut outgoing: mpsc::Receiver<(String, Bytes)>, sessions: Sessi
     while let Some((subject, message)) = outgoing.recv().await {
         let session = sessions.borrow().clone();
         if let Some(session) = session {
-            let _ = session.client.publish(subject, message).await;
+            let _ = session.publish(subject, message).await;
         }
     }
 }
@@ -81,8 +81,8 @@ async fn hear_all(subjects: [String; 2], incoming: mpsc::Sender<Bytes>, mut sess
 
 async fn hear(session: &Session, subjects: &[String; 2], incoming: &mpsc::Sender<Bytes>) {
     let [all, own] = subjects;
-    let all = session.client.subscribe(all.clone()).await;
-    let own = session.client.subscribe(own.clone()).await;
+    let all = session.subscribe(all.clone()).await;
+    let own = session.subscribe(own.clone()).await;
     if let (Ok(all), Ok(own)) = (all, own) {
         let mut messages = select(all, own);
         while let Some(message) = messages.next().await {

@@ -106,7 +106,7 @@ impl Ear {
         self.state.session = self.sessions.borrow_and_update().clone();
         let session = self.state.session.clone()?;
         self.state.fence_subject = self.subjects.of(&format!("probe.{:016x}", fastrand::u64(..)));
-        if let Ok(fences) = session.client.subscribe(self.state.fence_subject.clone()).await {
+        if let Ok(fences) = session.subscribe(self.state.fence_subject.clone()).await {
             self.state.voices.push(fences.filter_map(|message| ready(fence_of(&message))).boxed());
         }
         let channels: Vec<ChannelName> = self.state.listened.keys().cloned().collect();
@@ -142,7 +142,8 @@ impl Ear {
     }
 
     async fn subscribe(&mut self, session: &Session, channel: &ChannelName) {
-        let subscriber = session.client.subscribe(self.subjects.of_channel(channel.as_str())).await;
+        // Where it fails the session is given up, and all is subscribed to anew on the next.
+        let subscriber = session.subscribe(self.subjects.of_channel(channel.as_str())).await;
         let handle = subscriber.ok().map(|subscriber| self.state.add_voice(channel, subscriber));
         self.state.listened.insert(channel.clone(), handle);
     }
@@ -153,7 +154,7 @@ impl Ear {
         self.state.fences.push_back(Fence { number, since: Instant::now(), listens, is_recheck });
         let payload = Bytes::copy_from_slice(&number.to_be_bytes());
         // One that does not go out does not come back, and is given up.
-        let _ = session.client.publish(self.state.fence_subject.clone(), payload).await;
+        let _ = session.publish(self.state.fence_subject.clone(), payload).await;
     }
 
     async fn hear(&mut self, heard: Heard) {

@@ -7,6 +7,8 @@ use async_nats::{HeaderMap, Message};
 use bytes::Bytes;
 use serde_json::Value;
 
+use super::link::Session;
+
 /// Why JetStream did not do it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
@@ -52,9 +54,9 @@ pub async fn ask(client: &Client, what: &str, body: &Value) -> Result<Value, Ref
 }
 
 /// The same, and nobody waits for the answer.
-pub async fn tell(client: &Client, what: &str, body: &Value) {
+pub async fn tell(session: &Session, what: &str, body: &Value) {
     // What does not arrive is told again, or ends by itself.
-    let _ = client.publish(format!("$JS.API.{what}"), body.to_string().into()).await;
+    let _ = session.publish(format!("$JS.API.{what}"), body.to_string().into()).await;
 }
 
 /// Where a stream put a message.

@@ -147,11 +147,8 @@ impl Job {
     }
 
     async fn send(&self, payload: Bytes) -> Result<(), Refusal> {
-        if payload.len() > self.session.client.max_payload() {
-            return Err(Refusal::TooLarge);
-        }
         let subject = self.subjects.of_channel(self.channel.as_str());
-        self.session.client.publish(subject, payload).await.map_err(|_| Refusal::Away)
+        self.session.publish(subject, payload).await
     }
 
     /// The channel's name in its log.

@@ -1,7 +1,7 @@
 //! The connection to NATS, and the proof that it carries messages.
 //!
 //! A connection that breaks is given up with everything that waits in it, and followed by a new one: what was asked
-//! before is answered by nobody, what was published before does not come late, and whoever listens says so again.
+//! before is answered by nobody, and whoever listens says so again.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use async_nats::client::Client;
 use async_nats::{ConnectErrorKind, Event, ServerAddr, Subscriber};
+use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
@@ -28,6 +29,41 @@ pub struct Session {
     pub has_jetstream: bool,
     /// Changes when messages may have been missed: nobody took them in time, or a stream has another leader.
     pub overflows: watch::Receiver<u64>,
+    write_timeout: Duration,
+    signs: mpsc::Sender<Sign>,
+}
+
+impl Session {
+    /// Hands a message over. Errors: it is too large; or there is no room in time, or no connection: then the session
+    /// is given up.
+    pub async fn publish(&self, subject: String, payload: Bytes) -> Result<(), Refusal> {
+        if payload.len() > self.client.max_payload() {
+            return Err(Refusal::TooLarge);
+        }
+        let handed = timeout(self.write_timeout, self.client.publish(subject, payload)).await;
+        self.check(handed.is_ok_and(|handed| handed.is_ok()))
+    }
+
+    pub async fn publish_with_reply(&self, subject: String, reply: String, payload: Bytes) -> Result<(), Refusal> {
+        let handed = timeout(self.write_timeout, self.client.publish_with_reply(subject, reply, payload)).await;
+        self.check(handed.is_ok_and(|handed| handed.is_ok()))
+    }
+
+    pub async fn subscribe(&self, subject: String) -> Result<Subscriber, Refusal> {
+        let handed = timeout(self.write_timeout, self.client.subscribe(subject)).await;
+        let subscriber = handed.ok().and_then(|handed| handed.ok());
+        self.check(subscriber.is_some())?;
+        subscriber.ok_or(Refusal::Away)
+    }
+
+    fn check(&self, was_handed: bool) -> Result<(), Refusal> {
+        if was_handed {
+            return Ok(());
+        }
+        // One sign of many is enough.
+        let _ = self.signs.try_send(Sign::Broken("it takes nothing in time"));
+        Err(Refusal::Away)
+    }
 }
 
 /// The connection of now; `None` while there is none.
@@ -91,9 +127,10 @@ impl Link {
         servers.extend(self.discovered.iter().filter_map(|url| url.parse().ok()));
         let options = self.options.connect_options().await.map_err(|error| self.refused(error))?;
         let (sender, signs) = mpsc::channel(SIGNS_WAITING_MAX);
+        let to_signs = sender.clone();
         let options = options.event_callback(move |event| {
-            let sender = sender.clone();
-            async move { drop(sign_of(event).map(|sign| sender.try_send(sign))) }
+            let to_signs = to_signs.clone();
+            async move { drop(sign_of(event).map(|sign| to_signs.try_send(sign))) }
         });
         let client = match options.connect(servers).await {
             Ok(client) => client,
@@ -106,7 +143,9 @@ impl Link {
         let has_jetstream = self.has_jetstream(&client).await;
         let (overflow, overflows) = watch::channel(0);
         self.next_id += 1;
-        Ok((Session { id: self.next_id, client, has_jetstream, overflows }, signs, overflow))
+        let (id, write_timeout) = (self.next_id, self.options.write_timeout);
+        let session = Session { id, client, has_jetstream, overflows, write_timeout, signs: sender };
+        Ok((session, signs, overflow))
     }
 
     /// Whether streams can be asked of it, now or soon: JetStream of a cluster may be without a leader for a while,
@@ -193,11 +232,16 @@ async fn come_back(probes: &mut Subscriber, number: u64) -> Option<()> {
 }
 
 async fn watch_signs(mut signs: mpsc::Receiver<Sign>, overflows: &watch::Sender<u64>) -> &'static str {
+    let mut said: Option<Instant> = None;
     loop {
         match signs.recv().await {
             Some(Sign::Broken(why)) => return why,
             Some(Sign::Overflow) => overflows.send_modify(|count| *count += 1),
-            Some(Sign::Complaint(complaint)) => warn!("NATS complains: {complaint}"),
+            Some(Sign::Complaint(complaint)) if said.is_none_or(|said| said.elapsed() > COMPLAINT_PAUSE) => {
+                warn!("NATS complains: {complaint}");
+                said = Some(Instant::now());
+            }
+            Some(Sign::Complaint(_)) => {}
             None => return "the connection has ended",
         }
     }
@@ -241,6 +285,9 @@ fn is_refusal(kind: ConnectErrorKind) -> bool {
 
 /// Subjects of the server's own, which end in a stream's name.
 const LEADER_ELECTED: &str = "$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED";
+
+/// Chosen: what a server does not permit it says for each message.
+const COMPLAINT_PAUSE: Duration = Duration::from_secs(10);
 
 /// Chosen: the newest ones say nothing new.
 const SIGNS_WAITING_MAX: usize = 64;

@@ -3,11 +3,9 @@
 
 use std::time::Duration;
 
-use async_nats::{HeaderMap, Subscriber};
+use async_nats::HeaderMap;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use bytes::Bytes;
-use futures_util::StreamExt;
 use serde_json::{Value, json};
 
 use super::super::Retention;
@@ -15,8 +13,9 @@ use super::super::record::NoRecord;
 use super::entry::Entry;
 use super::jetstream::{self, Refusal, Stored};
 use super::link::Session;
+use super::reader::{Reader, Which};
 use super::subjects::Subjects;
-use crate::limits::{IDEMPOTENT_RESULT_TTL, NATS_CONSUMER_TTL};
+use crate::limits::IDEMPOTENT_RESULT_TTL;
 
 /// Namespaces of the same kind share a stream of the server, which has one bound for all of its subjects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -145,38 +144,27 @@ impl Log {
         jetstream::store(&session.client, self.subject_of(tokens), headers, entry.encode()).await
     }
 
-    /// All messages of a channel up to number `last`, oldest first. Waits as long as the server lets it
-    /// wait: the asker sets the time.
+    /// All messages of a channel up to number `last`, oldest first.
     pub async fn read(&self, session: &Session, tokens: &str, last: u64) -> Result<Vec<Logged>, Refusal> {
-        let inbox = session.client.new_inbox();
-        let messages = session.client.subscribe(inbox.clone()).await.map_err(|_| Refusal::Away)?;
-        let consumer = json!({
-            "stream_name": self.name,
-            "config": {
-                "deliver_subject": inbox,
-                "deliver_policy": "all",
-                "filter_subject": self.subject_of(tokens),
-                "ack_policy": "none",
-                "replay_policy": "instant",
-                "mem_storage": true,
-                "num_replicas": 1,
-                "inactive_threshold": nanos(NATS_CONSUMER_TTL),
-            },
-        });
-        let what = format!("CONSUMER.CREATE.{}", self.name);
-        let created = jetstream::ask(&session.client, &what, &consumer).await?;
-        let is_empty = created["num_pending"].as_u64() == Some(0);
-        let read = if is_empty { Ok(Vec::new()) } else { collect(messages, last).await };
-        if let Some(consumer) = created["name"].as_str() {
-            jetstream::tell(&session.client, &format!("CONSUMER.DELETE.{}.{consumer}", self.name), &json!({})).await;
+        let subject = self.subject_of(tokens);
+        let mut reader = Reader::open(session, &self.name, &subject, Which::All).await?;
+        let mut read = Vec::new();
+        while let Some((sequence, message)) = reader.next().await? {
+            if sequence <= last {
+                read.push(Logged { sequence, entry: Entry::decode(message.payload) });
+            }
+            if sequence >= last {
+                break;
+            }
         }
-        read
+        reader.close().await;
+        Ok(read)
     }
 
     /// Lets the server forget what a channel had before message number `sequence`.
     pub async fn forget_before(&self, session: &Session, tokens: &str, sequence: u64) {
         let which = json!({ "filter": self.subject_of(tokens), "seq": sequence });
-        jetstream::tell(&session.client, &format!("STREAM.PURGE.{}", self.name), &which).await;
+        jetstream::tell(session, &format!("STREAM.PURGE.{}", self.name), &which).await;
     }
 }
 
@@ -208,28 +196,6 @@ fn logged(message: &Value) -> Option<Logged> {
     Some(Logged { sequence, entry: Entry::decode(data.into()) })
 }
 
-async fn collect(mut messages: Subscriber, last: u64) -> Result<Vec<Logged>, Refusal> {
-    let mut read = Vec::new();
-    loop {
-        let message = messages.next().await.ok_or(Refusal::Away)?;
-        let Some(sequence) = message.reply.as_deref().and_then(sequence_of) else { continue };
-        if sequence <= last {
-            read.push(Logged { sequence, entry: Entry::decode(Bytes::clone(&message.payload)) });
-        }
-        if sequence >= last {
-            return Ok(read);
-        }
-    }
-}
-
-/// The stream's sequence in `$JS.ACK.<stream>.<consumer>.<delivered>.<stream sequence>.<…>`; newer servers may put
-/// domain and account behind `$JS.ACK`, and a token at the end.
-fn sequence_of(reply: &str) -> Option<u64> {
-    let tokens: Vec<&str> = reply.split('.').collect();
-    let place = if tokens.len() >= 11 { 7 } else { 5 };
-    tokens.get(place)?.parse().ok()
-}
-
 pub fn nanos(duration: Duration) -> u64 {
     duration.as_nanos().try_into().unwrap_or(u64::MAX)
 }
@@ -237,13 +203,6 @@ pub fn nanos(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_delivery_says_its_sequence() {
-        assert_eq!(sequence_of("$JS.ACK.log.abc.1.42.1.1700000000000000000.3"), Some(42));
-        assert_eq!(sequence_of("$JS.ACK.hub.acc.log.abc.1.42.1.1700000000000000000.3.token"), Some(42));
-        assert_eq!(sequence_of("nonsense"), None);
-    }
 
     #[test]
     fn a_kind_lives_as_long_as_its_position_and_its_keys() {

@@ -46,8 +46,8 @@
 //! # Bounds
 //!
 //! The server keeps at most `history_size` messages of a channel. A read costs what the server holds of the channel,
-//! unless the newest message has it all. A channel with members costs this node 5.5 KiB (measured at 10,000), most of it the client library's
-//! queue for one subscription.
+//! unless the newest message has it all. A channel with members costs this node 5.5 KiB (measured at 10,000), most of
+//! it the client library's queue for one subscription.
 //!
 //! Read `driver.rs` first, then `job.rs`, `append.rs`, `log.rs`; then `ear.rs` and `link.rs`.
 
@@ -65,6 +65,7 @@ mod log;
 mod options;
 mod presence;
 mod quiet;
+mod reader;
 mod subjects;
 mod tail;
 

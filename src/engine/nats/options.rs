@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_nats::ConnectOptions;
 use rustls::ClientConfig;
 
-use crate::limits::{NATS_MESSAGES_WAITING_MAX, OPERATION_TIMEOUT};
+use crate::limits::{NATS_MESSAGES_WAITING_MAX, OPERATION_TIMEOUT, PROBE_INTERVAL};
 
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -90,6 +90,8 @@ impl Options {
             .connection_timeout(self.dial_timeout)
             .request_timeout(Some(OPERATION_TIMEOUT))
             .subscription_capacity(NATS_MESSAGES_WAITING_MAX)
+            // One that stands still is given up by the probe; its task ends after some pings of its own.
+            .ping_interval(2 * PROBE_INTERVAL)
             // A connection that breaks is not mended but followed by another: see `link.rs`.
             .max_reconnects(1);
         let options = match &self.tls {

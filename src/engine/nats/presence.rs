@@ -9,7 +9,6 @@ use std::time::Duration;
 use ahash::AHashSet;
 use async_nats::Message;
 use bytes::Bytes;
-use futures_util::StreamExt;
 use prost::Message as _;
 use serde_json::{Value, json};
 
@@ -18,8 +17,9 @@ use super::entry::{now_ms, wire};
 use super::jetstream::{self, Refusal};
 use super::job::Job;
 use super::log::nanos;
-use super::subjects::Subjects;
-use crate::limits::{NATS_CONSUMER_TTL, NATS_PRESENCE_MAX};
+use super::reader::{Reader, Which};
+use super::subjects::{Subjects, escape};
+use crate::limits::NATS_PRESENCE_MAX;
 use crate::model::{ClientId, ClientInfo, ErrorCode, PresenceStats};
 use crate::telemetry::EngineCounter;
 
@@ -61,50 +61,33 @@ impl Job {
     /// Nobody waits for the server's word: what is lost is said again soon, or ends by itself.
     async fn put(&self, client: ClientId, value: Bytes) -> Result<(), Refusal> {
         let subject = format!("{}.{client}", self.presence_subject());
-        self.session.client.publish(subject, value).await.map_err(|_| Refusal::Away)
+        self.session.publish(subject, value).await
     }
 
     fn presence_subject(&self) -> String {
-        format!("$KV.{}.{}", bucket_of(&self.subjects), super::subjects::escape(self.channel.as_str()))
+        format!("$KV.{}.{}", bucket_of(&self.subjects), escape(self.channel.as_str()))
     }
 
     async fn attendees(&self, clients_max: usize) -> Result<Result<Vec<Arc<ClientInfo>>, ErrorCode>, Refusal> {
         if !self.session.has_jetstream {
             return Err(Refusal::NoJetStream);
         }
-        let client = &self.session.client;
-        let inbox = client.new_inbox();
-        let mut values = client.subscribe(inbox.clone()).await.map_err(|_| Refusal::Away)?;
         let stream = format!("KV_{}", bucket_of(&self.subjects));
-        let consumer = json!({
-            "stream_name": stream,
-            "config": {
-                "deliver_subject": inbox,
-                "deliver_policy": "last_per_subject",
-                "filter_subject": format!("{}.*", self.presence_subject()),
-                "ack_policy": "none",
-                "replay_policy": "instant",
-                "mem_storage": true,
-                "num_replicas": 1,
-                "inactive_threshold": nanos(NATS_CONSUMER_TTL),
-            },
-        });
-        let created = match jetstream::ask(client, &format!("CONSUMER.CREATE.{stream}"), &consumer).await {
-            Ok(created) => created,
+        let keys = format!("{}.*", self.presence_subject());
+        let mut reader = match Reader::open(&self.session, &stream, &keys, Which::Newest).await {
+            Ok(reader) => reader,
             // Nobody was ever in any channel.
             Err(Refusal::NotFound) => return Ok(Ok(Vec::new())),
             Err(refusal) => return Err(refusal),
         };
         let mut found = Vec::new();
-        let mut left = created["num_pending"].as_u64().unwrap_or(0);
-        while left > 0 && found.len() <= clients_max {
-            let value = values.next().await.ok_or(Refusal::Away)?;
-            left -= 1;
+        while let Some((_, value)) = reader.next().await? {
             self.collect_attendee(&value, &mut found);
+            if found.len() > clients_max {
+                break;
+            }
         }
-        if let Some(consumer) = created["name"].as_str() {
-            jetstream::tell(client, &format!("CONSUMER.DELETE.{stream}.{consumer}"), &json!({})).await;
-        }
+        reader.close().await;
         Ok(if found.len() > clients_max { Err(ErrorCode::LimitExceeded) } else { Ok(found) })
     }
 
