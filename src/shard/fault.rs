@@ -11,6 +11,12 @@ pub struct Faults {
     pub forgotten_keys: bool,
     /// Versions are not compared.
     pub ignored_versions: bool,
+    /// A subscription token lets in whoever brings it, and anywhere.
+    pub foreign_tokens: bool,
+    /// Subscriptions that expire never do.
+    pub endless_grants: bool,
+    /// What comes for a connection is sent before its connect is answered.
+    pub hasty_pushes: bool,
     /// A command `rpc` with the method `fanfare.fault.panic` panics in the shard's handler, and one
     /// with `fanfare.fault.panic_worker` in a worker.
     pub panic_on_rpc: bool,

@@ -7,6 +7,7 @@ use fanfare::model::{ChannelName, ClientId, ErrorCode, HistoryRequest, HistoryRe
 use fanfare::shard::{Act, Answer, Answered, Answerer, Question, Reach, ServerPublication, TrayMessage};
 
 use super::client::Client;
+use super::granted::ApiGrant;
 use super::ledger::{Checked, Fate, Promise, Publisher, violated};
 use super::namespaces::{CHANNELS, ChannelIndex};
 use super::queries::PageAsked;
@@ -27,6 +28,9 @@ pub struct Api {
     /// Users to whom it was done at any time.
     disconnected: HashSet<u32>,
     unsubscribed: HashSet<u32>,
+    /// What it granted to users, and from which publication on a shard's clients are owed it.
+    pub grants: Vec<ApiGrant>,
+    pub granted_from: HashMap<(u32, usize), u32>,
     /// Publications with a key, by channel and number.
     pub repeatable: VecDeque<(ChannelIndex, u32, ServerPublication)>,
     /// The newest version published.
@@ -76,6 +80,10 @@ pub enum What {
     },
     /// These end.
     Reach(Vec<Known>),
+    Grant {
+        number: u32,
+        shard: usize,
+    },
 }
 
 impl Api {
@@ -183,7 +191,7 @@ impl World {
         self.ask_shard(home, question, what);
     }
 
-    fn ask_shard(&mut self, shard: usize, question: Question, what: What) {
+    pub fn ask_shard(&mut self, shard: usize, question: Question, what: What) {
         let id = self.api.next;
         self.api.next += 1;
         self.api.asked.insert(id, Asked { what, since: self.patience() });
@@ -258,6 +266,12 @@ impl World {
                 self.reached(known);
                 Ok(())
             }
+            (What::Grant { number, shard }, Ok(Answered::Reached(_))) => {
+                self.grant_answered(number, shard);
+                Ok(())
+            }
+            // The shard stood still for longer than it was good for.
+            (What::Grant { number, .. }, Err(ErrorCode::Expired)) if self.has_grant_expired(number) => Ok(()),
             (what, answer) => violated(Promise::Protocol, format!("{what:?} was answered by {answer:?}")),
         }
     }

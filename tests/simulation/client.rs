@@ -8,6 +8,7 @@ use fanfare::model::{ClientId, Format};
 use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 
 use super::frames::FrameReader;
+use super::granted::{self, Awaited, Expiry, Terms};
 use super::namespaces::{CHANNELS, ChannelIndex};
 use super::plan::SECRET;
 use super::subscription::Subscription;
@@ -30,6 +31,10 @@ pub struct Client {
     pub format: Format,
     pub user: User,
     pub link: Option<Link>,
+    /// Where its tokens put it, and how.
+    pub granted: Vec<(ChannelIndex, Terms)>,
+    /// Where it says to the server that it would like to be put.
+    pub desired: Option<ChannelIndex>,
     /// Where it wants to be, and how.
     pub wishes: [Option<Wish>; CHANNELS.len()],
     /// The last position it held in each channel: it recovers from there.
@@ -47,6 +52,8 @@ pub struct Wish {
     pub joins: bool,
     pub must_recover: bool,
     pub delta: bool,
+    /// It brings a token of the channel.
+    pub by_token: bool,
 }
 
 /// One connection, seen from its client.
@@ -68,6 +75,10 @@ pub struct Link {
     /// It does not answer pings.
     pub is_silent: bool,
     pub has_misbehaved: bool,
+    /// It may be closed for a token that is not for it.
+    pub brought_foreign_token: bool,
+    /// It brought a token for a subscription that it has.
+    pub has_refreshed: bool,
     pub last_ping: Micros,
     pub frames: FrameReader,
 }
@@ -103,10 +114,21 @@ pub struct Asked {
 /// What was asked, and what is needed to judge the answer.
 #[derive(Clone, Debug)]
 pub enum Question {
-    Connect,
+    Connect(Awaited),
+    /// `terms`: of the token, if it brings one.
     Subscribe {
         channel: ChannelIndex,
         asked: Subscribe,
+        terms: Option<Terms>,
+    },
+    /// Brings a token that is for somebody or something else: gets this error, or is closed.
+    Foreign {
+        channel: ChannelIndex,
+        code: Option<u32>,
+    },
+    SubRefresh {
+        channel: ChannelIndex,
+        expiry: Expiry,
     },
     Unsubscribe {
         channel: ChannelIndex,
@@ -135,7 +157,7 @@ pub enum Question {
 }
 
 impl Client {
-    pub fn draw(random: &mut fastrand::Rng) -> Client {
+    pub fn draw(random: &mut fastrand::Rng, has_little_memory: bool) -> Client {
         let format = match random.u8(..3) {
             0 => Format::CentrifugoProtobuf,
             _ => Format::CentrifugoJson,
@@ -147,10 +169,20 @@ impl Client {
         };
         let mut wishes = [None; CHANNELS.len()];
         for _ in 0..random.usize(2..8) {
-            wishes[random.usize(..CHANNELS.len())] = Some(Wish::draw(random));
+            let channel = random.usize(..CHANNELS.len());
+            wishes[channel] = Some(Wish::draw(random, channel));
         }
         let held = [None; CHANNELS.len()];
-        Client { format, user, link: None, wishes, held, last_channels: 0, ever_asked: 0 }
+        let (granted, desired) = granted::draw_granted(random, has_little_memory);
+        // Who brings no token is granted nothing.
+        let granted = if user == User::Anonymous { Vec::new() } else { granted };
+        Client { format, user, link: None, granted, desired, wishes, held, last_channels: 0, ever_asked: 0 }
+    }
+
+    /// Nothing is granted to it, and it desires nothing.
+    pub fn take_grants(&mut self) {
+        self.granted.clear();
+        self.desired = None;
     }
 
     pub fn is_anonymous(&self) -> bool {
@@ -165,20 +197,21 @@ impl Client {
     }
 
     pub fn token(&self, unix_now: i64, expires: bool, random: &mut fastrand::Rng) -> String {
+        let subs = granted::claims_of(&self.granted);
         match self.user {
             User::Anonymous => String::new(),
-            User::Known(user) => sign(&format!("{{\"sub\":\"user{user}\"}}")),
-            User::Passing(user) if !expires => sign(&format!("{{\"sub\":\"user{user}\"}}")),
+            User::Known(user) => sign(&format!("{{\"sub\":\"user{user}\"{subs}}}")),
+            User::Passing(user) if !expires => sign(&format!("{{\"sub\":\"user{user}\"{subs}}}")),
             User::Passing(user) => {
                 let exp = if random.u8(..6) == 0 { unix_now - 5 } else { unix_now + random.i64(5..30) };
-                sign(&format!("{{\"sub\":\"user{user}\",\"exp\":{exp}}}"))
+                sign(&format!("{{\"sub\":\"user{user}\",\"exp\":{exp}{subs}}}"))
             }
         }
     }
 }
 
 impl Wish {
-    pub fn draw(random: &mut fastrand::Rng) -> Wish {
+    pub fn draw(random: &mut fastrand::Rng, channel: ChannelIndex) -> Wish {
         let recoverable = random.u8(..4) > 0;
         Wish {
             positioned: recoverable || random.bool(),
@@ -186,6 +219,7 @@ impl Wish {
             joins: random.bool(),
             must_recover: random.u8(..8) == 0,
             delta: random.u8(..3) == 0,
+            by_token: random.u8(..8) == 0 || (granted::needs_token(CHANNELS[channel].kind) && random.bool()),
         }
     }
 }
@@ -198,7 +232,7 @@ impl Link {
 }
 
 /// A token signed with the secret that the hub knows.
-fn sign(claims: &str) -> String {
+pub fn sign(claims: &str) -> String {
     let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256","typ":"JWT"}"#);
     let signed = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims));
     let key = EncodingKey::from_secret(SECRET.as_bytes());

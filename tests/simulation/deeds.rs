@@ -40,6 +40,7 @@ impl World {
             }
             Deed::ApiDisconnect => self.api_disconnects(),
             Deed::ApiUnsubscribe => self.api_unsubscribes(),
+            Deed::ApiSubscribe => self.api_subscribes(),
             Deed::CutMany => self.cut_many(),
             Deed::StallShard => self.stall_shard(),
             Deed::StallProcess => self.stall_process(),
@@ -75,6 +76,8 @@ impl World {
             Deed::Subscribe => self.subscribe(client),
             Deed::Unsubscribe => self.unsubscribe(client).into_iter().collect(),
             Deed::Mixture => self.mixture(client),
+            Deed::SubRefresh => self.sub_refresh(client).into_iter().collect(),
+            Deed::ForeignToken => self.foreign_token(client).into_iter().collect(),
             Deed::History => vec![self.history(client)],
             Deed::Presence => vec![self.presence(client)],
             Deed::PresenceStats => {
@@ -134,33 +137,23 @@ impl World {
     fn subscribe(&mut self, client: usize) -> Asks {
         if self.random.u8(..12) == 0 {
             let (name, code) = *choose(&mut self.random, &HOPELESS);
-            let asked = wire::Subscribe {
-                channel: name.to_string(),
-                since: None,
-                positioned: false,
-                recoverable: false,
-                joins: false,
-                must_recover: false,
-                delta: false,
-            };
+            let asked = wire::Subscribe::to(name);
             return vec![(Question::Hopeless { code }, Request::Subscribe(asked))];
         }
         let channel = self.any_channel();
-        let wish = Wish::draw(&mut self.random);
+        let wish = Wish::draw(&mut self.random, channel);
         let it = &mut self.clients[client];
         if it.link.as_ref().is_some_and(|link| link.subscriptions[channel].is_some()) {
             // Once more: an error.
             let asked = wire::Subscribe {
-                channel: CHANNELS[channel].name.to_string(),
-                since: None,
                 positioned: wish.positioned,
                 recoverable: wish.recoverable,
                 joins: wish.joins,
-                must_recover: false,
-                delta: false,
+                ..wire::Subscribe::to(CHANNELS[channel].name)
             };
             it.ever_asked |= 1 << channel;
-            return vec![(Question::Subscribe { channel, asked: asked.clone() }, Request::Subscribe(asked))];
+            let question = Question::Subscribe { channel, asked: asked.clone(), terms: None };
+            return vec![(question, Request::Subscribe(asked))];
         }
         it.wishes[channel] = Some(wish);
         self.ask_for_wish(client, channel).into_iter().collect()

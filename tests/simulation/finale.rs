@@ -10,6 +10,7 @@ use super::ledger::{Checked, Fate, Log, Promise, Publisher, violated};
 use super::namespaces::{CHANNELS, ChannelIndex};
 use super::order;
 use super::report::Mark;
+use super::subscription::Subscription;
 use super::world::{Act, CLIENTS, Event, MS, Micros, SECOND, World};
 
 impl World {
@@ -43,7 +44,9 @@ impl World {
             let passes = matches!(self.clients[client].user, User::Passing(_));
             let is_fine = |phase| matches!(phase, LinkPhase::Ready | LinkPhase::Connecting);
             let is_drained = |link: &Link| self.drained == Some(self.sockets[link.socket].shard);
-            let stays = |link: &Link| !passes && link.is_well && is_fine(link.phase) && !is_drained(link);
+            let ends = |link: &Link| link.subscriptions.iter().flatten().any(|held| held.end.is_some());
+            let stays =
+                |link: &Link| !passes && link.is_well && is_fine(link.phase) && !is_drained(link) && !ends(link);
             if self.clients[client].link.as_ref().is_some_and(|link| !stays(link)) {
                 self.cut(client);
             }
@@ -124,7 +127,11 @@ impl World {
 
     fn members(&self, channel: ChannelIndex) -> BTreeSet<ClientId> {
         let links = self.clients.iter().filter_map(|client| client.link.as_ref());
-        links.filter(|link| link.subscriptions[channel].is_some()).filter_map(|link| link.id).collect()
+        let is_listed = |held: &Subscription| !held.is_hidden;
+        links
+            .filter(|link| link.subscriptions[channel].as_ref().is_some_and(is_listed))
+            .filter_map(|link| link.id)
+            .collect()
     }
 
     /// Presence is who is subscribed. Whose stream is gone may be told so at any time until positions are
@@ -157,7 +164,8 @@ impl World {
         let sum = |gauge| self.loops.iter().map(|it| it.metrics.gauge(gauge)).sum::<u64>();
         let links: Vec<_> = self.clients.iter().filter_map(|client| client.link.as_ref()).collect();
         let subscriptions = links.iter().flat_map(|link| &link.subscriptions).flatten().count() as u64;
-        let rooms = (0..CHANNELS.len()).filter(|channel| !self.members(*channel).is_empty()).count() as u64;
+        let is_room = |channel: &usize| links.iter().any(|link| link.subscriptions[*channel].is_some());
+        let rooms = (0..CHANNELS.len()).filter(is_room).count() as u64;
         let connections: usize = self.loops.iter().map(|it| it.shard.connections()).sum();
         // A turn may be under way, with something just said, as long as there are connections.
         let waiting = |gauge| if self.is_closing { sum(gauge) } else { 0 };
@@ -240,11 +248,12 @@ impl World {
                 confirmed.entry((published.publisher, published.channel)).or_default().push(number as u32);
             }
         }
-        for Log { channel, numbers } in &self.ledger.logs {
+        for Log { channel, numbers, owed_from } in &self.ledger.logs {
             let mut newest: HashMap<Publisher, u32> = HashMap::new();
             for number in numbers {
                 let publisher = self.ledger.published()[*number as usize].publisher;
-                let before = newest.insert(publisher, *number);
+                // Whoever the server has subscribed is owed all that came after its answer.
+                let before = newest.insert(publisher, *number).or(owed_from.and_then(|from| from.checked_sub(1)));
                 let Some((before, all)) = before.zip(confirmed.get(&(publisher, *channel))) else { continue };
                 if let Some(missing) = all.iter().find(|other| (before + 1..*number).contains(other)) {
                     let name = CHANNELS[*channel].name;

@@ -1,6 +1,7 @@
 //! Replies, held against what was asked, may be known and is owed.
 
 use super::client::{Asked, LinkPhase, Question, User};
+use super::granted::{Awaited, Terms};
 use super::ledger::{Checked, Fate, Promise, violated};
 use super::namespaces::{CHANNELS, ChannelIndex, Offer, find_channel};
 use super::report::{Mark, Worst};
@@ -41,11 +42,24 @@ impl World {
             self.tally.worst(Worst::Reply, age);
         }
         match (asked.question.clone(), outcome) {
-            (Question::Connect, outcome) => self.connected(client, outcome),
-            (Question::Subscribe { channel, asked }, Ok(Outcome::Subscribe(subscribed))) => {
-                self.subscribed(client, channel, &asked, subscribed)
+            (Question::Connect(awaited), outcome) => self.connected(client, &awaited, outcome),
+            (Question::Subscribe { channel, asked, terms }, Ok(Outcome::Subscribe(subscribed))) => {
+                self.subscribed(client, channel, &asked, terms, subscribed)
             }
-            (Question::Subscribe { channel, asked }, Err(code)) => self.not_subscribed(client, channel, &asked, code),
+            (Question::Subscribe { channel, asked, terms }, Err(code)) => {
+                self.not_subscribed(client, channel, &asked, terms, code)
+            }
+            (Question::Foreign { channel, .. }, Ok(_)) => {
+                violated(Promise::I3, format!("{}: a foreign token lets in", CHANNELS[channel].name))
+            }
+            (Question::Foreign { channel, code }, Err(told)) => self.foreign_answered(client, channel, code, told),
+            (Question::SubRefresh { channel, expiry }, Ok(Outcome::SubRefresh { ttl })) => {
+                self.sub_refreshed(client, channel, expiry, ttl)
+            }
+            // It has ended meanwhile.
+            (Question::SubRefresh { channel, .. }, Err(103)) if self.link(client).subscriptions[channel].is_none() => {
+                Ok(())
+            }
             (Question::Unsubscribe { channel }, Ok(Outcome::Unsubscribe)) => {
                 self.end_subscription(client, channel);
                 Ok(())
@@ -60,10 +74,10 @@ impl World {
         }
     }
 
-    fn connected(&mut self, client: usize, outcome: Result<Outcome, u32>) -> Checked {
+    fn connected(&mut self, client: usize, awaited: &Awaited, outcome: Result<Outcome, u32>) -> Checked {
         let socket = self.link(client).socket;
         match outcome {
-            Ok(Outcome::Connect { client: id }) => {
+            Ok(Outcome::Connect { client: id, subs }) => {
                 if self.client_ids.insert(id, client).is_some() {
                     return violated(Promise::Protocol, "a client id was given twice");
                 }
@@ -71,6 +85,7 @@ impl World {
                 let link = self.link(client);
                 (link.id, link.phase, link.last_ping) = (Some(id), LinkPhase::Ready, patience);
                 self.note(|| format!("client {client} is connected by socket {socket} as {id}"));
+                self.served(client, awaited, subs)?;
                 self.subscribe_to_wishes(client);
                 Ok(())
             }
@@ -86,16 +101,25 @@ impl World {
         }
     }
 
-    fn subscribed(&mut self, client: usize, channel: ChannelIndex, asked: &Subscribe, told: Subscribed) -> Checked {
+    fn subscribed(
+        &mut self,
+        client: usize,
+        channel: ChannelIndex,
+        asked: &Subscribe,
+        granted: Option<Terms>,
+        told: Subscribed,
+    ) -> Checked {
+        let terms = granted.unwrap_or_default();
         let (name, kind) = (CHANNELS[channel].name, CHANNELS[channel].kind);
         let is_anonymous = self.clients[client].is_anonymous();
-        if !kind.subscribe.may(is_anonymous, false) {
+        if granted.is_none() && !kind.subscribe.may(is_anonymous, false) {
             return violated(Promise::I3, format!("{name}: subscribed without the right to"));
         }
         if self.link(client).subscriptions[channel].is_some() {
             return violated(Promise::Protocol, format!("{name}: subscribed twice"));
         }
-        let recoverable = offered(kind.recovery, asked.recoverable, kind.has_history());
+        let recovery = if terms.recovers { Offer::Always } else { kind.recovery };
+        let recoverable = offered(recovery, asked.recoverable, kind.has_history());
         // To recover, one has to know where one is.
         let positioned = match (offered(kind.positioning, asked.positioned, kind.has_history()), recoverable) {
             (Some(true), _) | (_, Some(true)) => Some(true),
@@ -108,6 +132,7 @@ impl World {
             || told.was_recovering != is_recovering
             || told.delta != (asked.delta && kind.deltas != Offer::Never)
             || (told.recovered && !(is_recovering && told.recoverable))
+            || (told.ttl > 0) != terms.expires.is_some()
             || (told.positioned && told.position.epoch == wire::Epoch::default())
         {
             return violated(Promise::Protocol, format!("{name}: {asked:?} was answered by {told:?}"));
@@ -116,9 +141,12 @@ impl World {
         let wants_joins = match kind.joins {
             Offer::Never => false,
             Offer::Always => true,
-            Offer::WhenAsked => asked.joins && kind.presence.may(is_anonymous, true),
+            Offer::WhenAsked => terms.is_told || (asked.joins && kind.presence.may(is_anonymous, true)),
         };
         let mut subscription = Subscription::new(channel, self.now, position, wants_joins);
+        subscription.is_hidden = terms.is_hidden;
+        subscription.end = terms.expires.map(|expiry| self.end_of(expiry));
+        self.tally.add(Mark::ByToken, u64::from(granted.is_some()));
         subscription.reads = if told.delta { Reads::Deltas { base: None } } else { Reads::Payloads };
         if let Some(since) = asked.since.filter(|_| told.recoverable) {
             self.check_recovery(channel, since, &told)?;
@@ -136,7 +164,7 @@ impl World {
     }
 
     /// What is told of a recovery is whole, or says that it is not.
-    fn check_recovery(&mut self, channel: ChannelIndex, since: Position, told: &Subscribed) -> Checked {
+    pub fn check_recovery(&mut self, channel: ChannelIndex, since: Position, told: &Subscribed) -> Checked {
         let (name, kind) = (CHANNELS[channel].name, CHANNELS[channel].kind);
         if told.recovered {
             if told.position != since {
@@ -162,11 +190,18 @@ impl World {
         Ok(())
     }
 
-    fn not_subscribed(&mut self, client: usize, channel: ChannelIndex, asked: &Subscribe, code: u32) -> Checked {
+    fn not_subscribed(
+        &mut self,
+        client: usize,
+        channel: ChannelIndex,
+        asked: &Subscribe,
+        granted: Option<Terms>,
+        code: u32,
+    ) -> Checked {
         let (name, kind) = (CHANNELS[channel].name, CHANNELS[channel].kind);
         let is_anonymous = self.clients[client].is_anonymous();
         let is_fair = match code {
-            103 if kind.subscribe.may(is_anonymous, false) => {
+            103 if granted.is_some() || kind.subscribe.may(is_anonymous, false) => {
                 self.tally.add(Mark::RefusedRevoked, 1);
                 self.renew_later(client, channel);
                 return match self.api.has_unsubscribed(&self.clients[client]) {
@@ -175,9 +210,14 @@ impl World {
                 };
             }
             103 => true,
-            105 => self.link(client).subscriptions[channel].is_some(),
+            105 => self.link(client).subscriptions[channel].is_some() || self.was_granted(client, Some(channel)),
+            // What kept it took longer than its token was good for.
+            109 => granted.and_then(|terms| terms.expires).is_some_and(|expiry| expiry.at <= self.unix_now()),
             106 => self.is_at_limit(client, code),
-            112 => asked.must_recover && asked.since.is_some() && kind.recovery != Offer::Never,
+            112 => {
+                let may_recover = kind.recovery != Offer::Never || granted.is_some_and(|terms| terms.recovers);
+                asked.must_recover && asked.since.is_some() && may_recover
+            }
             100 => self.is_let_down(channel),
             _ => false,
         };
@@ -190,11 +230,18 @@ impl World {
                 self.tally.add(Mark::Unrecoverable, 1);
                 self.renew_later(client, channel);
             }
-            105 => self.tally.add(Mark::AlreadySubscribed, 1),
+            105 => {
+                self.tally.add(Mark::AlreadySubscribed, 1);
+                if self.link(client).subscriptions[channel].is_none() {
+                    // The server is about to subscribe it, unless that is taken back.
+                    self.renew_later(client, channel);
+                }
+            }
             100 => {
                 self.tally.add(Mark::ToldUnavailable, 1);
                 self.renew_later(client, channel);
             }
+            109 => self.renew_later(client, channel),
             _ => {
                 self.clients[client].wishes[channel] = None;
                 self.tally.add(Mark::Denied, 1);
@@ -204,9 +251,11 @@ impl World {
     }
 
     /// Whether `code` says that the client has as many subscriptions as it may, and it has.
-    fn is_at_limit(&mut self, client: usize, code: u32) -> bool {
+    pub fn is_at_limit(&mut self, client: usize, code: u32) -> bool {
         let count = self.link(client).subscriptions.iter().flatten().count();
-        code == 106 && count >= self.plan.options.channels_max
+        // Those count as well that the server is about to make.
+        let is_granted = self.was_granted(client, None) && self.plan.options.channels_max < CHANNELS.len();
+        code == 106 && (is_granted || count >= self.plan.options.channels_max)
     }
 
     fn publish_confirmed(&mut self, client: usize, number: u32, asked: &Asked) -> Checked {
@@ -260,8 +309,14 @@ impl World {
         let link = self.link(client);
         if let Some(subscription) = link.subscriptions[channel].take() {
             link.left_at[channel] = now;
-            self.ledger.keep_log(channel, subscription.log);
+            self.keep_log(subscription);
         }
+    }
+
+    /// A subscription is over.
+    pub fn keep_log(&mut self, subscription: Subscription) {
+        let owed_from = self.owed_from(&subscription);
+        self.ledger.keep_log(subscription.channel, subscription.log, owed_from);
     }
 }
 

@@ -103,6 +103,8 @@ pub struct Ledger {
 pub struct Log {
     pub channel: ChannelIndex,
     pub numbers: Vec<u32>,
+    /// The application was answered, before this publication, that there is the subscription.
+    pub owed_from: Option<u32>,
 }
 
 impl Ledger {
@@ -269,9 +271,9 @@ impl Ledger {
     }
 
     /// A subscription is over.
-    pub fn keep_log(&mut self, channel: ChannelIndex, numbers: Vec<u32>) {
+    pub fn keep_log(&mut self, channel: ChannelIndex, numbers: Vec<u32>, owed_from: Option<u32>) {
         if !numbers.is_empty() {
-            self.logs.push(Log { channel, numbers });
+            self.logs.push(Log { channel, numbers, owed_from });
         }
     }
 }

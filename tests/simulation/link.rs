@@ -10,7 +10,7 @@ use super::ledger::{Checked, Promise, Publisher, violated};
 use super::namespaces::{CHANNELS, ChannelIndex};
 use super::report::Mark;
 use super::wire::{self, Request, Subscribe};
-use super::world::{Event, MS, SECOND, UNIX_START, World};
+use super::world::{Event, MS, SECOND, World};
 
 impl World {
     pub fn link(&mut self, client: usize) -> &mut Link {
@@ -49,13 +49,16 @@ impl World {
             is_well: true,
             is_silent: false,
             has_misbehaved: false,
+            brought_foreign_token: false,
+            has_refreshed: false,
             last_ping: since,
             frames: FrameReader::new(window.is_some()),
         });
-        let unix_now = UNIX_START + (self.now / SECOND) as i64;
+        let unix_now = self.unix_now();
         let token = self.clients[client].token(unix_now, self.is_faulty, &mut self.random);
+        let (awaited, subs) = self.awaited_by(client);
         self.note(|| format!("client {client} connects by socket {socket}"));
-        let mut asks = vec![(Question::Connect, Request::Connect { token })];
+        let mut asks = vec![(Question::Connect(awaited), Request::Connect { token, subs })];
         // Some SDKs subscribe in the same frame.
         if self.random.bool() {
             for channel in 0..CHANNELS.len() {
@@ -91,7 +94,7 @@ impl World {
             // From further back: all of it comes again.
             since.offset = since.offset.saturating_sub(self.random.u64(1..6));
         }
-        let asked = Subscribe {
+        let mut asked = Subscribe {
             channel: CHANNELS[channel].name.to_string(),
             since,
             positioned: wish.positioned,
@@ -99,9 +102,11 @@ impl World {
             joins: wish.joins,
             must_recover: wish.must_recover,
             delta: wish.delta,
+            token: String::new(),
         };
+        let terms = wish.by_token.then(|| self.sign_for(client, &mut asked, CHANNELS[channel].kind));
         self.clients[client].ever_asked |= 1 << channel;
-        Some((Question::Subscribe { channel, asked: asked.clone() }, Request::Subscribe(asked)))
+        Some((Question::Subscribe { channel, asked: asked.clone(), terms }, Request::Subscribe(asked)))
     }
 
     /// Sends commands in one message.
@@ -258,7 +263,7 @@ impl World {
         for (channel, subscription) in link.subscriptions.into_iter().enumerate() {
             if let Some(subscription) = subscription {
                 self.clients[client].last_channels |= 1 << channel;
-                self.ledger.keep_log(channel, subscription.log);
+                self.keep_log(subscription);
             }
         }
     }

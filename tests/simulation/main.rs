@@ -34,6 +34,8 @@ mod finale;
 mod fossil;
 /// WebSocket, from the client's side.
 mod frames;
+/// What the backend grants.
+mod granted;
 /// Replies, held against what was asked.
 mod hearing;
 /// The workers, who end what they like first.
@@ -66,6 +68,8 @@ mod shard_loop;
 mod sockets;
 /// One subscription, as its client sees it.
 mod subscription;
+/// Tokens of channels.
+mod tokens;
 /// Bounds that hold at any time.
 mod watch;
 /// What clients say and hear.
@@ -133,6 +137,21 @@ fn recovery_off_by_one_is_caught() {
 #[test]
 fn a_repeated_publish_that_is_published_again_is_caught() {
     run::check_caught(Planted::ForgottenKeys, &[Promise::I1]);
+}
+
+#[test]
+fn a_token_that_opens_another_channel_is_caught() {
+    run::check_caught(Planted::ForeignTokens, &[Promise::I3]);
+}
+
+#[test]
+fn a_grant_that_never_ends_is_caught() {
+    run::check_caught(Planted::EndlessGrants, &[Promise::I5]);
+}
+
+#[test]
+fn a_push_before_the_answer_to_connect_is_caught() {
+    run::check_caught(Planted::HastyPushes, &[Promise::I3, Promise::Protocol]);
 }
 
 #[test]

@@ -208,6 +208,19 @@ static BURSTS: Kind = Kind {
     window: FlushWindow::Adaptive { budget: Duration::from_millis(60) },
     ..BARE
 };
+/// Nobody gets in without a token, or by the server's will.
+static CLUB: Kind = Kind {
+    name: "club",
+    subscribe: Who::Nobody,
+    publish: Who::Subscribers,
+    presence: Who::Subscribers,
+    history: Who::Subscribers,
+    has_presence: true,
+    joins: Offer::WhenAsked,
+    history_size: 60,
+    recovery: Offer::Always,
+    ..BARE
+};
 static SHUT: Kind = Kind { name: "shut", subscribe: Who::Nobody, publish: Who::Users, ..BARE };
 
 pub struct Channel {
@@ -218,7 +231,7 @@ pub struct Channel {
 /// Index of a channel in [`CHANNELS`].
 pub type ChannelIndex = usize;
 
-pub static CHANNELS: [Channel; 16] = [
+pub static CHANNELS: [Channel; 18] = [
     Channel { name: "plain:a", kind: &PLAIN },
     Channel { name: "plain:b", kind: &PLAIN },
     Channel { name: "deep:a", kind: &DEEP_KIND },
@@ -235,6 +248,8 @@ pub static CHANNELS: [Channel; 16] = [
     Channel { name: "held:a", kind: &HELD },
     Channel { name: "bursts:a", kind: &BURSTS },
     Channel { name: "shut:a", kind: &SHUT },
+    Channel { name: "club:a", kind: &CLUB },
+    Channel { name: "club:b", kind: &CLUB },
 ];
 
 /// Names that nobody can subscribe to, with the error's code.
@@ -246,7 +261,7 @@ pub fn find_channel(name: &str) -> Option<ChannelIndex> {
 
 /// All of them, and how many of the kinds are fed by the broker: those for which `is_fed` says so.
 pub fn namespaces(mut is_fed: impl FnMut() -> bool) -> (Namespaces, usize) {
-    let kinds = [&PLAIN, &DEEP_KIND, &SHORT, &BRIEF, &PLACED, &HALL, &GATE, &FEED, &HELD, &BURSTS, &SHUT];
+    let kinds = [&PLAIN, &DEEP_KIND, &SHORT, &BRIEF, &PLACED, &HALL, &GATE, &FEED, &HELD, &BURSTS, &SHUT, &CLUB];
     let mut brokered = 0;
     let by_name = kinds.map(|kind| {
         let engine = if is_fed() { BROKER } else { EngineIndex::MEMORY };

@@ -34,6 +34,12 @@ pub enum Planted {
     BrokerLoses,
     /// It was away, and does not say which channels may have missed something.
     NoRecheck,
+    /// Tokens of other channels, users and clients let in.
+    ForeignTokens,
+    /// Subscriptions don't end.
+    EndlessGrants,
+    /// What comes for a client does not wait for the answer to its connect.
+    HastyPushes,
 }
 
 pub struct Plan {
@@ -79,6 +85,9 @@ pub enum Deed {
     ApiQuery,
     ApiDisconnect,
     ApiUnsubscribe,
+    ApiSubscribe,
+    SubRefresh,
+    ForeignToken,
     Cut,
     CutMany,
     Leave,
@@ -92,7 +101,7 @@ pub enum Deed {
     PublishElsewhere,
 }
 
-const WEIGHTS: [(Deed, u32); 28] = [
+const WEIGHTS: [(Deed, u32); 31] = [
     (Deed::Publish, 300),
     (Deed::PublishBurst, 60),
     (Deed::Subscribe, 120),
@@ -110,6 +119,9 @@ const WEIGHTS: [(Deed, u32); 28] = [
     (Deed::ApiQuery, 15),
     (Deed::ApiDisconnect, 2),
     (Deed::ApiUnsubscribe, 6),
+    (Deed::ApiSubscribe, 25),
+    (Deed::SubRefresh, 25),
+    (Deed::ForeignToken, 6),
     (Deed::Cut, 25),
     (Deed::CutMany, 1),
     (Deed::Leave, 8),
@@ -122,6 +134,8 @@ const WEIGHTS: [(Deed, u32); 28] = [
     (Deed::BrokerGoes, 4),
     (Deed::PublishElsewhere, 60),
 ];
+
+const LITTLE_MEMORY: usize = 12 << 10;
 
 pub const SECRET: &str = "known to the simulated backend";
 
@@ -143,11 +157,13 @@ impl Plan {
             homes: Homes::new(shards as u16, random.u64(..)),
             namespaces: Arc::new(namespaces),
             token_keys: Arc::new(TokenKeys::default().with_hmac_secret(SECRET)),
+            subscription_token_keys: Arc::new(TokenKeys::default().with_hmac_secret(SECRET)),
             allow_anonymous_connect: true,
             ping_interval: Duration::from_secs(random.u64(3..=12)),
             pong_timeout: Duration::from_secs(random.u64(2..=4)),
             stale_close_delay: Duration::from_secs(4),
             expired_close_delay: Duration::from_secs(2),
+            expired_sub_close_delay: Duration::from_secs(2),
             channels_max: *choose(random, &[5, 128, 128, 128]),
             outbox_bytes_max,
             presence_update_interval: Duration::from_millis(2700),
@@ -155,7 +171,7 @@ impl Plan {
             position_check_delay: Duration::from_secs(random.u64(3..=20)),
             history_publications_max: *choose(random, &[20, 300]),
             recovery_publications_max: *choose(random, &[20, 300, 300]),
-            memory_bytes_max: *choose(random, &[12 << 10, 256 << 20, 256 << 20, 256 << 20, 256 << 20, 256 << 20]),
+            memory_bytes_max: *choose(random, &[LITTLE_MEMORY, 256 << 20, 256 << 20, 256 << 20, 256 << 20, 256 << 20]),
             slice_sends_max: random.usize(1..=5),
             slice_bytes_max: *choose(random, &[1 << 10, 512 << 10]),
             // A handful of members and some dozen publications a second are a burst here.
@@ -169,6 +185,9 @@ impl Plan {
                 recovery_off_by_one: planted == Planted::RecoveryOffByOne,
                 forgotten_keys: planted == Planted::ForgottenKeys,
                 ignored_versions: planted == Planted::IgnoredVersions,
+                foreign_tokens: planted == Planted::ForeignTokens,
+                endless_grants: planted == Planted::EndlessGrants,
+                hasty_pushes: planted == Planted::HastyPushes,
                 ..Faults::default()
             },
             ..Options::default()
@@ -198,6 +217,11 @@ impl Plan {
     pub fn is_brokered(&self, channel: ChannelIndex) -> bool {
         let options = self.options.namespaces.find_options(CHANNELS[channel].name);
         options.is_ok_and(|options| options.broker == BROKER)
+    }
+
+    /// Streams have to go for want of it, at any time.
+    pub fn has_little_memory(&self) -> bool {
+        self.options.memory_bytes_max == LITTLE_MEMORY
     }
 
     /// Some 2,400 deeds in a minute, however many are done at once.

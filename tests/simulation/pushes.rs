@@ -29,6 +29,9 @@ impl World {
         let name = CHANNELS[channel].name;
         let now = self.patience();
         let was_revoked = self.api.has_unsubscribed(&self.clients[client]);
+        if let Push::Subscribe(told) = push {
+            return self.heard_served(client, channel, told);
+        }
         let Some(subscription) = &mut self.clients[client].link.as_mut().expect("it hears").subscriptions[channel]
         else {
             return violated(Promise::I3, format!("{name}: {push:?} to a client that is not subscribed"));
@@ -64,6 +67,13 @@ impl World {
                 self.renew_later(client, channel);
                 Ok(())
             }
+            Push::Unsubscribe(2501) if subscription.end.is_some_and(|end| end.from <= self.now) => {
+                self.end_subscription(client, channel);
+                self.tally.add(Mark::ToldSubscriptionExpired, 1);
+                self.renew_later(client, channel);
+                Ok(())
+            }
+            Push::Subscribe(_) => Ok(()),
             Push::Unsubscribe(code) => {
                 if code != 2500 || subscription.position.is_none() {
                     return violated(Promise::Protocol, format!("{name}: unsubscribed with code {code}"));
@@ -99,13 +109,19 @@ impl World {
         let shard = self.sockets[socket].shard;
         let link = self.clients[client].link.as_mut().expect("it hears");
         let (is_impaired, began) = (!link.is_well, link.phase == LinkPhase::Closing);
-        let has_misbehaved = link.has_misbehaved;
+        let brought_foreign_token = link.brought_foreign_token;
+        // Who refreshes what the server has subscribed meanwhile misbehaves as well.
+        let has_misbehaved = link.has_misbehaved || (link.has_refreshed && self.was_granted(client, None));
         let is_fair = match code {
             1000 => began,
             3001 => self.drained == Some(shard),
             3005 => matches!(self.clients[client].user, User::Passing(_)),
+            3006 => self.has_subscription_ended(client),
             3008 => is_impaired || !self.plan.has_large_outboxes,
+            3010 => self.is_served(client),
             3012 => is_impaired,
+            3500 => brought_foreign_token,
+            3505 => self.plan.options.channels_max < CHANNELS.len() && self.was_granted(client, None),
             3503 => self.api.has_disconnected(&self.clients[client]),
             1002 | 1007 | 3501 => has_misbehaved,
             _ => false,
@@ -117,6 +133,10 @@ impl World {
         let mark = match code {
             3001 => Mark::Drained,
             3005 => Mark::Expired,
+            3006 => Mark::ServedExpired,
+            3010 => Mark::ServedInsufficient,
+            3500 => Mark::ForeignTold,
+            3505 => Mark::ServedTooMuch,
             3008 => Mark::Slow,
             3012 => Mark::NoPong,
             3503 => Mark::ToldForced,

@@ -91,8 +91,10 @@ impl World {
                 let link = self.link(client);
                 let stayed = *was_in && link.subscriptions[*channel].is_some() && link.left_at[*channel] < asked.at;
                 let own = link.id.expect("it was connected to ask");
+                let is_hidden = link.subscriptions[*channel].as_ref().is_some_and(|held| held.is_hidden);
                 // What was said of it may have been lost while the broker was away.
-                if stayed && !ids.contains(&own) && !self.is_let_down(*channel) {
+                let may_be_lost = is_hidden || self.is_let_down(*channel);
+                if stayed && !may_be_lost && !ids.contains(&own) {
                     return violated(
                         Promise::I5,
                         format!("{}: client {client} is in it, but not in its presence", CHANNELS[*channel].name),

@@ -3,6 +3,7 @@
 use fanfare::model::ClientId;
 
 use super::fossil;
+use super::granted::End;
 use super::ledger::{Checked, Ledger, Promise, Publisher, violated};
 use super::namespaces::{CHANNELS, ChannelIndex};
 use super::wire::{Position, Publication, Said, is_payload, number_in};
@@ -17,6 +18,11 @@ pub struct Subscription {
     pub position: Option<Position>,
     pub wants_joins: bool,
     pub reads: Reads,
+    /// Who made it.
+    pub origin: Origin,
+    /// Presence leaves it out.
+    pub is_hidden: bool,
+    pub end: Option<End>,
     /// Its client was told that it joined itself.
     pub has_joined: bool,
     /// Whoever joined and did not leave, as far as its client was told.
@@ -29,6 +35,17 @@ pub struct Subscription {
     pub ends_before: Option<u32>,
     /// The newest publication of each publisher.
     newest: Vec<(Publisher, u32)>,
+}
+
+/// Who made a subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    Client,
+    /// The server: for the connection's token, or by the API's grant of this number; on this shard.
+    Server {
+        by: Option<u32>,
+        shard: usize,
+    },
 }
 
 /// How it is given publications.
@@ -70,6 +87,9 @@ impl Subscription {
             began,
             position,
             wants_joins,
+            origin: Origin::Client,
+            is_hidden: false,
+            end: None,
             reads: Reads::Payloads,
             has_joined: false,
             joined: Vec::new(),

@@ -15,7 +15,7 @@ use super::world::{CLIENTS, Event, MS, Micros, SECOND, World};
 pub const REPLY_BOUND: Micros = 300 * MS;
 
 /// What timers are late by at most: a tick of the wheel, and the network.
-const TIMER_SLACK: Micros = 500 * MS;
+pub const TIMER_SLACK: Micros = 500 * MS;
 
 const WATCH_INTERVAL: Micros = 100 * MS;
 
@@ -55,6 +55,10 @@ impl World {
                 return late(&format!("is not pinged for {} ms", self.age(link.last_ping) / MS));
             }
             for subscription in link.subscriptions.iter().flatten() {
+                if let Some(end) = subscription.end.filter(|end| self.patience() > end.by) {
+                    let name = CHANNELS[subscription.channel].name;
+                    return late(&format!("is still in {name}, which was to end: {end:?}"));
+                }
                 let before = self.patience().saturating_sub(REPLY_BOUND);
                 if let Some(position) = subscription.is_late(before, &self.ledger) {
                     let name = CHANNELS[subscription.channel].name;

@@ -23,19 +23,43 @@ pub struct Position {
 /// What a client asks for. Channels are named in full: some don't exist.
 #[derive(Clone, Debug)]
 pub enum Request {
-    Connect { token: String },
+    /// `subs`: channels of the server's that the client wants or had, with where it was.
+    Connect {
+        token: String,
+        subs: Vec<(String, Option<Position>)>,
+    },
     Subscribe(Subscribe),
-    Unsubscribe { channel: String },
-    Publish { channel: String, data: String },
-    Presence { channel: String },
-    PresenceStats { channel: String },
-    History { channel: String, limit: i32, since: Option<Position>, reverse: bool },
+    Unsubscribe {
+        channel: String,
+    },
+    Publish {
+        channel: String,
+        data: String,
+    },
+    Presence {
+        channel: String,
+    },
+    PresenceStats {
+        channel: String,
+    },
+    History {
+        channel: String,
+        limit: i32,
+        since: Option<Position>,
+        reverse: bool,
+    },
+    SubRefresh {
+        channel: String,
+        token: String,
+    },
     Rpc,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Subscribe {
     pub channel: String,
+    /// Empty: none.
+    pub token: String,
     pub since: Option<Position>,
     pub positioned: bool,
     pub recoverable: bool,
@@ -43,6 +67,13 @@ pub struct Subscribe {
     pub must_recover: bool,
     /// Reads publications as the difference from the one before.
     pub delta: bool,
+}
+
+impl Subscribe {
+    /// One that asks for nothing else.
+    pub fn to(channel: &str) -> Subscribe {
+        Subscribe { channel: channel.to_string(), ..Subscribe::default() }
+    }
 }
 
 /// What a client hears.
@@ -55,9 +86,10 @@ pub enum Heard {
 
 #[derive(Debug)]
 pub enum Outcome {
-    Connect { client: ClientId },
+    Connect { client: ClientId, subs: Vec<(String, Subscribed)> },
     Subscribe(Subscribed),
     Unsubscribe,
+    SubRefresh { ttl: u32 },
     Publish,
     Presence(Vec<ClientId>),
     PresenceStats { clients: u32, users: u32 },
@@ -73,6 +105,10 @@ pub struct Subscribed {
     pub position: Position,
     pub publications: Vec<Publication>,
     pub delta: bool,
+    /// Seconds until it ends; 0: never, as far as its client is told.
+    pub ttl: u32,
+    /// The number in its data.
+    pub data: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -80,6 +116,7 @@ pub enum Push {
     Publication(Publication),
     Join(ClientId),
     Leave(ClientId),
+    Subscribe(Subscribed),
     Unsubscribe(u32),
 }
 
@@ -216,20 +253,23 @@ pub fn decode(format: Format, mut message: &[u8]) -> Result<Vec<Heard>, String> 
 fn command_of(id: u32, request: &Request) -> schema::Command {
     let mut command = schema::Command { id, ..Default::default() };
     match request.clone() {
-        Request::Connect { token } => command.connect = Some(schema::ConnectRequest { token, ..Default::default() }),
+        Request::Connect { token, subs } => {
+            let subs = subs.into_iter().map(|(channel, since)| (channel, recovery_of(since))).collect();
+            command.connect = Some(schema::ConnectRequest { token, subs, ..Default::default() });
+        }
+        Request::SubRefresh { channel, token } => {
+            command.sub_refresh = Some(schema::SubRefreshRequest { channel, token, ..Default::default() });
+        }
         Request::Subscribe(subscribe) => {
-            let since = subscribe.since;
             command.subscribe = Some(schema::SubscribeRequest {
                 channel: subscribe.channel,
-                recover: since.is_some(),
-                epoch: since.map(|since| epoch_text(&since.epoch).to_string()).unwrap_or_default(),
-                offset: since.map_or(0, |since| since.offset),
+                token: subscribe.token,
                 positioned: subscribe.positioned,
                 recoverable: subscribe.recoverable,
                 join_leave: subscribe.joins,
                 flag: flag_of(subscribe.must_recover),
                 delta: if subscribe.delta { "fossil".into() } else { String::new() },
-                ..Default::default()
+                ..recovery_of(subscribe.since)
             });
         }
         Request::Unsubscribe { channel } => command.unsubscribe = Some(schema::UnsubscribeRequest { channel }),
@@ -250,6 +290,16 @@ fn command_of(id: u32, request: &Request) -> schema::Command {
     command
 }
 
+/// A request to go on from a position, if there is one.
+fn recovery_of(since: Option<Position>) -> schema::SubscribeRequest {
+    schema::SubscribeRequest {
+        recover: since.is_some(),
+        epoch: since.map(|since| epoch_text(&since.epoch).to_string()).unwrap_or_default(),
+        offset: since.map_or(0, |since| since.offset),
+        ..Default::default()
+    }
+}
+
 /// Bit 0 as the SDKs set it, bit 1: refuse rather than subscribe unrecovered.
 pub fn flag_of(must_recover: bool) -> i64 {
     if must_recover { 3 } else { 1 }
@@ -265,6 +315,10 @@ fn heard_of(reply: schema::Reply) -> Result<Heard, String> {
             Push::Leave(client_of(&leave.info.unwrap_or_default().client)?)
         } else if let Some(unsubscribe) = push.unsubscribe {
             Push::Unsubscribe(unsubscribe.code)
+        } else if let Some(it) = push.subscribe {
+            let schema::Subscribe { recoverable, positioned, epoch, offset, data, .. } = it;
+            let result = schema::SubscribeResult { recoverable, positioned, epoch, offset, data, ..Default::default() };
+            Push::Subscribe(subscribed_of(result)?)
         } else {
             return Err("a push of no known kind".to_string());
         };
@@ -275,17 +329,13 @@ fn heard_of(reply: schema::Reply) -> Result<Heard, String> {
         return Ok(Heard::Reply { id, outcome: Err(error.code) });
     }
     let outcome = if let Some(connect) = reply.connect {
-        Outcome::Connect { client: client_of(&connect.client)? }
+        let subs = connect.subs.into_iter();
+        let subs = subs.map(|sub| Ok((sub.channel, subscribed_of(sub.result.unwrap_or_default())?)));
+        Outcome::Connect { client: client_of(&connect.client)?, subs: subs.collect::<Result<_, String>>()? }
     } else if let Some(subscribe) = reply.subscribe {
-        Outcome::Subscribe(Subscribed {
-            recoverable: subscribe.recoverable,
-            positioned: subscribe.positioned,
-            recovered: subscribe.recovered,
-            was_recovering: subscribe.was_recovering,
-            position: Position { epoch: epoch_of(&subscribe.epoch)?, offset: subscribe.offset },
-            publications: subscribe.publications.into_iter().map(publication_of).collect::<Result<_, _>>()?,
-            delta: subscribe.delta,
-        })
+        Outcome::Subscribe(subscribed_of(subscribe)?)
+    } else if let Some(refreshed) = reply.sub_refresh {
+        Outcome::SubRefresh { ttl: refreshed.ttl }
     } else if reply.unsubscribe.is_some() {
         Outcome::Unsubscribe
     } else if reply.publish.is_some() {
@@ -305,6 +355,20 @@ fn heard_of(reply: schema::Reply) -> Result<Heard, String> {
         return Err(format!("reply {id} says nothing"));
     };
     Ok(Heard::Reply { id, outcome: Ok(outcome) })
+}
+
+fn subscribed_of(told: schema::SubscribeResult) -> Result<Subscribed, String> {
+    Ok(Subscribed {
+        recoverable: told.recoverable,
+        positioned: told.positioned,
+        recovered: told.recovered,
+        was_recovering: told.was_recovering,
+        position: Position { epoch: epoch_of(&told.epoch)?, offset: told.offset },
+        publications: told.publications.into_iter().map(publication_of).collect::<Result<_, _>>()?,
+        delta: told.delta,
+        ttl: told.ttl,
+        data: if told.data.is_empty() { None } else { Some(number_in(&told.data)?) },
+    })
 }
 
 fn publication_of(publication: schema::Publication) -> Result<Publication, String> {

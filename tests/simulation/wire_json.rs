@@ -14,12 +14,31 @@ use super::wire::{
 /// `"kind":{…}` of one command.
 pub fn text_of(request: &Request) -> String {
     match request {
-        Request::Connect { token } => format!("\"connect\":{{\"token\":\"{token}\",\"name\":\"simulation\"}}"),
-        Request::Subscribe(Subscribe { channel, since, positioned, recoverable, joins, must_recover, delta }) => {
+        Request::Connect { token, subs } => {
+            let subs: Vec<_> =
+                subs.iter().map(|(name, since)| format!("\"{name}\":{{{}}}", recovery_of(since))).collect();
+            let subs = subs.join(",");
+            format!("\"connect\":{{\"token\":\"{token}\",\"name\":\"simulation\",\"subs\":{{{subs}}}}}")
+        }
+        Request::SubRefresh { channel, token } => {
+            format!("\"sub_refresh\":{{\"channel\":\"{channel}\",\"token\":\"{token}\"}}")
+        }
+        Request::Subscribe(Subscribe {
+            channel,
+            token,
+            since,
+            positioned,
+            recoverable,
+            joins,
+            must_recover,
+            delta,
+        }) => {
             let mut text = format!("\"subscribe\":{{\"channel\":\"{channel}\",\"flag\":{}", flag_of(*must_recover));
-            if let Some(since) = since {
-                let epoch = epoch_text(&since.epoch);
-                text.push_str(&format!(",\"recover\":true,\"offset\":{},\"epoch\":\"{epoch}\"", since.offset));
+            if since.is_some() {
+                text.push_str(&format!(",{}", recovery_of(since)));
+            }
+            if !token.is_empty() {
+                text.push_str(&format!(",\"token\":\"{token}\""));
             }
             for (field, is_set) in [("positioned", positioned), ("recoverable", recoverable), ("join_leave", joins)] {
                 if *is_set {
@@ -46,6 +65,13 @@ pub fn text_of(request: &Request) -> String {
     }
 }
 
+/// Fields that ask to go on from a position, if there is one.
+fn recovery_of(since: &Option<Position>) -> String {
+    since.map_or(String::new(), |since| {
+        format!("\"recover\":true,\"offset\":{},\"epoch\":\"{}\"", since.offset, epoch_text(&since.epoch))
+    })
+}
+
 /// What one line of a message says.
 pub fn heard_in(line: &str) -> Result<Heard, String> {
     if line == "{}" {
@@ -60,16 +86,12 @@ pub fn heard_in(line: &str) -> Result<Heard, String> {
         return Ok(Heard::Reply { id, outcome: Err(error.code) });
     }
     let outcome = match line {
-        Line { connect: Some(connect), .. } => Outcome::Connect { client: client_of(&connect.client)? },
-        Line { subscribe: Some(subscribe), .. } => Outcome::Subscribe(Subscribed {
-            recoverable: subscribe.recoverable,
-            positioned: subscribe.positioned,
-            recovered: subscribe.recovered,
-            was_recovering: subscribe.was_recovering,
-            position: Position { epoch: epoch_of(&subscribe.epoch)?, offset: subscribe.offset },
-            publications: publications_of(&subscribe.publications)?,
-            delta: subscribe.delta,
-        }),
+        Line { connect: Some(connect), .. } => {
+            let subs = connect.subs.into_iter().map(|(channel, told)| Ok((channel, subscribed_of(&told)?)));
+            Outcome::Connect { client: client_of(&connect.client)?, subs: subs.collect::<Result<_, String>>()? }
+        }
+        Line { sub_refresh: Some(refreshed), .. } => Outcome::SubRefresh { ttl: refreshed.ttl },
+        Line { subscribe: Some(subscribe), .. } => Outcome::Subscribe(subscribed_of(&subscribe)?),
         Line { unsubscribe: Some(_), .. } => Outcome::Unsubscribe,
         Line { publish: Some(_), .. } => Outcome::Publish,
         Line { presence: Some(presence), .. } => {
@@ -93,9 +115,24 @@ fn push_of(push: PushLine<'_>) -> Result<Heard, String> {
         PushLine { join: Some(join), .. } => Push::Join(client_of(&join.info.client)?),
         PushLine { leave: Some(leave), .. } => Push::Leave(client_of(&leave.info.client)?),
         PushLine { unsubscribe: Some(unsubscribe), .. } => Push::Unsubscribe(unsubscribe.code),
+        PushLine { subscribe: Some(told), .. } => Push::Subscribe(subscribed_of(told)?),
         _ => return Err("a push of no known kind".to_string()),
     };
     Ok(Heard::Push { channel: push.channel, push: told })
+}
+
+fn subscribed_of(told: &SubscribeLine<'_>) -> Result<Subscribed, String> {
+    Ok(Subscribed {
+        recoverable: told.recoverable,
+        positioned: told.positioned,
+        recovered: told.recovered,
+        was_recovering: told.was_recovering,
+        position: Position { epoch: epoch_of(&told.epoch)?, offset: told.offset },
+        publications: publications_of(&told.publications)?,
+        delta: told.delta,
+        ttl: told.ttl,
+        data: told.data.map(|data| number_in(data.get().as_bytes())).transpose()?,
+    })
 }
 
 fn publications_of(publications: &[PublicationLine<'_>]) -> Result<Vec<Publication>, String> {
@@ -130,10 +167,12 @@ struct Line<'a> {
     error: Option<Code>,
     #[serde(borrow)]
     push: Option<PushLine<'a>>,
-    connect: Option<InfoLine>,
+    #[serde(borrow)]
+    connect: Option<ConnectLine<'a>>,
     #[serde(borrow)]
     subscribe: Option<SubscribeLine<'a>>,
     unsubscribe: Option<IgnoredAny>,
+    sub_refresh: Option<TtlLine>,
     publish: Option<IgnoredAny>,
     presence: Option<PresenceLine>,
     presence_stats: Option<StatsLine>,
@@ -155,11 +194,25 @@ struct PushLine<'a> {
     join: Option<MemberLine>,
     leave: Option<MemberLine>,
     unsubscribe: Option<Code>,
+    #[serde(borrow)]
+    subscribe: Option<SubscribeLine<'a>>,
 }
 
 #[derive(Deserialize)]
 struct MemberLine {
     info: InfoLine,
+}
+
+#[derive(Deserialize)]
+struct ConnectLine<'a> {
+    client: String,
+    #[serde(borrow, default)]
+    subs: BTreeMap<String, SubscribeLine<'a>>,
+}
+
+#[derive(Deserialize)]
+struct TtlLine {
+    ttl: u32,
 }
 
 #[derive(Deserialize)]
@@ -193,6 +246,9 @@ struct SubscribeLine<'a> {
     #[serde(borrow)]
     publications: Vec<PublicationLine<'a>>,
     delta: bool,
+    ttl: u32,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]

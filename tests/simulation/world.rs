@@ -138,8 +138,13 @@ impl World {
         };
         let loops = (0..plan.shards).map(|id| ShardLoop::new(id, &plan, random.u64(..))).collect();
         let lanes = (0..plan.shards * plan.shards).map(|_| Lane::new(plan.ring_slots, fault)).collect();
-        let clients = (0..CLIENTS).map(|_| Client::draw(&mut random)).collect();
+        let mut clients: Vec<Client> =
+            (0..CLIENTS).map(|_| Client::draw(&mut random, plan.has_little_memory())).collect();
         let brokered = (0..CHANNELS.len()).map(|channel| plan.is_brokered(channel)).collect();
+        if plan.brokered > 0 {
+            // What the server grants fails with its broker, and ends connections: that is another plan's.
+            clients.iter_mut().for_each(Client::take_grants);
+        }
         let mut world = World {
             now: 0,
             loops,

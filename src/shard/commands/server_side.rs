@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::subscribe::{Permitted, granted_options, recovery_of};
 use crate::access::Grant;
@@ -80,7 +81,7 @@ impl Shard {
     /// Subscribes a new connection, and answers its connect when that is done.
     pub(super) fn join_all(&mut self, id: ConnectionId, command: u32, result: ConnectResult, all: Vec<Permitted>) {
         let Some(connection) = self.connections.find_mut(id) else { return };
-        connection.phase = Phase::Joining;
+        connection.phase = if self.options.faults.hasty_pushes { Phase::Ready } else { Phase::Joining };
         let waiting = connection.waiting.get_or_insert_default();
         waiting.on = On::Joining;
         waiting.joining = Some(Box::new(Joining { id: command, result, left: all.len() }));
@@ -221,6 +222,7 @@ impl Shard {
             let info = ClientInfo { chan_info: grant.info, ..ClientInfo::clone(client) };
             Arc::new(info)
         });
+        let expires = if self.options.faults.endless_grants { Duration::MAX } else { expires };
         Ok(Terms { info, expires, asked: Some(Box::new(AskedFor { by_server: None, data: grant.data, ttl })) })
     }
 

@@ -104,7 +104,7 @@ impl Shard {
         let is_for_it = *claims.channel == *channel
             && claims.user == client.user
             && claims.client.is_none_or(|only| *only == client.client.to_string());
-        if !is_for_it {
+        if !is_for_it && !self.options.faults.foreign_tokens {
             self.disconnect(id.slot, DisconnectCode::InvalidToken);
             return None;
         }
