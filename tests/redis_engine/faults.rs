@@ -148,6 +148,24 @@ async fn a_server_that_stands_still_is_found_out() {
     while bed.next_publication().await.2 != "again" {}
 }
 
+/// More than its connection takes is asked of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_server_holds_nobody_up() {
+    let server = Server::start(&[]);
+    let bed = Bed::ready(server.deployment()).await;
+    server.stop();
+    let asked = Instant::now();
+    let text = "x".repeat(1000);
+    let answers: Vec<_> = (0..16_000).map(|_| bed.submit("room", publish(&text, |_| ()))).collect();
+    for answer in answers {
+        assert_eq!(answer.await.expect("answered").map(drop), Err(ErrorCode::Internal));
+    }
+    let waited = asked.elapsed();
+    assert!(waited < OPERATION_TIMEOUT * 2, "{waited:?}");
+    assert_eq!(bed.count(EngineCounter::Failures), 16_000);
+    server.go_on();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pause_below_the_time_out_loses_nothing() {
     let server = Server::start(&[]);

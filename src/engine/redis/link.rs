@@ -146,7 +146,9 @@ impl<'a> Link<'a> {
         let mut look = interval(REDIS_LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let has_room = self.pending.len() < REDIS_UNDER_WAY_MAX && self.output.len() < REDIS_OUTPUT_BYTES_MAX;
+            // What is asked of a silent server is refused, and must not wait for room.
+            let has_room = self.is_silent
+                || self.pending.len() < REDIS_UNDER_WAY_MAX && self.output.len() < REDIS_OUTPUT_BYTES_MAX;
             let has_output = !self.output.is_empty() || self.needs_flush;
             let done = tokio::select! {
                 done = self.pump(&mut reader, &mut writer, has_output) => done,
@@ -240,8 +242,8 @@ impl<'a> Link<'a> {
                 (None, _) => (),
             }
         }
-        // Read on into a buffer that is ours alone: the last one's parts may be held for long.
-        self.input.reserve(READ_BYTES);
+        // A long reply is looked at anew each time that more of it came: so as much as half of it may come at once.
+        self.input.reserve(READ_BYTES.max(self.input.len()));
         Ok(())
     }
 

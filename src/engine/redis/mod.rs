@@ -28,6 +28,11 @@
 //! the operator's choice (`appendfsync`, replicas, which Redis copies to later); where it did not, the epoch says so.
 //! Publications of channels without history reach whoever is connected at that moment, at most once.
 //!
+//! # What is needed
+//!
+//! Redis 6.2 or newer, or any Valkey; 7.0 for a cluster (sharded pub/sub). A user needs `~<prefix>.*`, `&<prefix>.*` and
+//! `+@read +@write +@pubsub +@connection +@scripting +time`; with sentinels `+role`, in a cluster `+cluster`.
+//!
 //! Why no client library: docs/decisions/0007-redis-is-spoken-without-a-client-library.md.
 //!
 //! Invariants: each request is answered once; nothing here waits without a time-out, and no queue is without a bound.

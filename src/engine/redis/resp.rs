@@ -216,6 +216,8 @@ const DEPTH_MAX: usize = 8;
 
 #[cfg(test)]
 mod tests {
+    use proptest::proptest;
+
     use super::*;
 
     fn text(text: &'static str) -> Reply {
@@ -259,6 +261,15 @@ mod tests {
         }
         let deep = "*1\r\n".repeat(DEPTH_MAX + 1);
         assert_eq!(next_reply(&mut BytesMut::from(deep.as_bytes())), Err(NoResp));
+    }
+
+    proptest! {
+        /// Made of what RESP is made of, so that it gets further than to the first byte.
+        #[test]
+        fn anything_may_come(text in r"([*$:+-]-?[0-9]{0,3}\r?\n?|[a-z\r\n]{0,4}){0,20}") {
+            let mut input = BytesMut::from(text.as_bytes());
+            while let Ok(Some(_)) = next_reply(&mut input) {}
+        }
     }
 
     #[test]

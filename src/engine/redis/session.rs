@@ -143,6 +143,8 @@ impl<'a> Session<'a> {
             self.take(&reply).await?;
         }
         self.input.reserve(READ_BYTES);
+        // A shard may have had to be waited for: that is no silence of the server.
+        self.heard_at = Instant::now();
         if self.listener.table.is_settled() || self.listener.rechecks.len() >= RECHECKS_MAX {
             self.listener.recheck().await;
         }
