@@ -70,6 +70,29 @@ async fn a_restart_without_its_store_gives_another_epoch() {
     }
 }
 
+/// As after a loss of power: what was confirmed last is gone. Whoever publishes next must not give its places again.
+#[tokio::test]
+async fn a_server_that_comes_back_with_an_old_copy_is_found_out() {
+    for release in Release::ALL {
+        let (mut server, mut node) = server_and_node(release).await;
+        let first = node.append("chat", "a").await;
+        server.kill();
+        server.save_store();
+        server.start_again();
+        node.ready().await;
+        let lost = published_again(&mut node).await;
+        assert_eq!(lost, (first.epoch, 2), "nothing was lost so far");
+        server.kill();
+        wait_until("the loss is noticed", || !node.metrics.is_up()).await;
+        server.restore_store();
+        server.start_again();
+        let (epoch, offset) = published_again(&mut node).await;
+        assert_eq!((offset, epoch == first.epoch), (1, false));
+        assert_eq!(node.metrics.get(EngineCounter::EpochsLost), 1);
+        assert_eq!(texts(&node.read("chat", 0, None).await, 0), ["b"]);
+    }
+}
+
 /// Publishers get their answers or an error; what was answered is there after any number of deaths.
 #[tokio::test]
 async fn what_was_confirmed_survives_kills_amid_publishing() {

@@ -89,6 +89,22 @@ impl NatsServer {
         let _ = std::fs::remove_dir_all(self.folder.path().join("store"));
     }
 
+    /// After `kill`: a copy of what it stored, to come back with.
+    pub fn save_store(&self) {
+        self.copy("store", "saved");
+    }
+
+    pub fn restore_store(&self) {
+        self.copy("saved", "store");
+    }
+
+    fn copy(&self, from: &str, to: &str) {
+        let (from, to) = (self.folder.path().join(from), self.folder.path().join(to));
+        let _ = std::fs::remove_dir_all(&to);
+        let copied = Command::new("cp").arg("-r").arg(from).arg(to).status();
+        assert!(copied.expect("cp runs").success());
+    }
+
     /// Returns when it stands still: the signal takes its time on a busy machine.
     pub fn stall(&self) {
         self.signal(Signal::STOP);

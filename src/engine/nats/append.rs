@@ -13,6 +13,7 @@ use super::log::Log;
 use super::subjects::escape;
 use super::tail::Tail;
 use crate::model::{ErrorCode, Position};
+use crate::telemetry::EngineCounter;
 
 impl Job {
     /// Appends publications as one message: with an idempotency key or a version it is only one.
@@ -74,10 +75,7 @@ impl Job {
         let tokens = self.tokens();
         let id = publish.idempotency_key.as_deref().map(escape);
         loop {
-            let tail = match self.tail.take() {
-                Some(tail) => tail,
-                None => self.find_tail(log).await?,
-            };
+            let Some(tail) = self.next_tail(log).await? else { continue };
             let now_ms = now_ms();
             if let Some(position) = tail.find_outcome(publish, now_ms) {
                 self.tail = Some(tail);
@@ -99,6 +97,21 @@ impl Job {
                 Err(refusal) => return Err(refusal),
             }
         }
+    }
+
+    /// What the next entry follows: behind a stream that has lost something, the beginning of a new life. `None`:
+    /// somebody else was first.
+    async fn next_tail(&mut self, log: &Log) -> Result<Option<Tail>, Refusal> {
+        if let Some(tail) = self.tail.take() {
+            return Ok(Some(tail));
+        }
+        let tail = self.find_tail(log).await?;
+        if !tail.has_lost(self.known) {
+            return Ok(Some(tail));
+        }
+        let begun = self.begin_anew(log, &tail).await?;
+        self.metrics.add(EngineCounter::EpochsLost, u64::from(begun.is_some()));
+        Ok(begun)
     }
 
     /// What the publish with this key came to that the server has as message `sequence`. Where that message is gone,

@@ -23,7 +23,7 @@ use super::quiet::{Quiet, QuietSince};
 use super::subjects::Subjects;
 use super::tail::Tail;
 use crate::limits::{NATS_APPEND_BYTES_MAX, NATS_APPEND_MAX, NATS_TAILS_MAX, REQUESTS_MAX};
-use crate::model::{ChannelName, ErrorCode, ShardId};
+use crate::model::{ChannelName, ErrorCode, Position, ShardId};
 use crate::telemetry::{EngineCounter, EngineMetrics};
 
 /// Owns what is known of the channels of one shard; what is done for a channel takes it along and brings it back.
@@ -65,6 +65,8 @@ struct Line {
     is_busy: bool,
     /// Where its stream stood when this node last had to do with it.
     tail: Option<(LogKind, Tail)>,
+    /// The same as a place, which outlives the connection: a server that comes back with an old copy is found out.
+    known: Option<Position>,
     quiet_since: QuietSince,
     /// Of the step under way, if its outcome has to be remembered here.
     key: Option<Box<str>>,
@@ -206,7 +208,7 @@ impl State {
         }
         let first = line.waiting.pop_front();
         let Some(first) = first else {
-            if line.tail.is_none() {
+            if line.tail.is_none() && line.known.is_none() {
                 self.lines.remove(channel);
             }
             return None;
@@ -272,6 +274,7 @@ impl State {
             replicas,
             channel: channel.clone(),
             tail,
+            known: line.known,
             log,
             presence_bucket: Arc::clone(self.presence_buckets.entry(ttl).or_default()),
         }
@@ -290,6 +293,8 @@ impl State {
         }
         line.is_busy = false;
         line.tail = finished.tail.clone().filter(|_| is_of_now);
+        let position = line.tail.as_ref().and_then(|(_, tail)| tail.position());
+        line.known = position.or(line.known);
         let key = line.key.take();
         if let (Some(idempotency_key), Some((_, Ok(Outcome::Published(position))))) = (key, finished.answers.first()) {
             let position = *position;

@@ -80,7 +80,7 @@ impl Job {
     }
 
     /// Puts the beginning of a new life behind `tail`. `None`: somebody else was first.
-    async fn begin_anew(&self, log: &Log, tail: &Tail) -> Result<Option<Tail>, Refusal> {
+    pub async fn begin_anew(&self, log: &Log, tail: &Tail) -> Result<Option<Tail>, Refusal> {
         let (tokens, entry) = (self.tokens(), tail.begin_anew(now_ms()));
         match log.append(&self.session, &tokens, &entry, Some(tail.sequence), None).await {
             Ok(stored) => {

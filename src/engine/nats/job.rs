@@ -16,7 +16,7 @@ use super::log::{Log, LogKind};
 use super::subjects::Subjects;
 use super::tail::Tail;
 use crate::limits::OPERATION_TIMEOUT;
-use crate::model::{ChannelName, ClientInfo, ErrorCode};
+use crate::model::{ChannelName, ClientInfo, ErrorCode, Position};
 use crate::telemetry::{EngineCounter, EngineMetrics};
 
 /// A request, and when it came.
@@ -37,6 +37,8 @@ pub struct Job {
     pub replicas: usize,
     pub channel: ChannelName,
     pub tail: Option<Tail>,
+    /// Where the stream stood at least, as this node knows since an earlier session.
+    pub known: Option<Position>,
     /// Of the requests' retention, if they have one.
     pub log: Option<(LogKind, LogCell)>,
     /// Whether the bucket of presence is there, with room for the request's time.

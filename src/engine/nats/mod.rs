@@ -33,10 +33,11 @@
 //!   connection, a subscriber that was too slow) is named in a recheck, and its home reads.
 //! * **Listen before read.** A subscription is answered when a message to itself came back through it: the server has
 //!   it then. Whatever is stored later is heard, whatever was stored before is read from the stream's leader.
-//! * **Epochs** are random, drawn by whoever writes the first entry of a subject: also when the subject is empty because
-//!   all of it expired, was purged or lost. A stream that ends before what was sent of it, or behind a message that
-//!   nobody of ours wrote, goes on with an entry of a new epoch and no publications. History is the run of entries
-//!   that ends at the newest and has no gap: what does not fit is never given to anybody.
+//! * **Epochs** are random, drawn by whoever writes the first entry of a subject: also when the subject is empty
+//!   because all of it expired, was purged or lost. A stream that ends before what was sent of it (whoever reads says
+//!   so) or published by this node (it remembers), or behind a message that nobody of ours wrote, goes on with an entry
+//!   of a new epoch and no publications. History is the run of entries that ends at the newest and has no gap: what
+//!   does not fit is never given to anybody.
 //! * **A log created anew** has other subjects than the former (`log.rs`), so what a node knew of that one is refused.
 //! * **Time.** The server keeps a message for `max(history_ttl, history_meta_ttl)`, since position and epoch are in it.
 //!   `history_ttl` is applied by readers, from the time that the newest entry says; what had expired when more came
