@@ -234,7 +234,8 @@ impl Range {
         commands.text(if is_empty { b"" } else { self.command.as_bytes() });
         self.from.write(commands);
         self.to.write(commands);
-        commands.number(count as u64);
+        // Redis counts with a sign; whoever wants all asks for `usize::MAX`.
+        commands.number(i64::try_from(count).unwrap_or(i64::MAX).cast_unsigned());
     }
 }
 
