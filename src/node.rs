@@ -98,6 +98,10 @@ pub fn run(configuration: &Configuration, layers: Layers, start: Instant) -> Res
         .map_err(failed("starting the control plane"))?;
     let jwks = start_jwks(&plane, &metrics, tray_of_jwks);
     let engines = plane.runtime.block_on(async { Engines::start(options, &deliver_to(tray_of_engines), &metrics) })?;
+    let link = plane.runtime.block_on(async { engines::link(&options.engines, &cluster.node().uid, &metrics) })?;
+    if let Some((control, messages)) = link {
+        plane.runtime.spawn(cluster.join(control, messages));
+    }
     let listen = || plane.runtime.block_on(async { certificates::hangups() }).map_err(failed("listening for SIGHUP"));
     plane.runtime.spawn(Reload::new(layers, configuration, &metrics).run(listen()?, handle.clone()));
     if !certificates.is_empty() {

@@ -38,7 +38,7 @@ pub struct EnginesOptions {
 }
 
 /// What metrics call the engine that carries the words of nodes.
-const NODES: &str = "nodes";
+pub const NODES: &str = "nodes";
 
 /// One engine to start.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -46,8 +46,8 @@ pub use config_commands::{
 };
 pub use effective::{Changes, Effective};
 pub use engines::{
-    ClientTls, DiskAck, DiskSettings, Duties, EngineOptions, EngineSettings, EnginesOptions, JetStream, NatsLogin,
-    NatsSettings, NatsSubjects, RawSubjects, RedisLogin, RedisPlace, RedisSentinels, RedisSettings,
+    ClientTls, DiskAck, DiskSettings, Duties, EngineOptions, EngineSettings, EnginesOptions, JetStream, NODES,
+    NatsLogin, NatsSettings, NatsSubjects, RawSubjects, RedisLogin, RedisPlace, RedisSentinels, RedisSettings,
 };
 pub use environment::Environment;
 pub use flags::{Command, CommandLine, Flags};

@@ -3,6 +3,7 @@
 //! An engine connects by itself and goes on trying, so a start never waits for a broker. Until each answers, `/readyz`
 //! says 503 and the log says which one is missing; what it is asked meanwhile fails at once (error 100).
 
+mod kinds;
 mod probe;
 mod watch;
 
@@ -10,9 +11,12 @@ use std::sync::Arc;
 
 pub use probe::try_engines;
 
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
 use super::StartError;
-use crate::config::{Duties, EngineOptions, EngineSettings, EnginesOptions, Options};
-use crate::engine::contract::{Engine, Request};
+use crate::config::{Duties, EngineOptions, EngineSettings, EnginesOptions, NODES, Options};
+use crate::engine::contract::{Control, Engine, Request};
 use crate::engine::outlet::{Outlet, Post};
 use crate::io::RequestSink;
 use crate::model::{EngineIndex, ShardId};
@@ -27,16 +31,42 @@ pub struct Engines {
     started: Arc<[Option<Arc<dyn Engine>>]>,
 }
 
-/// The engines as metrics name them, in the order of their indexes.
+/// The way to the other nodes: what is said to them, and what they say.
+pub type Link = (Arc<dyn Control>, mpsc::Receiver<Bytes>);
+
+/// The engines as metrics name them, in the order of their indexes; last the connection that carries the words of
+/// nodes, unless it is all that its engine is there for.
 pub fn named(options: &EnginesOptions) -> Vec<NamedEngine> {
-    options.started.iter().map(|engine| NamedEngine::new(&engine.name, engine.settings.kind())).collect()
+    let started = options.started.iter().map(|engine| NamedEngine::new(&engine.name, engine.settings.kind()));
+    let nodes = of_nodes(options).filter(|engine| is_asked(engine));
+    started.chain(nodes.map(|engine| NamedEngine::new(NODES, engine.settings.kind()))).collect()
+}
+
+/// What carries the words of nodes.
+fn of_nodes(options: &EnginesOptions) -> Option<&EngineOptions> {
+    options.find(options.control)
+}
+
+/// Whether shards ask it anything.
+fn is_asked(engine: &EngineOptions) -> bool {
+    engine.duties.publications || engine.duties.presence
+}
+
+/// Connects this node, which others call `uid`, with the others on the current runtime. `None`: it is alone.
+pub fn link(options: &EnginesOptions, uid: &str, metrics: &NodeMetrics) -> Result<Option<Link>, StartError> {
+    let Some(engine) = of_nodes(options) else { return Ok(None) };
+    let at = if is_asked(engine) { options.started.len() } else { usize::from(options.control.0) - 1 };
+    let metrics = Arc::clone(&metrics.engines[at].metrics);
+    let linked = kinds::start_control(&engine.settings, uid, metrics);
+    linked.map(Some).map_err(|reason| StartError(format!("starting the engine {:?}: {reason}", engine.name)))
 }
 
 impl Engines {
     /// On the current runtime. Errors: an engine of this node, such as a log on its disk, can't be used.
     pub fn start(options: &Options, post: &Arc<Post>, metrics: &Arc<NodeMetrics>) -> Result<Engines, StartError> {
-        let engines = Engines::start_with(options, post, metrics, start_one)?;
-        let places = options.engines.started.iter().map(|engine| engine.settings.place()).collect();
+        let engines = Engines::start_with(options, post, metrics, kinds::start)?;
+        let all = options.engines.started.iter().chain(of_nodes(&options.engines));
+        let places = all.map(|engine| engine.settings.place()).collect();
         tokio::spawn(watch::watch(Arc::clone(metrics), places));
         Ok(engines)
     }
@@ -50,10 +80,8 @@ impl Engines {
         let mut started = Vec::new();
         for ((engine, named), index) in options.engines.started.iter().zip(&metrics.engines).zip(1..) {
             say(engine);
-            let Duties { publications, presence, .. } = engine.duties;
             let outlet = Outlet::new(EngineIndex(index), options.shard.homes.clone(), Arc::clone(post));
-            let running =
-                (publications || presence).then(|| start(&engine.settings, outlet, Arc::clone(&named.metrics)));
+            let running = is_asked(engine).then(|| start(&engine.settings, outlet, Arc::clone(&named.metrics)));
             let failed = |reason| StartError(format!("starting the engine {:?}: {reason}", engine.name));
             started.push(running.transpose().map_err(failed)?);
         }
@@ -71,10 +99,6 @@ fn submit(started: &[Option<Arc<dyn Engine>>], shard: ShardId, request: Request)
     let at = usize::from(request.engine.0).checked_sub(1);
     let engine = at.and_then(|at| started.get(at)?.as_ref());
     engine.expect("namespaces name engines that were started").submit(shard, request)
-}
-
-fn start_one(settings: &EngineSettings, _outlet: Outlet, _metrics: Arc<EngineMetrics>) -> Started {
-    Err(format!("{} is not built in yet", settings.kind()))
 }
 
 /// Which engine is used, and for what.
@@ -163,6 +187,18 @@ mod tests {
             })
             .collect();
         assert_eq!(ids, [(ShardId(1), RequestId(1)), (ShardId(1), RequestId(2))]);
+    }
+
+    #[test]
+    fn what_carries_the_words_of_nodes_has_a_name() {
+        let names = |text: &str| {
+            let named = named(&options(text).engines);
+            named.iter().map(|engine| format!("{} {}", engine.name, engine.kind)).collect::<Vec<_>>()
+        };
+        assert_eq!(names(""), [""; 0]);
+        assert_eq!(names("engine.type = \"redis\""), ["engine redis", "nodes redis"]);
+        assert_eq!(names("engine.type = \"disk\"\nengine.disk.path = \"/a\""), ["engine disk"]);
+        assert_eq!(names("controller.enabled = true\ncontroller.type = \"nats\""), ["controller nats"]);
     }
 
     #[test]

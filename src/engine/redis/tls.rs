@@ -60,7 +60,7 @@ impl Tls {
         Ok(Tls { config: Arc::new(config), server_name })
     }
 
-    pub(super) fn config(&self) -> Arc<ClientConfig> {
+    pub fn config(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.config)
     }
 

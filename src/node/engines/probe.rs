@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::runtime::Builder;
 use tokio::time::{Instant, sleep};
 
-use super::{Started, start_one};
+use super::{Started, kinds};
 use crate::config::{EngineSettings, Options};
 use crate::engine::outlet::{Outlet, Post};
 use crate::limits::PROBE_INTERVAL;
@@ -19,7 +19,7 @@ pub type Tried = (String, Result<String, String>);
 /// Starts every engine that is elsewhere as the hub would, until a message came back through each, or for some
 /// seconds. A log on this node's disk is left alone: a hub may be using it.
 pub fn try_engines(options: &Options) -> Vec<Tried> {
-    try_with(options, PATIENCE, start_one)
+    try_with(options, PATIENCE, kinds::start)
 }
 
 fn try_with(
