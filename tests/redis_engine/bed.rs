@@ -1,7 +1,7 @@
 //! An engine, and a node of two shards that asks it.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -37,6 +37,8 @@ pub struct Bed {
     incoming: mpsc::UnboundedReceiver<Incoming>,
     rechecks: mpsc::UnboundedReceiver<Vec<ChannelName>>,
     next_id: AtomicU64,
+    /// Whether the shards take what is published.
+    pub takes: Arc<AtomicBool>,
 }
 
 impl Bed {
@@ -46,8 +48,11 @@ impl Bed {
         let (heard, incoming) = mpsc::unbounded_channel();
         let (told, rechecks) = mpsc::unbounded_channel();
         let waiting = Arc::clone(&answers);
+        let takes = Arc::new(AtomicBool::new(true));
+        let is_taken = Arc::clone(&takes);
         let post = move |_: ShardId, event: Event| {
             match event {
+                Event::Incoming(_) if !is_taken.load(Ordering::Relaxed) => return Err(event),
                 Event::Done { id, outcome } => {
                     let waiter = waiting.lock().expect("no test panics with it").remove(&id);
                     let waiter = waiter.expect("each request is answered once");
@@ -61,7 +66,7 @@ impl Bed {
         let outlet = Outlet::new(EngineIndex(1), homes.clone(), Arc::new(post));
         let metrics = Arc::<EngineMetrics>::default();
         let engine = start(options, &outlet, Arc::clone(&metrics));
-        Bed { engine, metrics, homes, answers, incoming, rechecks, next_id: AtomicU64::new(1) }
+        Bed { engine, metrics, homes, answers, incoming, rechecks, next_id: AtomicU64::new(1), takes }
     }
 
     /// On one deployment, once it is ready.

@@ -1,5 +1,6 @@
 //! Servers that die, stand still, refuse, or lose what they had confirmed.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use fanfare::engine::contract::Operation;
@@ -164,6 +165,34 @@ async fn a_silent_server_holds_nobody_up() {
     assert!(waited < OPERATION_TIMEOUT * 2, "{waited:?}");
     assert_eq!(bed.count(EngineCounter::Failures), 16_000);
     server.go_on();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_that_is_behind_is_waited_for() {
+    let server = Server::start(&[]);
+    let (mut bed, _) = listening(&server).await;
+    bed.takes.store(false, Ordering::Relaxed);
+    for offset in 2..=300 {
+        assert_eq!(bed.publish("room", "x").await.offset, offset, "the publisher is answered all the same");
+    }
+    bed.takes.store(true, Ordering::Relaxed);
+    for offset in 2..=300 {
+        assert_eq!(bed.next_publication().await.1, offset);
+    }
+    assert_eq!(bed.count(EngineCounter::Rechecked), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_that_takes_nothing_for_long_has_to_recheck() {
+    let server = Server::start(&[]);
+    let (mut bed, _) = listening(&server).await;
+    bed.takes.store(false, Ordering::Relaxed);
+    bed.publish("room", "missed").await;
+    bed.wait_for_recheck(&["room"]).await;
+    bed.takes.store(true, Ordering::Relaxed);
+    bed.publish("room", "3").await;
+    assert_eq!(bed.next_publication().await.1, 3);
+    assert_eq!(kept(&bed.read("room", 1, None).await).len(), 2, "and finds there what it missed");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -126,9 +126,16 @@ async fn use_as_a_whole(servers: &[Server]) {
 /// Moves slots while they are published to. Each publication is confirmed in its order, or refused.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slots_that_move_are_followed() {
-    let servers = cluster(3, 0);
-    let mut bed = ready(&servers).await;
-    let rooms: Vec<String> = (0..30).map(|n| format!("room:{n}")).collect();
+    for program in [Program::Redis, Program::Valkey] {
+        if let Some(servers) = cluster_of(program, 3, 0) {
+            move_slots(&servers).await;
+        }
+    }
+}
+
+async fn move_slots(servers: &[Server]) {
+    let mut bed = ready(servers).await;
+    let rooms: Vec<String> = (0..200).map(|n| format!("room:{n}")).collect();
     for room in &rooms {
         bed.listen(room).await;
         bed.publish(room, "1").await;
@@ -136,7 +143,7 @@ async fn slots_that_move_are_followed() {
     let ids: Vec<String> = servers.iter().map(|server| server.say(&["CLUSTER", "MYID"])).collect();
     let mut resharding = Command::new("redis-cli")
         .args(["--cluster", "reshard", &servers[0].address().to_string(), "--cluster-from", &ids[0]])
-        .args(["--cluster-to", &ids[1], "--cluster-slots", "5461", "--cluster-yes"])
+        .args(["--cluster-to", &ids[1], "--cluster-slots", "1500", "--cluster-yes"])
         .stdout(std::process::Stdio::null())
         .spawn()
         .expect("redis-cli runs");
