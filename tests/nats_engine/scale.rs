@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use fanfare::engine::contract::Operation;
+use fanfare::engine::contract::{Operation, Outcome, Read};
 
-use crate::engine_node::{kept, wait_until};
+use crate::engine_node::{RETENTION, kept, wait_until};
 use crate::nats_server::Release;
 use crate::server_and_node;
 
@@ -51,6 +51,27 @@ async fn publishing_is_pipelined() {
             }
             println!("{release:?}: {kept} of 3000 in {channels} channels: {:?}", since.elapsed());
         }
+    }
+}
+
+/// Prints what reading costs that the newest message alone does not answer.
+#[tokio::test]
+async fn reads_are_pipelined() {
+    for release in Release::ALL {
+        let (_server, mut node) = server_and_node(release).await;
+        for n in 0..500 {
+            node.append(&format!("chat:{}", n % 100), "a").await;
+        }
+        let since = Instant::now();
+        let read = || Read { retention: RETENTION, after: 0, publications_max: 100, sent_until: None };
+        let submit = |n: usize| node.submit(&format!("chat:{}", n % 100), Operation::Read(Box::new(read())));
+        let ids: Vec<_> = (0..500).map(submit).collect();
+        let mut whole = 0;
+        for id in ids {
+            whole +=
+                usize::from(matches!(node.answer_to(id).await, Ok(Outcome::Read(stream)) if stream.after(0).is_some()));
+        }
+        println!("{release:?}: {whole} of 500 reads of five messages: {:?}", since.elapsed());
     }
 }
 

@@ -26,6 +26,8 @@ pub struct Entry {
     pub results: VecDeque<KeyResult>,
     /// Publications up to this offset have expired.
     pub floor: u64,
+    /// Numbers of the messages before it, the newest first: who reads back asks for several at a time.
+    pub previous: Vec<u64>,
 }
 
 /// What a publish with an idempotency key came to.
@@ -40,7 +42,15 @@ impl Entry {
     /// One record that is carried and not kept.
     pub fn passing(record: Vec<u8>) -> Entry {
         let records = vec![record.into()];
-        Entry { position: None, records, written_ms: 0, version: None, results: VecDeque::new(), floor: 0 }
+        Entry {
+            position: None,
+            records,
+            written_ms: 0,
+            version: None,
+            results: VecDeque::new(),
+            floor: 0,
+            previous: Vec::new(),
+        }
     }
 
     pub fn encode(&self) -> Bytes {
@@ -54,6 +64,7 @@ impl Entry {
             version: version.map(|version| wire::Version { number: version.number, epoch: version.epoch.to_string() }),
             results: self.results.iter().map(KeyResult::to_wire).collect(),
             floor: self.floor,
+            previous: self.previous.clone(),
         };
         entry.encode_to_vec().into()
     }
@@ -76,6 +87,7 @@ impl Entry {
             version: entry.version.map(|read| Version { number: read.number, epoch: read.epoch.into() }),
             results: entry.results.into_iter().map(KeyResult::from_wire).collect::<Result<_, _>>()?,
             floor: entry.floor,
+            previous: entry.previous,
         })
     }
 
@@ -139,6 +151,7 @@ mod tests {
             version: Some(Version { number: 3, epoch: "v".into() }),
             results: VecDeque::from([result]),
             floor: 4,
+            previous: vec![700, 3],
         }
     }
 

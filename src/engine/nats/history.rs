@@ -3,13 +3,17 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use futures_util::future::try_join_all;
+
 use super::super::contract::{Page, Published, Read};
+use super::super::record::NoRecord;
 use super::super::{Retention, Stream};
 use super::entry::{Entry, now_ms};
 use super::jetstream::Refusal;
 use super::job::Job;
 use super::log::{Log, Logged};
 use super::tail::Tail;
+use crate::limits::NATS_READ_SINGLY_MAX;
 use crate::model::{ErrorCode, HistoryResult, Position, Publication};
 use crate::telemetry::EngineCounter;
 
@@ -113,13 +117,12 @@ impl Job {
         let wanted = position.offset.saturating_sub(floor);
         let mut run = Run { newest: VecDeque::new(), next: position, is_whole: true };
         run.put_before(entry.clone());
-        if wanted > run.newest.len() as u64 && run.is_whole {
+        if wanted <= NATS_READ_SINGLY_MAX {
+            self.read_back(log, entry, wanted, &mut run).await?;
+        } else {
             for Logged { entry, .. } in log.read(&self.session, &self.tokens(), tail.sequence).await?.into_iter().rev()
             {
-                match entry {
-                    Ok(entry) => run.put_before(entry),
-                    Err(_) => run.is_whole = false,
-                }
+                run.put_logged(entry);
             }
         }
         if !run.is_whole {
@@ -127,6 +130,27 @@ impl Job {
         }
         let publications = run.newest.into_iter().filter(|publication| publication.offset > floor);
         Ok(Stream::from_newest(position, publications.collect()))
+    }
+}
+
+impl Job {
+    /// Reads from message to message before it, several at a time, until all that is wanted is there or no more is
+    /// kept.
+    async fn read_back(&self, log: &Log, newest: &Entry, wanted: u64, run: &mut Run) -> Result<(), Refusal> {
+        let mut previous = newest.previous.clone();
+        while run.is_whole && !previous.is_empty() && (run.newest.len() as u64) < wanted {
+            let left = wanted - run.newest.len() as u64;
+            previous.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+            let messages = previous.iter().map(|sequence| log.at(&self.session, *sequence));
+            let messages = try_join_all(messages).await?;
+            previous = Vec::new();
+            for message in messages {
+                let Some(Logged { entry, .. }) = message else { return Ok(()) };
+                previous = entry.as_ref().map_or_else(|_| Vec::new(), |entry| entry.previous.clone());
+                run.put_logged(entry);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -140,6 +164,13 @@ struct Run {
 }
 
 impl Run {
+    fn put_logged(&mut self, entry: Result<Entry, NoRecord>) {
+        match entry {
+            Ok(entry) => self.put_before(entry),
+            Err(NoRecord) => self.is_whole = false,
+        }
+    }
+
     fn put_before(&mut self, entry: Entry) {
         if !self.is_whole || entry.position != Some(self.next) {
             return;

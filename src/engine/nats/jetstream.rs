@@ -3,7 +3,7 @@
 use std::fmt;
 
 use async_nats::client::{Client, RequestErrorKind};
-use async_nats::{HeaderMap, Message};
+use async_nats::{HeaderMap, Message, StatusCode};
 use bytes::Bytes;
 use serde_json::Value;
 
@@ -57,6 +57,20 @@ pub async fn ask(client: &Client, what: &str, body: &Value) -> Result<Value, Ref
 pub async fn tell(session: &Session, what: &str, body: &Value) {
     // What does not arrive is told again, or ends by itself.
     let _ = session.publish(format!("$JS.API.{what}"), body.to_string().into()).await;
+}
+
+/// Asks a stream of one copy for one message: its number, and what is in it.
+pub async fn find_directly(client: &Client, stream: &str, which: &Value) -> Result<Option<(u64, Bytes)>, Refusal> {
+    let answer = client.request(format!("$JS.API.DIRECT.GET.{stream}"), which.to_string().into()).await;
+    let message = answer.map_err(|error| refusal_of(error.kind()))?;
+    match message.status {
+        Some(StatusCode::NOT_FOUND) => return Ok(None),
+        Some(status) => return Err(Refusal::Other(u64::from(status.as_u16()))),
+        None => {}
+    }
+    let sequence = message.headers.as_ref().and_then(|headers| headers.get("Nats-Sequence"));
+    let sequence = sequence.and_then(|sequence| sequence.as_str().parse().ok()).ok_or(Refusal::Other(0))?;
+    Ok(Some((sequence, message.payload)))
 }
 
 /// Where a stream put a message.

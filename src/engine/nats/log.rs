@@ -52,6 +52,8 @@ impl LogKind {
 pub struct Log {
     name: String,
     subject: String,
+    /// There is one copy, which answers for single messages by a shorter way. Of several, only the leader's is whole.
+    is_direct: bool,
 }
 
 /// A message of a log.
@@ -100,7 +102,9 @@ impl Log {
         let subject = info["config"]["subjects"][0].as_str().and_then(|subject| subject.strip_suffix(".>"));
         let is_ours = info["config"]["republish"]["src"].is_string();
         let subject = subject.filter(|_| is_ours).ok_or(Refusal::NameTaken)?;
-        Ok(Log { name: name.to_owned(), subject: subject.to_owned() })
+        let has_one_copy = info["config"]["num_replicas"].as_u64() == Some(1);
+        let is_direct = has_one_copy && info["config"]["allow_direct"].as_bool() == Some(true);
+        Ok(Log { name: name.to_owned(), subject: subject.to_owned(), is_direct })
     }
 
     fn subject_of(&self, tokens: &str) -> String {
@@ -117,6 +121,10 @@ impl Log {
     }
 
     async fn find_message(&self, session: &Session, which: &Value) -> Result<Option<Logged>, Refusal> {
+        if self.is_direct {
+            let found = jetstream::find_directly(&session.client, &self.name, which).await?;
+            return Ok(found.map(|(sequence, data)| Logged { sequence, entry: Entry::decode(data) }));
+        }
         match jetstream::ask(&session.client, &format!("STREAM.MSG.GET.{}", self.name), which).await {
             Ok(answer) => logged(&answer["message"]).map(Some).ok_or(Refusal::Other(0)),
             Err(Refusal::NotFound) => Ok(None),
@@ -185,6 +193,7 @@ fn config_of(name: &str, subjects: &Subjects, kind: LogKind, replicas: usize) ->
         "max_age": nanos(Duration::from_secs(kind.lifetime_s)),
         "duplicate_window": nanos(IDEMPOTENT_RESULT_TTL),
         "num_replicas": replicas,
+        "allow_direct": replicas == 1,
         "republish": { "src": subject, "dest": subjects.of_all_channels() },
     })
 }

@@ -46,9 +46,10 @@
 //!
 //! # Bounds
 //!
-//! The server keeps at most `history_size` messages of a channel. A read costs what the server holds of the channel,
-//! unless the newest message has it all. A channel with members costs this node 5.5 KiB (measured at 10,000), most of
-//! it the client library's queue for one subscription.
+//! The server keeps at most `history_size` messages of a channel. A read asks for the newest one and for those before
+//! it that are wanted, 16 at a time; above 256 publications the server makes a consumer, which costs more and in a
+//! cluster wants its leader. A channel with members costs this node 5.5 KiB (measured at 10,000), most of it the
+//! client library's queue for one subscription.
 //!
 //! Read `driver.rs` first, then `job.rs`, `append.rs`, `log.rs`; then `ear.rs` and `link.rs`.
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::super::contract::Publish;
 use super::entry::{Entry, KeyResult};
 use super::log::Logged;
-use crate::limits::{NATS_RESULTS_BYTES_MAX, NATS_RESULTS_MAX};
+use crate::limits::{NATS_PREVIOUS_MAX, NATS_RESULTS_BYTES_MAX, NATS_RESULTS_MAX};
 use crate::model::{Epoch, Position, Version};
 
 /// The newest message of a channel.
@@ -58,7 +58,15 @@ impl Tail {
     pub fn begin_anew(&self, now_ms: u64) -> Entry {
         let results = self.entry.as_ref().map_or_else(VecDeque::new, |entry| entry.results.clone());
         let position = Some(Position { epoch: Epoch::from_random(fastrand::u64(..)), offset: 0 });
-        Entry { position, records: Vec::new(), written_ms: now_ms, version: None, results, floor: 0 }
+        Entry {
+            position,
+            records: Vec::new(),
+            written_ms: now_ms,
+            version: None,
+            results,
+            floor: 0,
+            previous: Vec::new(),
+        }
     }
 
     /// The message that comes next, with these records in it.
@@ -75,6 +83,10 @@ impl Tail {
         position.offset += records.len() as u64;
         entry.position = Some(position);
         entry.records = records;
+        if self.sequence > 0 {
+            entry.previous.insert(0, self.sequence);
+            entry.previous.truncate(NATS_PREVIOUS_MAX);
+        }
         entry.written_ms = now_ms;
         if let Some(version) = &publish.version {
             entry.version = Some(version.clone());
