@@ -18,6 +18,10 @@ use fanfare::model::{ChannelName, EngineIndex, Homes, Publication, ShardId};
 use fanfare::telemetry::{EngineCounter, EngineMetrics};
 use rustix::time::{ClockId, clock_gettime};
 
+/// As in the binary.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 const MIB: u64 = 1 << 20;
 const PAYLOAD_BYTES: usize = 150;
 const ENGINE: EngineIndex = EngineIndex(1);

@@ -466,6 +466,9 @@ pub const DISK_COMPACTION_LOOKS: usize = 4096;
 /// Segments that a log of the greatest size has at least: it is shortened by one at a time.
 pub const DISK_SEGMENTS_MIN: u64 = 16;
 
+/// The smallest segment: beginning one takes some milliseconds.
+pub const DISK_SEGMENT_BYTES_MIN: u64 = 64 * 1024;
+
 /// How often the log is made safe against a loss of power where publishes do not wait for that.
 pub const DISK_SYNC_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -475,8 +478,10 @@ pub const DISK_RETRY_INTERVAL: Duration = Duration::from_millis(500);
 /// Publications of one stream in one record, in bytes: lengths are of 32 bits.
 pub const DISK_STREAM_BYTES_MAX: usize = 1 << 30;
 
-/// Records that go from the thread that reads the log at start to the one that builds the streams, at a time.
+/// Records that go from the thread that reads the log at start to the one that builds the streams at a time, by
+/// count and by bytes, and how many such may wait.
 pub const DISK_REPLAY_CHUNK: usize = 1024;
+pub const DISK_REPLAY_CHUNK_BYTES: usize = 1024 * 1024;
 pub const DISK_REPLAY_CHUNKS: usize = 16;
 
 /// Streams and results looked at for their expiry beside one batch.

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ahash::AHashSet;
 use bytes::Bytes;
 
 use super::format::{Reader, encode_record};
@@ -127,16 +128,33 @@ pub fn encode_probe(salt: u32, out: &mut Vec<u8>) {
     encode_record(out, salt, PROBE, |_| (), |_| ());
 }
 
+/// Names of channels that were read: one text for all records of a channel.
+#[derive(Default)]
+pub struct Names(AHashSet<ChannelName>);
+
+impl Names {
+    fn intern(&mut self, text: &str) -> Option<ChannelName> {
+        if let Some(known) = self.0.get(text) {
+            return Some(known.clone());
+        }
+        let name = ChannelName::parse(text, CHANNEL_NAME_BYTES_MAX).ok()?;
+        self.0.insert(name.clone());
+        Some(name)
+    }
+}
+
 /// Reads a record whose checksums are right. `None`: a version to come wrote it.
-pub fn decode(kind: u8, head: &[u8], body: &[u8]) -> Option<Entry> {
+pub fn decode(kind: u8, head: &[u8], body: &[u8], names: &mut Names) -> Option<Entry> {
     let mut head = Reader(head);
+    if let NEXT_EPOCH | PROBE = kind {
+        return if kind == PROBE { Some(Entry::Probe) } else { head.epoch().map(Entry::NextEpoch) };
+    }
+    let channel = names.intern(head.text()?)?;
     match kind {
-        APPEND => decode_append(head, body).map(Entry::Append),
-        STREAM => decode_stream(head, body).map(Entry::Stream),
-        REMOVED => channel(&mut head).map(Entry::Removed),
-        RESULT => decode_result(head).map(Entry::Result),
-        NEXT_EPOCH => head.epoch().map(Entry::NextEpoch),
-        PROBE => Some(Entry::Probe),
+        APPEND => decode_append(channel, head, body).map(Entry::Append),
+        STREAM => decode_stream(channel, head, body).map(Entry::Stream),
+        REMOVED => Some(Entry::Removed(channel)),
+        RESULT => decode_result(channel, head).map(Entry::Result),
         _ => None,
     }
 }
@@ -145,12 +163,11 @@ pub fn decode(kind: u8, head: &[u8], body: &[u8]) -> Option<Entry> {
 pub fn decode_channel(kind: u8, head: &[u8]) -> Option<ChannelName> {
     match kind {
         NEXT_EPOCH | PROBE => None,
-        _ => channel(&mut Reader(head)),
+        _ => ChannelName::parse(Reader(head).text()?, CHANNEL_NAME_BYTES_MAX).ok(),
     }
 }
 
-fn decode_append(mut head: Reader<'_>, body: &[u8]) -> Option<Append> {
-    let channel = channel(&mut head)?;
+fn decode_append(channel: ChannelName, mut head: Reader<'_>, body: &[u8]) -> Option<Append> {
     let position = position(&mut head)?;
     let (history_until, meta_until) = (time(&mut head)?, time(&mut head)?);
     let version = version(&mut head)?;
@@ -175,8 +192,7 @@ fn decode_append(mut head: Reader<'_>, body: &[u8]) -> Option<Append> {
     })
 }
 
-fn decode_stream(mut head: Reader<'_>, body: &[u8]) -> Option<WholeStream> {
-    let channel = channel(&mut head)?;
+fn decode_stream(channel: ChannelName, mut head: Reader<'_>, body: &[u8]) -> Option<WholeStream> {
     let position = position(&mut head)?;
     let (history_until, meta_until) = (time(&mut head)?, time(&mut head)?);
     let version = version(&mut head)?;
@@ -196,8 +212,7 @@ fn decode_publications(body: &[u8], last: u64) -> Option<Vec<Arc<Publication>>> 
     numbered.map(|(record, offset)| decode_publication(Bytes::copy_from_slice(record), offset).ok()).collect()
 }
 
-fn decode_result(mut head: Reader<'_>) -> Option<PublishResult> {
-    let channel = channel(&mut head)?;
+fn decode_result(channel: ChannelName, mut head: Reader<'_>) -> Option<PublishResult> {
     let key = ResultKey { channel, idempotency_key: head.text()?.into() };
     let until = time(&mut head)?;
     let position = match head.0.is_empty() {
@@ -250,10 +265,6 @@ fn put_publication(out: &mut Vec<u8>, publication: &Publication) {
     encode_publication_to(publication, false, out);
     let bytes = u32::try_from(out.len() - begin - 4).expect("publications are bounded");
     out[begin..begin + 4].copy_from_slice(&bytes.to_le_bytes());
-}
-
-fn channel(head: &mut Reader<'_>) -> Option<ChannelName> {
-    ChannelName::parse(head.text()?, CHANNEL_NAME_BYTES_MAX).ok()
 }
 
 /// Nothing stands at offset 0.

@@ -87,7 +87,10 @@ impl Files for Directory {
     fn read(&self, number: u64, count: u64, bytes: &mut Vec<u8>) -> io::Result<()> {
         bytes.clear();
         let path = self.path_of(number);
-        let read = File::open(&path).and_then(|file| file.take(count).read_to_end(bytes));
+        let read = File::open(&path).and_then(|file| {
+            bytes.reserve(file.metadata()?.len().min(count) as usize);
+            file.take(count).read_to_end(bytes)
+        });
         read.map(|_| ()).map_err(|error| explain(&error, "read", &path))
     }
 
@@ -111,8 +114,8 @@ impl Files for Directory {
     }
 
     fn write_mark(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.mark.write_all_at(bytes, 0)?;
-        self.mark.sync_data()
+        let written = self.mark.write_all_at(bytes, 0).and_then(|()| self.mark.sync_data());
+        written.map_err(|error| explain(&error, "write", &self.path.join(MARK_FILE)))
     }
 }
 

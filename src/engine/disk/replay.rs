@@ -18,7 +18,9 @@ use super::log::Sealed;
 use super::places::Places;
 use super::scan::{Item, scan};
 use crate::engine::Memory;
-use crate::limits::{DISK_REPLAY_CHUNK, DISK_REPLAY_CHUNKS, IDEMPOTENT_RESULT_TTL, IDEMPOTENT_RESULTS_MAX};
+use crate::limits::{
+    DISK_REPLAY_CHUNK, DISK_REPLAY_CHUNK_BYTES, DISK_REPLAY_CHUNKS, IDEMPOTENT_RESULT_TTL, IDEMPOTENT_RESULTS_MAX,
+};
 use crate::model::{ChannelName, Epoch};
 
 /// Whether the log holds all that was confirmed.
@@ -55,13 +57,14 @@ pub fn replay(files: &dyn Files, now: Duration, memory: Memory, trust: Trust) ->
 }
 
 fn read(files: &dyn Files, to_builder: SyncSender<Vec<Item>>) -> io::Result<Vec<Sealed>> {
-    let mut chunk = Vec::with_capacity(DISK_REPLAY_CHUNK);
+    let (mut chunk, mut bytes) = (Vec::with_capacity(DISK_REPLAY_CHUNK), 0);
     let sealed = scan(files, &mut |item| {
+        bytes += item.bytes();
         chunk.push(item);
-        if chunk.len() == DISK_REPLAY_CHUNK {
-            let full = std::mem::replace(&mut chunk, Vec::with_capacity(DISK_REPLAY_CHUNK));
+        if chunk.len() == DISK_REPLAY_CHUNK || bytes >= DISK_REPLAY_CHUNK_BYTES {
+            bytes = 0;
             // The builder takes all there is.
-            let _ = to_builder.send(full);
+            let _ = to_builder.send(std::mem::replace(&mut chunk, Vec::with_capacity(DISK_REPLAY_CHUNK)));
         }
     })?;
     let _ = to_builder.send(chunk);
@@ -118,7 +121,7 @@ impl Builder {
             Entry::Append(append) => self.append(append),
             Entry::Stream(stream) => self.put_stream(stream),
             Entry::Removed(channel) => {
-                self.suspects.remove(&channel);
+                self.clear(&channel);
                 self.memory.remove_history(&channel);
             }
             Entry::Result(result) => self.remember(result),
@@ -130,7 +133,7 @@ impl Builder {
     fn append(&mut self, append: Append) {
         let position = append.position();
         let Append { channel, epoch, publication, size_max, at, history_until, meta_until, .. } = append;
-        self.suspects.remove(&channel);
+        self.clear(&channel);
         self.places.note_append(self.segment, &channel, position.offset);
         let until = (history_until, meta_until);
         self.evicted += self.memory.put(&channel, epoch, publication, size_max, until, append.version);
@@ -142,7 +145,7 @@ impl Builder {
 
     fn put_stream(&mut self, whole: WholeStream) {
         let WholeStream { channel, stream, history_until, meta_until, version } = whole;
-        self.suspects.remove(&channel);
+        self.clear(&channel);
         self.places.note_whole(self.segment, &channel, stream.position().offset);
         self.evicted += self.memory.put_stream(&channel, stream, (history_until, meta_until), version);
     }
@@ -156,6 +159,13 @@ impl Builder {
             self.results.pop_front();
         }
         self.results.push_back(result);
+    }
+
+    /// This is the last word on the stream, so far.
+    fn clear(&mut self, channel: &ChannelName) {
+        if !self.suspects.is_empty() {
+            self.suspects.remove(channel);
+        }
     }
 
     /// Something is lost: of this channel, or of any that there is by now. What the log says of it later clears it.

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::entry::{Entry, decode, decode_channel};
+use super::entry::{Entry, Names, decode, decode_channel};
 use super::files::Files;
 use super::format::{Found, HEADER_BYTES, SegmentHeader, find_next_record, find_record};
 use super::log::Sealed;
@@ -20,6 +20,17 @@ pub enum Item {
     Damage(Option<ChannelName>),
     /// A whole record of a kind that this version does not know.
     Unknown(Option<ChannelName>),
+}
+
+impl Item {
+    /// What it holds in memory besides itself, about.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Item::Entry(Entry::Append(append)) => append.publication.data.len(),
+            Item::Entry(Entry::Stream(whole)) => whole.stream.bytes(),
+            _ => 0,
+        }
+    }
 }
 
 /// A segment as its own header and the next one's say.
@@ -41,7 +52,7 @@ enum Follows {
 /// Gives each item to `sink`. Returns the segments, with how much of each is valid.
 pub fn scan(files: &dyn Files, sink: &mut dyn FnMut(Item)) -> io::Result<Vec<Sealed>> {
     let mut sealed = Vec::new();
-    let mut bytes = Vec::new();
+    let (mut bytes, mut names) = (Vec::new(), Names::default());
     let mut expected = None;
     for outline in outlines(files)? {
         if expected.is_some_and(|expected| expected != outline.number) {
@@ -49,7 +60,7 @@ pub fn scan(files: &dyn Files, sink: &mut dyn FnMut(Item)) -> io::Result<Vec<Sea
         }
         expected = Some(outline.number + 1);
         files.read(outline.number, outline.valid_bytes.unwrap_or(u64::MAX), &mut bytes)?;
-        let valid = scan_segment(&outline, &bytes, sink);
+        let valid = scan_segment(&outline, &bytes, &mut names, sink);
         sealed.push(Sealed { number: outline.number, bytes: valid as u64 });
     }
     Ok(sealed)
@@ -74,7 +85,7 @@ fn outlines(files: &dyn Files) -> io::Result<Vec<Outline>> {
 }
 
 /// Returns how much of the segment is valid.
-fn scan_segment(outline: &Outline, bytes: &[u8], sink: &mut dyn FnMut(Item)) -> usize {
+fn scan_segment(outline: &Outline, bytes: &[u8], names: &mut Names, sink: &mut dyn FnMut(Item)) -> usize {
     let Outline { number, header, .. } = outline;
     sink(Item::Segment { number: *number, next_epoch: header.map(|header| header.next_epoch) });
     let Some(header) = header else {
@@ -86,7 +97,7 @@ fn scan_segment(outline: &Outline, bytes: &[u8], sink: &mut dyn FnMut(Item)) -> 
         sink(Item::Damage(None));
         return bytes.len();
     };
-    let valid = scan_records(bytes, header.salt, sink);
+    let valid = scan_records(bytes, header.salt, names, sink);
     // Nobody was told of a record whose write did not finish; but a sealed segment has no such end.
     let is_short = outline.valid_bytes.map_or(valid < bytes.len(), |expected| (valid as u64) < expected);
     if is_short && outline.follows == Follows::Another {
@@ -96,13 +107,13 @@ fn scan_segment(outline: &Outline, bytes: &[u8], sink: &mut dyn FnMut(Item)) -> 
 }
 
 /// Returns where the records end.
-fn scan_records(bytes: &[u8], salt: u32, sink: &mut dyn FnMut(Item)) -> usize {
+fn scan_records(bytes: &[u8], salt: u32, names: &mut Names, sink: &mut dyn FnMut(Item)) -> usize {
     let mut at = HEADER_BYTES;
     while at < bytes.len() {
         let rest = &bytes[at..];
         at += match find_record(rest, salt) {
             Found::Record { kind, head, body } => {
-                sink(read_entry(kind, head, body));
+                sink(read_entry(kind, head, body, names));
                 super::format::PREFIX_BYTES + head.len() + body.len()
             }
             Found::DamagedBody { kind, head, bytes } => {
@@ -125,8 +136,8 @@ fn scan_records(bytes: &[u8], salt: u32, sink: &mut dyn FnMut(Item)) -> usize {
     at
 }
 
-fn read_entry(kind: u8, head: &[u8], body: &[u8]) -> Item {
-    match decode(kind, head, body) {
+fn read_entry(kind: u8, head: &[u8], body: &[u8], names: &mut Names) -> Item {
+    match decode(kind, head, body, names) {
         Some(entry) => Item::Entry(entry),
         None => Item::Unknown(decode_channel(kind, head)),
     }

@@ -16,7 +16,7 @@ use super::{Ack, Options};
 use crate::engine::contract::{Engine, Request};
 use crate::engine::outlet::Outlet;
 use crate::lane::{Doorbell, TrayReceiver, TraySender, tray};
-use crate::limits::{DISK_BATCH_REQUESTS_MAX, DISK_QUEUE_SLOTS, DISK_SEGMENTS_MIN};
+use crate::limits::{DISK_BATCH_REQUESTS_MAX, DISK_QUEUE_SLOTS, DISK_SEGMENT_BYTES_MIN, DISK_SEGMENTS_MIN};
 use crate::model::ShardId;
 use crate::telemetry::EngineMetrics;
 
@@ -42,7 +42,7 @@ impl DiskEngine {
         let core_options = CoreOptions {
             engine: outlet.engine(),
             ack: options.ack,
-            segment_bytes: options.segment_bytes.min(options.bytes_max / DISK_SEGMENTS_MIN),
+            segment_bytes: options.segment_bytes.min(options.bytes_max / DISK_SEGMENTS_MIN).max(DISK_SEGMENT_BYTES_MIN),
             bytes_max: options.bytes_max,
             seed: fastrand::u64(..),
         };

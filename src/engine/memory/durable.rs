@@ -77,7 +77,9 @@ impl Memory {
             (kept, version) => *kept = version.map(Box::new),
         }
         self.bytes += kept.bytes();
-        self.queue(channel);
+        if kept.queued.is_none_or(|queued| kept.due() < queued) {
+            self.queue(channel);
+        }
         self.evict(channel)
     }
 
