@@ -199,6 +199,6 @@ pub trait Engine: Send + Sync {
 pub trait Control: Send + Sync {
     /// To every node of the cluster, this one included. Never blocks; may be lost.
     fn broadcast(&self, message: Bytes);
-    /// To the node of this name.
+    /// To the node of this uid, which the engine was given at its start.
     fn send(&self, node: &str, message: Bytes);
 }

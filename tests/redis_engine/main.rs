@@ -7,6 +7,7 @@ mod bed;
 mod cost;
 mod faults;
 mod fleets;
+mod nodes;
 mod places;
 mod presence;
 mod servers;
