@@ -68,8 +68,10 @@ impl Outbox {
         }
     }
 
-    /// Puts a frame before all others, as far as they are not on the wire.
-    pub fn push_first(&mut self, frame: Bytes) {
+    /// Puts a frame before all others, as far as they are not on the wire, and drops what may be dropped if there is
+    /// no room for it.
+    pub fn push_first(&mut self, frame: Bytes, bytes_max: usize, dropped: &mut Dropped) -> Result<(), Full> {
+        self.make_room(frame.len(), bytes_max, dropped)?;
         self.bytes += frame.len() as u32;
         if self.is_partial {
             self.rest.get_or_insert_default().push_front(frame);
@@ -79,6 +81,7 @@ impl Outbox {
                 self.rest.get_or_insert_default().push_front(second);
             }
         }
+        Ok(())
     }
 
     /// Adds a frame, and drops what may be dropped if there is no room for it.
@@ -230,13 +233,18 @@ mod tests {
     #[test]
     fn the_first_frame_stands_behind_what_is_on_the_wire() {
         let mut unsent = outbox(&[]);
-        unsent.push_first(Bytes::from_static(b"abc"));
+        let mut dropped = Dropped::default();
+        let mut push_first = |unsent: &mut Outbox, frame: &'static str| {
+            unsent.push_first(Bytes::from_static(frame.as_bytes()), 12, &mut dropped)
+        };
+        assert_eq!(push_first(&mut unsent, "abc"), Ok(()));
         unsent.push_last(Bytes::from_static(b"ghi"));
-        unsent.push_first(Bytes::from_static(b"123"));
+        assert_eq!(push_first(&mut unsent, "123"), Ok(()));
         assert_eq!((text(&unsent).as_str(), unsent.bytes()), ("123|abc|ghi", 9));
         unsent.took(1);
-        unsent.push_first(Bytes::from_static(b"def"));
+        assert_eq!(push_first(&mut unsent, "def"), Ok(()));
         assert_eq!((text(&unsent).as_str(), unsent.bytes()), ("23|def|abc|ghi", 11));
+        assert_eq!(push_first(&mut unsent, "jk"), Err(Full));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Replies of one connection, joined into as few WebSocket messages as the turn allows.
 
-use super::{Shard, Speaks};
+use super::{Shard, Speaks, outbox};
 use crate::limits;
 use crate::model::{ConnectionId, DisconnectCode, ErrorCode, Format, Outcome, Push, Reply};
 use crate::protocol::{self, FrameTally};
@@ -48,12 +48,16 @@ impl Shard {
         self.work.add(payload.len());
         let Some(connection) = self.connections.find_mut(id) else { return };
         let frame = self.frames.build_message(format, connection.window, &payload);
-        self.outbox_bytes += frame.len();
         self.metrics.add(Counter::DirectBytesQueued, frame.len() as u64);
         self.metrics.add(Counter::RepliesSent, 1);
-        connection.outbox.push_first(frame);
+        self.outbox_bytes -= connection.outbox.bytes();
+        let pushed = connection.outbox.push_first(frame, self.options.outbox_bytes_max, self.dropped.of(slot));
+        self.outbox_bytes += connection.outbox.bytes();
         self.count_compression();
-        self.mark_dirty(slot);
+        match pushed {
+            Ok(()) => self.mark_dirty(slot),
+            Err(outbox::Full) => self.disconnect(slot, DisconnectCode::Slow),
+        }
     }
 
     pub(super) fn ping(&mut self, slot: u32) {

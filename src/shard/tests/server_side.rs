@@ -121,6 +121,19 @@ fn a_connect_recovers_no_more_than_fits() {
 }
 
 #[test]
+fn what_waits_for_the_answer_to_connect_shares_its_bound() {
+    let mut bench = Bench::with(2, |options| {
+        recoverable(options);
+        options.outbox_bytes_max = 300;
+    });
+    let (client, [_, near]) = bench.join();
+    bench.publish_tagged(&near, 7, "");
+    assert_eq!(bench.told(client), Vec::<String>::new());
+    bench.settle();
+    assert_eq!(bench.told(client), ["close 3008"], "the answer and the publication are more than that");
+}
+
+#[test]
 fn the_application_is_answered_when_publications_reach_whom_it_subscribed() {
     let mut bench = Bench::with(2, recoverable);
     let channel = bench.channel_at(0);
