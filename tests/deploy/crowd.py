@@ -141,8 +141,8 @@ class Crowd:
                 raise done
 
     async def all_in(self):
-        # A busy machine manages some dozens of TLS handshakes a second.
-        patience = PATIENCE + len(self.members) / 50
+        # A busy machine manages some ten TLS handshakes a second.
+        patience = PATIENCE + len(self.members) / 10
         await until(self.are_all_in, "everybody is in", patience)
 
     def are_all_in(self):

@@ -82,7 +82,7 @@ class Files(unittest.TestCase):
     def test_drains_are_not_cut_short(self):
         seconds = lambda name: int(SERVICES[name]["stop_grace_period"].removesuffix("s"))
         for hub in HUBS:
-            self.assertGreater(seconds(hub), 30, "the default of shutdown.timeout")
+            self.assertGreater(seconds(hub), 30, "the default of shutdown.timeout, which has the grace in it")
         proxy = (FOLDER / "cluster" / "haproxy.cfg").read_text()
         self.assertGreater(seconds("haproxy"), int(re.search(r"hard-stop-after (\d+)s", proxy)[1]))
 
