@@ -24,7 +24,7 @@ import yaml
 
 from crowd import Crowd, Door, until
 from fleet import free_addresses, free_port_at
-from hub import PATIENCE, ROOT, Hub, fanfare, hs256
+from hub import PATIENCE, ROOT, Hub, hs256
 from programs import VALKEY, Program
 from test_monitoring import SHARED, expressions, metrics_in
 
@@ -38,12 +38,6 @@ ORIGIN = "https://app.example.com"
 # Programs by the words that images know them by.
 PROGRAMS = {"valkey-server": VALKEY, "haproxy": "/usr/sbin/haproxy", "valkey-cli": "redis-cli"}
 NOT_RUN = {"grafana"}
-
-
-def engine_works():
-    """Whether this hub has the engine, and not only a place for its keys."""
-    done = fanfare("config", "check", "-c", FOLDER / "cluster" / "hub.toml")
-    return "do nothing here yet: engine" not in done.stdout + done.stderr
 
 
 class Files(unittest.TestCase):
@@ -263,7 +257,6 @@ class Running(unittest.TestCase):
             time.sleep(0.1)
         raise AssertionError(f"{count} hubs: {self.ask_prometheus('targets')}")
 
-    @unittest.skipUnless(engine_works(), "this hub has no Redis engine yet")
     def test_what_one_hub_is_told_all_clients_hear(self):
         async def run():
             async with Crowd(self.door, "chat:room", 12) as crowd:
@@ -273,7 +266,6 @@ class Running(unittest.TestCase):
                     await crowd.all_heard([f"message {number}"])
         asyncio.run(run())
 
-    @unittest.skipUnless(engine_works(), "this hub has no Redis engine yet")
     def test_metrics_of_engines_that_are_used_are_shown(self):
         used = {name for _, expression in expressions() for name, _ in metrics_in(expression) if SHARED.match(name)}
         self.assertGreaterEqual(len(used), 5)
