@@ -52,61 +52,51 @@ async fn memory() {
 }
 
 #[tokio::test]
-#[ignore = "the engine is being written"]
 async fn disk() {
     run(Engine::disk("memory"), CASES).await;
 }
 
 #[tokio::test]
-#[ignore = "the engine is being written"]
 async fn disk_with_fsync() {
     run(Engine::disk("fsync"), CASES).await;
 }
 
 #[tokio::test]
-#[ignore = "the engine is being written"]
 async fn redis() {
     run(Engine::redis().await, CASES).await;
 }
 
 #[tokio::test]
-#[ignore = "the engine is being written"]
 async fn redis_behind_a_sentinel() {
     run(Engine::redis_sentinel().await, CASES).await;
 }
 
 #[tokio::test]
-#[ignore = "the engine is being written"]
 async fn redis_cluster() {
     run(Engine::redis_cluster().await, CASES).await;
 }
 
 #[tokio::test]
-#[ignore = "the engine is being written"]
 async fn redis_sharded() {
     run(Engine::redis_sharded().await, CASES).await;
 }
 
 #[tokio::test]
-#[ignore = "the engine is being written"]
 async fn nats_and_redis() {
     run(Engine::nats_and_redis().await, CASES).await;
 }
 
 #[tokio::test]
-#[ignore = "the engine is being written"]
 async fn valkey() {
     run(Engine::valkey().await, CASES).await;
 }
 
 #[tokio::test]
-#[ignore = "the engine is being written"]
 async fn nats() {
     run(Engine::nats().await, CASES).await;
 }
 
 #[tokio::test]
-#[ignore = "the engine is being written"]
 async fn current_nats() {
     run(Engine::current_nats().await, CASES).await;
 }
