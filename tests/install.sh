@@ -40,7 +40,7 @@ for suite in audit brokers deploy python; do
   venv=tests/.cache/$suite
   if ! cmp -s "$wanted" "$venv/.installed-requirements"; then
     python3 -m venv --clear "$venv"
-    "$venv/bin/pip" --quiet --disable-pip-version-check install --require-hashes --requirement "$wanted"
+    "$venv/bin/pip" --quiet --disable-pip-version-check install --no-deps --require-hashes --requirement "$wanted"
     cp "$wanted" "$venv/.installed-requirements"
   fi
 done

@@ -4,6 +4,7 @@
 
 use crate::servers::{Peer, Recipe};
 
+mod contenders;
 mod figures;
 mod table;
 

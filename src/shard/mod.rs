@@ -370,13 +370,7 @@ impl Shard {
     /// When `timers` or `walk` has something to do, in monotonic time; at the latest for the next heartbeat, so
     /// that a stall is told from a time in which nothing was due.
     pub fn next_timeout(&mut self) -> Duration {
-        self.metrics.set(Gauge::OutboxBytes, self.outbox_bytes as u64);
-        self.metrics.set(Gauge::LaneDepth, self.outgoing.len() as u64);
-        self.metrics.set(Gauge::StreamBytes, self.memory.bytes() as u64);
-        self.metrics.set(Gauge::IdempotencyKeys, self.memory.results.count() as u64);
-        self.metrics.set(Gauge::JobsHeld, self.jobs.len() as u64);
-        self.metrics.set(Gauge::LineBytes, self.lines.bytes() as u64);
-        self.metrics.set(Gauge::EngineRequests, self.requests.count() as u64);
+        self.set_gauges();
         let drain = self.drain.as_ref().and_then(Drain::next_due);
         let windows = self.windows.next_due();
         let (connections, subscriptions) = (self.wheel.next_due(), self.terms.next_end());

@@ -9,6 +9,7 @@ use super::outgoing::Class;
 use super::timers::Appointment;
 use crate::limits;
 use crate::model::{DisconnectCode, Now, UnsubscribeCode};
+use crate::telemetry::Gauge;
 
 impl Shard {
     /// Does what is due by `now`. Returns whether more is due than one turn's share.
@@ -41,6 +42,17 @@ impl Shard {
         left -= self.memory.expire(now, left);
         self.flush_replies();
         left == 0
+    }
+
+    /// Tells what is held by now.
+    pub(super) fn set_gauges(&self) {
+        self.metrics.set(Gauge::OutboxBytes, self.outbox_bytes as u64);
+        self.metrics.set(Gauge::LaneDepth, self.outgoing.len() as u64);
+        self.metrics.set(Gauge::StreamBytes, self.memory.bytes() as u64);
+        self.metrics.set(Gauge::IdempotencyKeys, self.memory.results.count() as u64);
+        self.metrics.set(Gauge::JobsHeld, self.jobs.len() as u64);
+        self.metrics.set(Gauge::LineBytes, self.lines.bytes() as u64);
+        self.metrics.set(Gauge::EngineRequests, self.requests.count() as u64);
     }
 
     fn connection_due(&mut self, slot: u32, tick: u64) {

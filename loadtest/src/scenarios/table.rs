@@ -1,45 +1,13 @@
 //! The table of scenarios.
 
+use super::contenders::*;
 use super::figures::{
     CONNECTIONS, CPU_OF_CONNECTION, CPU_OF_DELIVERY, CPU_OF_ECHO, CPU_TO_CONNECT, DELIVERY, ECHO, MEMORY_OF_CONNECTION,
     MEMORY_OF_MACHINE, MEMORY_OF_PROCESS, P50, P99, P99_ALONE, P99_BESIDE, RATE_OF_CONNECTIONS, TWO_SHARDS_FIGURES,
     count, grown_kib,
 };
 use super::{Contender, Figure, Goal, Scenario};
-use crate::brokers::Engine;
 use crate::servers::{Peer, Recipe};
-
-const HUB: Contender = Contender::plain(Peer::Hub, "hub");
-const UWS: Contender = Contender::plain(Peer::Uws, "uws");
-const NODE_WS: Contender = Contender::plain(Peer::NodeWs, "node-ws");
-const SOCKET_IO: Contender = Contender::plain(Peer::SocketIo, "socket-io");
-const NATS: Contender = Contender::plain(Peer::Nats, "nats");
-const NCHAN: Contender = Contender::plain(Peer::Nchan, "nchan");
-
-/// What the kernel takes for the same deliveries.
-const FLOOR: Contender = Contender::plain(Peer::Floor, "floor");
-
-const ALL: &[Contender] = &[HUB, UWS, NODE_WS, SOCKET_IO, NATS, NCHAN, FLOOR];
-
-/// Large payloads wait whole for a member: the bound of what waits must be above them.
-const ROOMY: Recipe = Recipe { outbox_bytes_max: Some(16 << 20), ..Recipe::plain(Peer::Hub) };
-
-const fn deflating(peer: Peer) -> Recipe {
-    Recipe { deflate: true, ..Recipe::plain(peer) }
-}
-
-const fn kept_by(engine: Engine) -> Recipe {
-    Recipe { engine, ..Recipe::plain(Peer::Hub) }
-}
-
-/// The hub with each of its engines.
-const ENGINES: &[Contender] = &[
-    HUB,
-    Contender::new("hub, disk", kept_by(Engine::Disk)),
-    Contender::new("hub, disk with fsync", kept_by(Engine::DiskFsync)),
-    Contender::new("hub, Redis", kept_by(Engine::Redis)),
-    Contender::new("hub, NATS", kept_by(Engine::Nats)),
-];
 
 /// Each scenario, in the order of the document.
 pub const SCENARIOS: &[Scenario] = &[
