@@ -11,6 +11,7 @@ use crate::rig::engine::{Engine, Keeps};
 use crate::rig::hub::Launch;
 use crate::rig::journal::Event;
 use crate::rig::proxy::Fault;
+use crate::rig::{PATIENCE, until};
 use crate::world::{Plan, Proxied, World};
 
 /// Kills of one run; a nightly one repeats the scenario.
@@ -75,14 +76,14 @@ pub async fn answers_are_lost(run: &mut Run) {
     let plan = Plan { proxied: Proxied::Clients, ..Plan::new(1, run.random.u64(..)) };
     let world = World::start(Engine::memory(), plan).await;
     world.proxies[0].set(Fault::Drop(0.02));
-    world.flow(Duration::from_secs(4)).await;
+    let unconfirmed = || world.journal.count(|event| matches!(event, Event::Unconfirmed { .. }));
+    until("20 answers to be lost", PATIENCE, async || (unconfirmed() >= 20).then_some(())).await;
     world.proxies[0].set(Fault::None);
     let healed = Instant::now();
     let (took, places) = world.published_after(healed).await;
     run.measures.add("publishing again", took, Duration::from_secs(2));
     run.measures.add("every reader current again", world.current_after(healed, &places).await, Duration::from_secs(5));
     let summary = world.finish(Losses::None).await;
-    assert!(summary.unconfirmed > 10 && summary.cuts > 100, "much was lost: {summary:?}");
     assert_eq!(summary.not_recovered, 0, "all who came back recovered: {summary:?}");
     run.measures.note(format!("{summary:?}"));
 }
