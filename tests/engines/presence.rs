@@ -27,7 +27,8 @@ pub async fn who_is_there_is_listed_and_counted(bed: Rc<Bed>) {
     for client in [&mut phone, &mut laptop, &mut bob] {
         client.subscribe("room:listed").await;
     }
-    // A subscriber is listed before it is answered.
+    // A broker may have them a moment later than they are answered.
+    await_presence(&bed.hub, "room:listed", &[&phone.id, &laptop.id, &bob.id]).await;
     let reply = bob.ask("presence", json!({"channel": "room:listed"})).await.expect("it may ask");
     let listed = reply["presence"].as_object().expect("a table");
     assert_eq!(listed.len(), 3, "{reply}");
