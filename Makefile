@@ -35,7 +35,7 @@ simulation: ## seeded simulation of several shards, with planted faults
 	cargo test --release --test simulation -- --nocapture
 
 chaos: build ## faults in real processes under load; MINUTES=30 goes on so long (nightly)
-	FANFARE_BIN=target/release/fanfare cargo test --test chaos
+	FANFARE_BIN=$(CURDIR)/target/release/fanfare cargo test --test chaos
 
 # One file at a time: how soon a healthy client is served is measured beside nothing else.
 sdk: build ## official SDKs and hostile clients against the release binary

@@ -41,7 +41,9 @@ impl Shard {
         if self.drain.is_none() {
             let slots = self.connections.slots();
             self.drain = Some(Drain { started: self.time.now(), window, slots, next_slot: 0 });
-            // What was held back comes before the first closes, as far as one slice goes.
+            // What was held back comes before the first closes, as far as one slice goes; and behind what its members
+            // were answered.
+            self.flush_replies();
             self.end_all_windows();
             self.walk_slice();
             self.drain_some();

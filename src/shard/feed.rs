@@ -41,6 +41,8 @@ pub struct Feed {
     pub fresh_until: Duration,
     held: VecDeque<Coming>,
     held_bytes: usize,
+    /// So many of them, the oldest, were held before the read under way was asked for.
+    held_before: usize,
     /// In the order in which they came.
     pub waiting: Vec<Waiter>,
     /// How many of `waiting` the read under way is for.
@@ -109,6 +111,7 @@ impl Feed {
             fresh_until: Duration::ZERO,
             held: VecDeque::new(),
             held_bytes: 0,
+            held_before: 0,
             waiting: Vec::new(),
             read_for: 0,
             read_at: Duration::ZERO,
@@ -175,6 +178,7 @@ impl Feed {
                 self.held.push_front(coming);
                 break;
             }
+            self.held_before = self.held_before.saturating_sub(1);
             self.held_bytes -= coming.publication.data.len();
             if verdict == Verdict::Release {
                 return Some(coming);
@@ -185,7 +189,7 @@ impl Feed {
 
     /// Gives up on what is missing: everything held is released, and the room goes on behind it.
     pub fn skip_to_held(&mut self) -> VecDeque<Coming> {
-        self.held_bytes = 0;
+        (self.held_bytes, self.held_before) = (0, 0);
         if let Some(Coming { publication, epoch: Some(epoch), .. }) = self.held.back() {
             self.position = Some(Position { epoch: *epoch, offset: publication.offset });
             self.kept = None;
@@ -199,6 +203,7 @@ impl Feed {
             self.kept = self.position.map(|position| Stream::from_newest(position, Vec::new()));
         }
         (self.asked, self.read_for, self.read_at) = (Some(asked), self.waiting.len(), now);
+        self.held_before = self.held.len();
     }
 
     /// Forgets what nobody may be answered from any more.
@@ -242,8 +247,9 @@ impl Feed {
         }
         self.position = Some(stream.position());
         self.kept = Some(stream);
+        let behind = self.take_held_behind(read, adopted.is_void);
         if adopted.is_void {
-            adopted.missing = self.take_held_up_to(read);
+            adopted.missing = behind;
         }
         adopted
     }
@@ -259,11 +265,17 @@ impl Feed {
         sinces.into_iter().any(|since| *since.epoch == *position.epoch.as_str() && since.offset > position.offset)
     }
 
-    /// What is held and not ahead of `position`: for those who take what comes, and hold no position.
-    fn take_held_up_to(&mut self, position: Position) -> Vec<Coming> {
-        let is_ahead = |it: &Coming| it.epoch == Some(position.epoch) && it.publication.offset > position.offset;
-        let behind = self.held.iter().position(is_ahead).unwrap_or(self.held.len());
-        let mut taken: Vec<_> = self.held.drain(..behind).collect();
+    /// What was held before the stream was read, and is neither ahead of it nor can ever be released: of a stream
+    /// that has ended, or what the read has brought as well. Where the stream `is_void`, those who hold no position
+    /// take what comes.
+    fn take_held_behind(&mut self, read: Position, is_void: bool) -> Vec<Coming> {
+        let is_behind = |it: &Coming| match it.epoch {
+            Some(epoch) => epoch != read.epoch || it.publication.offset <= read.offset,
+            None => is_void,
+        };
+        let old = self.held.iter().take(self.held_before).take_while(|it| is_behind(it)).count();
+        let mut taken: Vec<_> = self.held.drain(..old).collect();
+        self.held_before = 0;
         self.held_bytes -= taken.iter().map(|coming| coming.publication.data.len()).sum::<usize>();
         // A broker may repeat itself.
         taken.dedup_by(|next, before| next.epoch.is_some() && next.is_at_or_before(before));

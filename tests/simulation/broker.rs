@@ -18,7 +18,7 @@ use fanfare::model::{
 use fanfare::shard::TrayMessage;
 
 use super::api::name_of;
-use super::ledger::{Fate, Publisher};
+use super::ledger::{Checked, Fate, Publisher};
 use super::namespaces::{CHANNELS, ChannelIndex};
 use super::plan::Planted;
 use super::report::Mark;
@@ -322,9 +322,9 @@ impl World {
     }
 
     /// Another node publishes, whether this one hears the broker or not.
-    pub fn published_elsewhere(&mut self, channel: ChannelIndex, padding: usize) {
+    pub fn published_elsewhere(&mut self, channel: ChannelIndex, padding: usize) -> Checked {
         if !self.is_brokered(channel) {
-            return;
+            return Ok(());
         }
         let number = self.ledger.publish(channel, Publisher::Elsewhere, None, false);
         self.note(|| format!("another node publishes {number} in {}", CHANNELS[channel].name));
@@ -339,11 +339,18 @@ impl World {
         let publish = Publish { publication, retention, delta, idempotency_key: None, version: None };
         let now = Duration::from_micros(self.now);
         self.broker.memory.expire(now, usize::MAX);
-        let (_, published) = self.broker.publish(now, &name_of(channel), publish);
-        self.ledger.decide(number, Fate::Confirmed).expect("nobody has seen it yet");
+        let (position, published) = self.broker.publish(now, &name_of(channel), publish);
+        self.ledger.decide(number, Fate::Confirmed)?;
+        if let Some(position) = position {
+            // Its publisher is told so, and whoever holds a position here is owed it from now on.
+            let epoch = wire::epoch_of(position.epoch.as_str()).expect("the broker's epochs have 8 letters");
+            let (now, position) = (self.patience(), wire::Position { epoch, offset: position.offset });
+            self.ledger.saw_at(now, channel, position, number)?;
+        }
         self.tally.add(Mark::PublishedElsewhere, 1);
         if let (false, Some(published)) = (self.broker.is_away, published) {
             self.tell_listener(&name_of(channel), published);
         }
+        Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use super::api::ApiReach;
 use super::client::{Client, LinkPhase, Question, Reading, USERS, Wish};
 use super::frames;
+use super::ledger::Checked;
 use super::namespaces::{CHANNELS, ChannelIndex, HOPELESS};
 use super::plan::{Deed, choose};
 use super::report::Mark;
@@ -12,7 +13,7 @@ use super::world::{CLIENTS, MS, SECOND, World};
 type Asks = Vec<(Question, Request)>;
 
 impl World {
-    pub fn do_something(&mut self) {
+    pub fn do_something(&mut self) -> Checked {
         let total: u32 = self.plan.weights.iter().map(|(_, weight)| weight).sum();
         let mut at = self.random.u32(..total);
         let deed = self.plan.weights.iter().find_map(|(deed, weight)| match at.checked_sub(*weight) {
@@ -47,10 +48,11 @@ impl World {
             Deed::BrokerGoes => self.broker_goes(),
             Deed::PublishElsewhere => {
                 let (channel, padding) = (self.any_channel(), self.padding());
-                self.published_elsewhere(channel, padding);
+                return self.published_elsewhere(channel, padding);
             }
             deed => self.client_does(deed),
         }
+        Ok(())
     }
 
     pub fn drain(&mut self) {

@@ -311,7 +311,9 @@ impl World {
         let is_server_side = |held: &&Subscription| held.origin != Origin::Client && held.position.is_some();
         let is_awaited = link.phase == LinkPhase::Connecting
             && (self.clients[client].desired.is_some() || !self.clients[client].granted.is_empty());
-        is_awaited || link.subscriptions.iter().flatten().any(|held| is_server_side(&held))
+        // That the application has subscribed it may have been dropped with what waited for it.
+        let may_be_subscribed = self.clients[client].ever_asked != 0;
+        is_awaited || may_be_subscribed || link.subscriptions.iter().flatten().any(|held| is_server_side(&held))
     }
 
     /// Whether 3006 may be said: a subscription of the server's has ended, or a token came too late.

@@ -236,6 +236,9 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let options = &self.options;
         writeln!(f, "{} shards, rings of {}, {} slots", self.shards, self.ring_slots, options.lane_slots)?;
+        let fed: Vec<_> =
+            CHANNELS.iter().map(|it| it.name).enumerate().filter(|(at, _)| self.is_brokered(*at)).collect();
+        writeln!(f, "fed by the broker: {fed:?}")?;
         writeln!(f, "slices of {} sends, {} bytes", options.slice_sends_max, options.slice_bytes_max)?;
         writeln!(f, "outboxes of {} bytes, sockets of {:?}", options.outbox_bytes_max, self.socket_bytes)?;
         writeln!(f, "steps of {} us, latency of {} us", self.step_max, self.latency_max)?;

@@ -244,7 +244,7 @@ impl World {
             Event::Step { shard, token } => self.step(shard, token)?,
             Event::Arrive { socket } => self.arrive(socket),
             Event::ClientReads { socket } => self.client_reads(socket)?,
-            Event::Deeds => self.do_deeds(),
+            Event::Deeds => self.do_deeds()?,
             Event::Return { client } => self.connect(client),
             Event::Renew { client, channel } => self.renew(client, channel),
             Event::Drain => self.drain(),
@@ -258,11 +258,11 @@ impl World {
         Ok(())
     }
 
-    fn do_deeds(&mut self) {
+    fn do_deeds(&mut self) -> Checked {
         let count = self.random.u32(1..=self.plan.cluster_max);
         for _ in 0..count {
             self.deeds += 1;
-            self.do_something();
+            self.do_something()?;
         }
         self.tally.add(Mark::Deeds, u64::from(count));
         if self.now >= FAULTY_TIME && self.deeds >= DEEDS_MIN {
@@ -271,6 +271,7 @@ impl World {
             let gap = self.random.u64(..=self.plan.cluster_gap);
             self.after(gap, Event::Deeds);
         }
+        Ok(())
     }
 }
 
