@@ -312,7 +312,8 @@ impl World {
         let is_awaited = link.phase == LinkPhase::Connecting
             && (self.clients[client].desired.is_some() || !self.clients[client].granted.is_empty());
         // That the application has subscribed it may have been dropped with what waited for it.
-        let may_be_subscribed = self.clients[client].ever_asked != 0;
+        let user = self.clients[client].user_number();
+        let may_be_subscribed = self.api.grants.iter().any(|grant| Some(grant.user) == user);
         is_awaited || may_be_subscribed || link.subscriptions.iter().flatten().any(|held| is_server_side(&held))
     }
 
