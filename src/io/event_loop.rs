@@ -236,7 +236,7 @@ impl EventLoop {
                     if let TrayMessage::Memory(pressure) = message {
                         self.full.send_replace(pressure.is_high);
                     }
-                    match message.continues() {
+                    match self.shard.continued_by(&message) {
                         Some(id) => handle_for(&mut self.shard, now, id, |shard| shard.tray_message(now, message)),
                         None => self.shard.tray_message(now, message),
                     }

@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 
 use ahash::AHashMap;
 
-use super::events::{Answerer, HomeAnswer, Reached, ServerPublication};
+use super::events::{Answerer, HomeAnswer, Reached, ServerPublication, TrayMessage};
 use super::{Answered, Shard};
-use crate::engine::contract::{Operation, Outcome, Request, RequestId};
+use crate::engine::contract::{Event, Operation, Outcome, Request, RequestId};
 use crate::limits::{REQUEST_BYTES_MAX, REQUESTS_MAX};
 use crate::model::{self, ChannelName, ConnectionId, EngineIndex, ErrorCode, Position, ShardId};
 use crate::telemetry::Counter;
@@ -136,6 +136,15 @@ impl Shard {
     /// Gives a request back that the engine had no room for.
     pub fn return_request(&mut self, request: Request) {
         self.requests.queue.push_front(request);
+    }
+
+    /// The connection whose commands go on with this message: if that panics, it is the one to close.
+    pub fn continued_by(&self, message: &TrayMessage) -> Option<ConnectionId> {
+        let TrayMessage::Engine(Event::Done { id, .. }) = message else { return message.continues() };
+        match self.requests.under_way.get(id)?.awaiting {
+            Awaiting::Client { to, asker, .. } if to == self.id => Some(asker),
+            _ => None,
+        }
     }
 
     /// An engine answered.
