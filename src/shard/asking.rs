@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Shard;
-use super::events::{Answerer, Asked, Question, ServerPublication};
+use super::events::{Answered, Answerer, Asked, Question, ServerPublication};
 use super::feed::Waiter;
 use super::home::{Asks, retention_of};
 use super::requests::Awaiting;
@@ -63,6 +63,9 @@ impl Shard {
     pub(super) fn question(&mut self, question: Question, answerer: Answerer) {
         match question {
             Question::PublishAll(publications) => self.publish_all(publications, answerer),
+            Question::Publish(publication) if self.decides_at_once(publication.channel.as_str()) => {
+                (answerer.0)(self.home_server_publish(publication).map(Answered::Published));
+            }
             Question::Publish(publication) => self.publish_for(publication, Awaiting::Application(answerer)),
             Question::History { channel, request } => {
                 let operation =
