@@ -144,11 +144,10 @@ impl Shard {
         let options = Arc::clone(options);
         let mut subscribed = Subscribed { position: None, recovered: None, has_base: false };
         if ask.is_positioned || ask.is_recoverable {
+            let limits = self.recovery_limits(ask);
             let stream = self.memory.stream(self.time.now(), channel, retention_of(&options));
             subscribed.position = Some(stream.position());
             if let Some(since) = &ask.since {
-                let limits = self.recovery_limits(ask);
-                let stream = self.memory.stream(self.time.now(), channel, retention_of(&options));
                 subscribed.recovered = recovered_of(&options, stream, since, limits);
                 self.plant_fault(&mut subscribed);
                 if !self.count_recovery(&subscribed, ask) {
