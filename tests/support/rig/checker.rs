@@ -1,7 +1,8 @@
 //! Holds a journal against the promises of `docs/guarantees.md`:
 //!
 //! * **I1** nobody is given a publication twice, or out of order, within one subscription; an offset of an epoch
-//!   means one publication, for everybody, for ever.
+//!   means one publication, for everybody, for ever. A publication that was answered with an error and came out
+//!   nevertheless may come late in a channel without history: its publisher went on.
 //! * **I2** no silent gap: between two positions that a reader holds it has received everything, or was told. A
 //!   reader that is subscribed at the end stands where the stream ends.
 //! * **I3** nothing that is sent after a withdrawal was confirmed reaches the reader it was confirmed for.
@@ -71,8 +72,10 @@ struct Subscription {
     /// Where the reader stands; kept after the end, for the recovery.
     position: Option<Position>,
     is_live: bool,
-    /// In a plain channel: what it was given of each publisher last.
+    /// In a plain channel: the highest number it was given of each publisher.
     last_numbers: HashMap<u32, u64>,
+    /// In a plain channel: all that it was given.
+    given: HashSet<Message>,
 }
 
 type Seat = (u32, String);
@@ -91,6 +94,8 @@ struct Checker {
     /// Since when a reader may not have a channel.
     revoked: HashMap<Seat, usize>,
     confirmed: Vec<(String, Message, Option<Position>)>,
+    /// What was answered with an error, or not at all.
+    unconfirmed: HashSet<(String, Message)>,
     histories: HashMap<String, (Position, HashMap<u64, Message>)>,
 }
 
@@ -106,6 +111,7 @@ impl Checker {
             first_sent: HashMap::new(),
             revoked: HashMap::new(),
             confirmed: Vec::new(),
+            unconfirmed: HashSet::new(),
             histories: HashMap::new(),
         }
     }
@@ -122,7 +128,10 @@ impl Checker {
                 self.first_sent.entry((channel.clone(), *message)).or_insert(at);
             }
             Event::Confirmed { channel, message, position } => self.see_confirmed(channel, *message, position),
-            Event::Unconfirmed { .. } => self.summary.unconfirmed += 1,
+            Event::Unconfirmed { channel, message, .. } => {
+                self.summary.unconfirmed += 1;
+                self.unconfirmed.insert((channel.clone(), *message));
+            }
             Event::Subscribed { reader, channel, start, position } => {
                 self.see_subscribed((*reader, channel.clone()), *start, position);
             }
@@ -209,13 +218,18 @@ impl Checker {
         self.place(&seat.1, &place, message, "received");
     }
 
-    /// Without offsets: a publisher's numbers only grow.
+    /// Without offsets: a publisher's numbers only grow, but for those that it was not told the end of.
     fn see_received_plain(&mut self, seat: Seat, message: Message) {
+        let may_be_late = self.unconfirmed.contains(&(seat.1.clone(), message));
         let subscription = self.subscriptions.entry(seat.clone()).or_default();
-        let last = subscription.last_numbers.insert(message.publisher, message.number);
-        if last.is_some_and(|last| last >= message.number) {
-            self.fail(Invariant::OrderedOnce, format!("{seat:?} was given {message:?} after number {last:?}"));
+        let is_twice = !subscription.given.insert(message);
+        let highest = subscription.last_numbers.entry(message.publisher).or_default();
+        let is_late = message.number < *highest && !may_be_late;
+        if is_twice || is_late {
+            let what = format!("{seat:?} was given {message:?} after number {highest}");
+            return self.fail(Invariant::OrderedOnce, what);
         }
+        *highest = message.number.max(*highest);
     }
 
     fn check_entitlement(&mut self, seat: &Seat, message: Message) {

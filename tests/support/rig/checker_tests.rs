@@ -201,4 +201,10 @@ fn plain_channels_may_lose_and_never_repeat() {
         wrong.push(received(number));
         assert_eq!(found(STRICT, wrong), [Invariant::OrderedOnce]);
     }
+    let failed = Event::Unconfirmed { channel: channel(), message: message(2), reason: "error 100".into() };
+    let mut late = right;
+    late.extend([failed, received(2)]);
+    assert_eq!(found(STRICT, late.clone()), [], "its publisher went on without an answer");
+    late.push(received(2));
+    assert_eq!(found(STRICT, late), [Invariant::OrderedOnce]);
 }
