@@ -1,9 +1,12 @@
 //! Scenarios: a quiet room alone, then the same room beside something that disturbs it.
 //!
 //! The room is published to by the clock, so that its p99 tells what a stall of the server does to
-//! those who have nothing to do with its cause.
+//! those who have nothing to do with its cause. For the same reason the disturbance has a thread of its own, below the
+//! priority of the one that measures: what it reads and writes is never in the quiet room's way in here.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -12,8 +15,8 @@ use crate::failure::Failure;
 use crate::fanout::AFTERMATH;
 use crate::fleet::Fleet;
 use crate::ledger::Faults;
-use crate::process::{self, Meter};
-use crate::report::BesideReport;
+use crate::process::{self, Meter, Spent};
+use crate::report::{BesideReport, Percentiles};
 use crate::server_options::ServerOptions;
 use crate::traffic::{Plan, Traffic};
 
@@ -36,7 +39,7 @@ pub struct BesideOptions {
 pub const CONNECTIONS: &str = "connections";
 
 /// What happens beside the quiet room.
-pub trait Disturbance {
+pub trait Disturbance: Send {
     fn name(&self) -> &'static str;
 
     /// Connections that it may open.
@@ -68,7 +71,7 @@ pub trait Disturbance {
     fn close(self, fleet: &mut Fleet, seconds: f64) -> Result<(BTreeMap<String, f64>, Faults), Failure>;
 }
 
-/// The longest sleep: a disturbance wants its turn.
+/// The longest sleep: a disturbance wants its turn, and either thread looks what the other does.
 const SLEEP_MAX: Duration = Duration::from_millis(2);
 
 /// How long past its time a phase goes on for a busy disturbance.
@@ -81,121 +84,216 @@ const SETTLE_PATIENCE: Duration = Duration::from_secs(5);
 const PSS_INTERVAL: Duration = Duration::from_millis(500);
 
 pub fn run<D: Disturbance>(options: &BesideOptions, disturbance: D) -> Result<BesideReport, Failure> {
-    let plan = Plan {
-        channel: "quiet".into(),
-        rooms: 1,
-        members_of_room: options.quiet_members as usize,
-        payload_bytes: 128,
-        rate: options.quiet_rate,
-        burst: None,
-    };
     let server = &options.server;
-    let mut fleet = server.fleet(options.quiet_members as usize + 1 + disturbance.connections())?;
-    let traffic = Traffic::open(plan, server, &mut fleet)?;
-    fleet.forgive_from_here();
-    let mut run = Run { server, fleet, traffic, disturbance, pss_bytes_most: None };
-    run.disturbance.open(server, &mut run.fleet)?;
-    let name = run.disturbance.name().to_owned();
+    let quiet_links = options.quiet_members as usize + 1;
+    process::raise_descriptor_limit(quiet_links + disturbance.connections())?;
+    let name = disturbance.name().to_owned();
+    let mut disturber = Disturber::open(server, disturbance)?;
+    let mut fleet = server.fleet(quiet_links)?;
+    let traffic = Traffic::open(plan(options), server, &mut fleet)?;
 
-    run.go_on(options.seconds / 4.0, Phase::Alone)?;
-    let meter = Meter::start(server.server_pid)?;
-    run.go_on(options.seconds, Phase::Alone)?;
-    let alone = meter.stop()?;
-    let (alone_us, pss_bytes_alone) = (run.traffic.latency_us(), run.pss_bytes()?);
-    let deliveries_alone = run.traffic.deliveries();
-
-    let meter = Meter::start(server.server_pid)?;
-    run.go_on(options.seconds, Phase::Beside)?;
-    let beside = meter.stop()?;
-    let (beside_us, deliveries_beside) = (run.traffic.latency_us(), run.traffic.deliveries());
-
-    let Run { mut fleet, mut traffic, mut disturbance, pss_bytes_most, .. } = run;
-    let end = Instant::now() + AFTERMATH;
-    let is_over = |traffic: &Traffic, disturbance: &D| traffic.is_complete() && disturbance.is_settled();
-    while Instant::now() < end || (!is_over(&traffic, &disturbance) && end.elapsed() < SETTLE_PATIENCE) {
-        turn(&mut fleet, &mut traffic, &mut disturbance, Instant::now() + SLEEP_MAX)?;
-    }
-    let (mut counts, mut faults) = disturbance.close(&mut fleet, beside.seconds)?;
-    counts.insert("seconds_beside".into(), beside.seconds);
-    faults.add(traffic.close());
-    let share = |spent: &process::Spent| spent.server_cpu.map(|cpu| cpu.as_secs_f64() / spent.seconds);
+    let control = Control::default();
+    let measured = thread::scope(|scope| {
+        let thread = scope.spawn(|| disturber.run(&control));
+        let measured = Quiet { options, fleet, traffic, control: &control, thread: &thread }.measure();
+        control.enter(Phase::Over);
+        thread.join().expect("the disturbance does not panic")?;
+        measured
+    })?;
+    let Measured { alone, beside, alone_pss_bytes, mut faults } = measured;
+    let Disturber { disturbance, mut fleet, pss_bytes_most, .. } = disturber;
+    let (mut counts, further) = disturbance.close(&mut fleet, beside.spent.seconds)?;
+    faults.add(further);
+    counts.insert("seconds_beside".into(), beside.spent.seconds);
+    let share = |spent: &Spent| spent.server_cpu.map(|cpu| cpu.as_secs_f64() / spent.seconds);
     if let (Some(connections), Some(quiet_us), Some(cpu)) =
-        (counts.get(CONNECTIONS), alone.server_us_each(deliveries_alone), beside.server_cpu)
+        (counts.get(CONNECTIONS), alone.spent.server_us_each(alone.deliveries), beside.spent.server_cpu)
     {
         // The quiet room's deliveries are taken off at what they cost alone.
-        let us = cpu.as_secs_f64() * 1e6 - quiet_us * deliveries_beside as f64;
+        let us = cpu.as_secs_f64() * 1e6 - quiet_us * beside.deliveries as f64;
         counts.insert("server_cpu_us_per_connection".into(), us / connections.max(1.0));
     }
     Ok(BesideReport {
         url: server.url.clone(),
         disturbance: name,
-        alone_us,
-        beside_us,
+        server_cpu_share_alone: share(&alone.spent),
+        server_cpu_share_beside: share(&beside.spent),
+        alone_us: alone.latency_us,
+        beside_us: beside.latency_us,
         seconds_of_each: options.seconds,
-        server_cpu_share_alone: share(&alone),
-        server_cpu_share_beside: share(&beside),
-        server_pss_bytes_alone: pss_bytes_alone,
+        server_pss_bytes_alone: alone_pss_bytes,
         server_pss_bytes_most: pss_bytes_most,
         counts,
         faults,
     })
 }
 
-struct Run<'a, D> {
+fn plan(options: &BesideOptions) -> Plan {
+    Plan {
+        channel: "quiet".into(),
+        rooms: 1,
+        members_of_room: options.quiet_members as usize,
+        payload_bytes: 128,
+        rate: options.quiet_rate,
+        burst: None,
+    }
+}
+
+/// What goes on; the quiet room's thread decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Phase {
+    /// The disturbance reads what comes, and does nothing.
+    Alone,
+    Beside,
+    /// What is under way arrives.
+    Settling,
+    Over,
+}
+
+const PHASES: [Phase; 4] = [Phase::Alone, Phase::Beside, Phase::Settling, Phase::Over];
+
+/// What the two threads tell each other.
+#[derive(Debug, Default)]
+struct Control {
+    phase: AtomicU8,
+    is_busy: AtomicBool,
+    is_settled: AtomicBool,
+}
+
+impl Control {
+    fn enter(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Release);
+    }
+
+    fn phase(&self) -> Phase {
+        PHASES[usize::from(self.phase.load(Ordering::Acquire))]
+    }
+
+    fn is_busy(&self) -> bool {
+        self.is_busy.load(Ordering::Acquire)
+    }
+
+    fn is_settled(&self) -> bool {
+        self.is_settled.load(Ordering::Acquire)
+    }
+}
+
+/// The thread of a disturbance, with connections of its own.
+struct Disturber<'a, D> {
     server: &'a ServerOptions,
-    fleet: Fleet,
-    traffic: Traffic,
     disturbance: D,
+    fleet: Fleet,
     pss_bytes_most: Option<u64>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    Alone,
-    Beside,
-}
+impl<D: Disturbance> Disturber<'_, D> {
+    fn open(server: &ServerOptions, mut disturbance: D) -> Result<Disturber<'_, D>, Failure> {
+        let mut fleet = server.fleet(disturbance.connections())?;
+        fleet.forgive_from_here();
+        disturbance.open(server, &mut fleet)?;
+        Ok(Disturber { server, disturbance, fleet, pss_bytes_most: None })
+    }
 
-impl<D: Disturbance> Run<'_, D> {
-    fn go_on(&mut self, seconds: f64, phase: Phase) -> Result<(), Failure> {
-        self.traffic.begin_phase();
-        let end = Instant::now() + Duration::from_secs_f64(seconds);
+    fn run(&mut self, control: &Control) -> Result<(), Failure> {
+        process::lower_this_thread();
         let mut pss_at = Instant::now();
         loop {
             let now = Instant::now();
-            let is_busy = phase == Phase::Beside && self.disturbance.is_busy() && now < end + BUSY_PATIENCE;
-            if now >= end && !is_busy {
-                return Ok(());
-            }
-            self.traffic.publish_due(&mut self.fleet)?;
-            if phase == Phase::Beside {
-                self.disturbance.act(self.server, &mut self.fleet)?;
-                if now >= pss_at {
-                    self.pss_bytes_most = self.pss_bytes_most.max(self.pss_bytes()?);
-                    pss_at = now + PSS_INTERVAL;
+            match control.phase() {
+                Phase::Over => return Ok(()),
+                Phase::Beside => {
+                    self.disturbance.act(self.server, &mut self.fleet)?;
+                    if now >= pss_at {
+                        self.pss_bytes_most = self.pss_bytes_most.max(pss_bytes(self.server)?);
+                        pss_at = now + PSS_INTERVAL;
+                    }
                 }
+                Phase::Alone | Phase::Settling => {}
             }
-            let until = self.traffic.next_due().min(now + SLEEP_MAX);
-            turn(&mut self.fleet, &mut self.traffic, &mut self.disturbance, until)?;
+            control.is_busy.store(self.disturbance.is_busy(), Ordering::Release);
+            control.is_settled.store(self.disturbance.is_settled(), Ordering::Release);
+            self.fleet.turn_until(now + SLEEP_MAX, |number, at, line| self.disturbance.receive(number, at, line))?;
+            for (number, why) in self.fleet.take_endings() {
+                self.disturbance.end(number, &why);
+            }
         }
-    }
-
-    fn pss_bytes(&self) -> Result<Option<u64>, Failure> {
-        self.server.server_pid.map(process::pss_bytes).transpose()
     }
 }
 
-fn turn<D: Disturbance>(
-    fleet: &mut Fleet,
-    traffic: &mut Traffic,
-    disturbance: &mut D,
-    until: Instant,
-) -> Result<(), Failure> {
-    fleet.turn_until(until, |number, at, line| match traffic.owns(number) {
-        true => traffic.receive(number, at, line),
-        false => disturbance.receive(number, at, line),
-    })?;
-    for (number, why) in fleet.take_endings() {
-        disturbance.end(number, &why);
+/// The thread of the quiet room.
+struct Quiet<'a, 'scope> {
+    options: &'a BesideOptions,
+    fleet: Fleet,
+    traffic: Traffic,
+    control: &'a Control,
+    thread: &'a ScopedJoinHandle<'scope, Result<(), Failure>>,
+}
+
+struct Measured {
+    alone: PhaseReport,
+    beside: PhaseReport,
+    alone_pss_bytes: Option<u64>,
+    faults: Faults,
+}
+
+struct PhaseReport {
+    latency_us: Percentiles,
+    deliveries: u64,
+    spent: Spent,
+}
+
+impl Quiet<'_, '_> {
+    fn measure(mut self) -> Result<Measured, Failure> {
+        let seconds = self.options.seconds;
+        self.go_on(seconds / 4.0, Phase::Alone)?;
+        let alone = self.measure_phase(Phase::Alone)?;
+        let alone_pss_bytes = pss_bytes(&self.options.server)?;
+        let beside = self.measure_phase(Phase::Beside)?;
+        self.settle()?;
+        Ok(Measured { alone, beside, alone_pss_bytes, faults: self.traffic.close() })
     }
-    Ok(())
+
+    fn measure_phase(&mut self, phase: Phase) -> Result<PhaseReport, Failure> {
+        let meter = Meter::start(self.options.server.server_pid)?;
+        self.go_on(self.options.seconds, phase)?;
+        let spent = meter.stop()?;
+        Ok(PhaseReport { latency_us: self.traffic.latency_us(), deliveries: self.traffic.deliveries(), spent })
+    }
+
+    fn go_on(&mut self, seconds: f64, phase: Phase) -> Result<(), Failure> {
+        self.traffic.begin_phase();
+        self.control.enter(phase);
+        let end = Instant::now() + Duration::from_secs_f64(seconds);
+        loop {
+            let now = Instant::now();
+            let is_busy = phase == Phase::Beside && self.control.is_busy() && now < end + BUSY_PATIENCE;
+            // A disturbance that has failed says so when its thread is joined.
+            if (now >= end && !is_busy) || self.thread.is_finished() {
+                return Ok(());
+            }
+            self.traffic.publish_due(&mut self.fleet)?;
+            self.turn_until(self.traffic.next_due().min(now + SLEEP_MAX))?;
+        }
+    }
+
+    /// Reads until everything has arrived, and a while longer.
+    fn settle(&mut self) -> Result<(), Failure> {
+        self.control.enter(Phase::Settling);
+        let end = Instant::now() + AFTERMATH;
+        let is_over = |quiet: &Self| quiet.traffic.is_complete() && quiet.control.is_settled();
+        while Instant::now() < end || (!is_over(self) && end.elapsed() < SETTLE_PATIENCE) {
+            self.turn_until(Instant::now() + SLEEP_MAX)?;
+        }
+        Ok(())
+    }
+
+    fn turn_until(&mut self, moment: Instant) -> Result<(), Failure> {
+        let Quiet { fleet, traffic, .. } = self;
+        fleet.turn_until(moment, |number, at, line| traffic.receive(number, at, line))
+    }
+}
+
+fn pss_bytes(server: &ServerOptions) -> Result<Option<u64>, Failure> {
+    server.server_pid.map(process::pss_bytes).transpose()
 }

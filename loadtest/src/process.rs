@@ -4,6 +4,10 @@ use std::collections::HashMap;
 use std::fs;
 use std::time::{Duration, Instant};
 
+use thread_priority::{
+    NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy, thread_native_id,
+};
+
 use crate::failure::{Doing, Failure};
 
 /// The run time of each thread of a process.
@@ -114,6 +118,14 @@ pub fn raise_descriptor_limit(connections: usize) -> Result<(), Failure> {
              raise it (ulimit -Hn) or run several generators"
         ))),
         _ => Ok(()),
+    }
+}
+
+/// Lets every other thread of this core go first, where the kernel allows that.
+pub fn lower_this_thread() {
+    let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+    if set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle).is_err() {
+        eprintln!("the kernel refuses SCHED_IDLE: what disturbs may hold up what measures");
     }
 }
 
