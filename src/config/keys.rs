@@ -178,6 +178,8 @@ const NEEDLESS: &[(&str, &str)] = &[
     // Commands of different connections never wait for one another, and publishes of one to the same channel run
     // side by side (ARCHITECTURE.md, "Rules that make it hold").
     ("client.concurrency", "0"),
+    // A room that lags behind its stream is sent the stream (docs/guarantees.md): nobody has to come back for it.
+    ("client.channel_position_max_time_lag", "0"),
     ("usage_stats.disabled", "false"),
     ("websocket.read_buffer_size", "0"),
     ("websocket.use_write_buffer_pool", "false"),

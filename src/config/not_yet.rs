@@ -122,7 +122,6 @@ controller:
 shared_poll:
     hmac_secret_key="" hmac_previous_secret_key="" hmac_previous_secret_key_valid_until=0 concurrency_limit=0
 client:
-    channel_position_max_time_lag=0
     connect_code_to_unidirectional_disconnect{transforms}
     proxy.connect.enabled=false proxy.connect{proxy} proxy.refresh.enabled=false proxy.refresh{proxy}
 channel:

@@ -142,6 +142,8 @@ mode, as if it were given [`src/config/dev.toml`](../src/config/dev.toml).
 - `client.concurrency`, `usage_stats.disabled` and the sizes of `websocket` buffers are taken at any value, and change
   nothing: connections never wait for one another's commands, and one connection's publishes to the same channel run
   side by side whatever the number.
+- `client.channel_position_max_time_lag` too: a position check that finds a broker's pushes behind its stream sends the
+  room what the stream has, instead of sending its subscribers away.
 - Durations have units: `\"25s\"`, `\"1m30s\"`, `\"720h\"`, `\"300ms\"`.
 - `client.insecure`, `http_api.insecure` and dev mode are refused at addresses that other machines can
   reach, unless `--allow-insecure` is given.
