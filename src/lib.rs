@@ -43,6 +43,8 @@ pub mod room;
 pub mod shard;
 /// Counters, their table, the scrape, logs.
 pub mod telemetry;
+/// Whose certificate is believed, and the reader of PEM.
+pub mod trust;
 /// CPU-heavy work below the shards' priority.
 pub mod workers;
 /// RFC 6455 without I/O: reader, frame writer, close.

@@ -21,7 +21,7 @@
 //!
 //! The memory engine is a part of its shard, which calls it. All others are asked and answer later:
 //! `contract.rs` says what, and what each side may rely on; `outlet.rs` is their way back to the shards, `record.rs`
-//! what they write.
+//! what they write, `tls.rs` how they speak TLS.
 //!
 //! Invariants: each channel's state is at its home shard only, or at the engine's broker. Must never touch
 //! protocol, ws, shard or connections. Read `stream.rs` first, then `memory.rs`, then `contract.rs`.
@@ -38,6 +38,7 @@ pub mod record;
 pub mod redis;
 mod results;
 mod stream;
+pub mod tls;
 
 pub use memory::{KeptStream, Memory, Retention, Standing};
 pub use presence::{Attendee, Presence};

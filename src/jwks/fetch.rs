@@ -10,11 +10,11 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use rustls::{ClientConfig, RootCertStore};
 use tokio::time::timeout;
 
 use crate::access::{KeySet, KeySetProblem};
 use crate::limits;
+use crate::trust::{self, Trust};
 
 /// Asks over HTTP and HTTPS, follows no redirect, and keeps no connection: there is one request in minutes.
 #[derive(Default)]
@@ -60,17 +60,11 @@ impl Client {
 
 /// With the roots that this machine trusts, so that an issuer inside of a company is trusted as elsewhere.
 fn build() -> HttpClient {
-    let mut roots = RootCertStore::empty();
-    let (taken, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if taken == 0 {
+    let roots = trust::system_roots();
+    if roots.is_empty() {
         tracing::warn!("this machine has no root certificates (ca-certificates): no issuer is reached by https");
     }
-    let provider = rustls::crypto::aws_lc_rs::default_provider();
-    let tls = ClientConfig::builder_with_provider(provider.into())
-        .with_safe_default_protocol_versions()
-        .expect("the provider has them")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let tls = trust::client(Trust::Roots(roots)).expect("the provider has all versions").with_no_client_auth();
     let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
     legacy::Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector)
 }

@@ -105,7 +105,9 @@ fn a_pair_that_cannot_be_used_is_told_with_its_place() {
     );
     check(
         &file(&certificate, &key, &format!("tls.client_ca_pem = {key:?}\n")),
-        &format!("a.toml:5:21: http_server.tls.client_ca_pem: {key}: no root trust anchors were provided"),
+        &format!(
+            "a.toml:5:21: http_server.tls.client_ca_pem: {key}: holds no certificate: there is no BEGIN CERTIFICATE in it"
+        ),
     );
 }
 

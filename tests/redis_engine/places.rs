@@ -4,7 +4,8 @@ use std::process::Command;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fanfare::engine::redis::{Address, Deployment, Options, Tls, TlsOptions, start_control};
+use fanfare::engine::redis::{Address, Deployment, Options, start_control};
+use fanfare::engine::tls::{Tls, TlsOptions};
 use fanfare::telemetry::EngineMetrics;
 use tokio::time::timeout;
 

@@ -13,7 +13,7 @@ use tokio_rustls::TlsConnector;
 use super::options::{Address, Login};
 use super::resp::{self, Commands, Reply};
 use super::scripts::{SCRIPTS, Scripts};
-use super::tls::Tls;
+use crate::engine::tls::Tls;
 
 /// How all servers of a deployment are spoken to.
 #[derive(Clone, Debug)]

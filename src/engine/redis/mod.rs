@@ -56,7 +56,6 @@ mod session;
 mod shared;
 mod slots;
 mod subscriptions;
-mod tls;
 mod topology;
 mod write;
 
@@ -67,7 +66,6 @@ use tokio::sync::{Notify, mpsc};
 
 pub use control::start_control;
 pub use options::{Address, Deployment, Login, Options, Sentinel};
-pub use tls::{Tls, TlsOptions};
 
 use self::cluster::{Cluster, give_to};
 use self::dial::Manner;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::tls::Tls;
+use crate::engine::tls::Tls;
 
 /// All of it, as the operator configured it.
 #[derive(Clone, Debug)]

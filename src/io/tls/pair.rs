@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::crypto::aws_lc_rs::{self, Ticketer};
-use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{Error, RootCertStore, ServerConfig};
 
 use super::expiry;
+use crate::trust;
 
 /// Where PEM comes from.
 #[derive(Clone, PartialEq, Eq)]
@@ -102,28 +102,12 @@ impl Pair {
     /// The certificate, and those between it and its root; never empty.
     pub fn chain(&self) -> Result<Vec<CertificateDer<'static>>, BadPair> {
         let text = self.certificate.read(Part::Certificate)?;
-        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-        let bad = |reason: String| self.certificate.bad(Part::Certificate, reason);
-        let certificates = certificates.map_err(|error| bad(explain(&error)))?;
-        match certificates.is_empty() {
-            true => Err(bad("holds no certificate: there is no BEGIN CERTIFICATE in it".into())),
-            false => Ok(certificates),
-        }
+        trust::certificates(&text).map_err(|reason| self.certificate.bad(Part::Certificate, reason))
     }
 
     fn key(&self) -> Result<PrivateKeyDer<'static>, BadPair> {
         let text = self.key.read(Part::Key)?;
-        PrivateKeyDer::from_pem_slice(&text).map_err(|error| {
-            let text = String::from_utf8_lossy(&text);
-            let reason = match error {
-                _ if text.contains("ENCRYPTED") => {
-                    "is encrypted, and nobody is asked for its password: decrypt it with `openssl pkey`".into()
-                }
-                pem::Error::NoItemsFound => "holds no key: there is no BEGIN PRIVATE KEY in it".into(),
-                error => explain(&error),
-            };
-            self.key.bad(Part::Key, reason)
-        })
+        trust::private_key(&text).map_err(|reason| self.key.bad(Part::Key, reason))
     }
 
     /// What rustls says of a chain and a key that were read.
@@ -142,12 +126,7 @@ impl Pair {
 
 fn client_roots(pem: &Pem) -> Result<RootCertStore, BadPair> {
     let text = pem.read(Part::ClientRoots)?;
-    let mut roots = RootCertStore::empty();
-    for root in CertificateDer::pem_slice_iter(&text) {
-        let root = root.map_err(|error| pem.bad(Part::ClientRoots, explain(&error)))?;
-        roots.add(root).map_err(|error| pem.bad(Part::ClientRoots, error.to_string()))?;
-    }
-    Ok(roots)
+    trust::roots(&text).map_err(|reason| pem.bad(Part::ClientRoots, reason))
 }
 
 impl Pem {
@@ -181,16 +160,6 @@ impl fmt::Debug for Pem {
             // It may be a key.
             Pem::Text(_) => f.write_str("..."),
         }
-    }
-}
-
-/// Nothing of the text itself is shown.
-fn explain(error: &pem::Error) -> String {
-    match error {
-        pem::Error::MissingSectionEnd { .. } => "is cut off: a section has no END line".into(),
-        pem::Error::IllegalSectionStart { .. } => "is no PEM: a section has a broken BEGIN line".into(),
-        pem::Error::Base64Decode(_) => "is broken: what stands between BEGIN and END is not base64".into(),
-        error => format!("is no PEM: {error}"),
     }
 }
 

@@ -10,7 +10,7 @@ use super::{Link, Started};
 use crate::config::{ClientTls, DiskAck, DiskSettings, EngineSettings};
 use crate::engine::disk;
 use crate::engine::outlet::Outlet;
-use crate::engine::redis::{Tls, TlsOptions};
+use crate::engine::tls::{Tls, TlsOptions};
 use crate::telemetry::EngineMetrics;
 
 /// Starts the engine that the settings say, on the current runtime.
