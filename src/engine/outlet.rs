@@ -1,7 +1,7 @@
 //! How an engine's words reach the shards.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
@@ -74,41 +74,92 @@ impl Outlet {
     }
 
     /// The same from a thread of its own, which may block.
-    pub fn put_blocking(&self, to: ShardId, mut event: Event) -> Result<(), NotTaken> {
-        let mut since = None;
-        loop {
-            match (self.post)(to, event) {
-                Ok(()) => return Ok(()),
-                Err(returned) => event = returned,
-            }
-            if waited_enough(&mut since) {
-                return Err(NotTaken);
-            }
-            std::thread::sleep(ENGINE_DELIVERY_RETRY);
+    pub fn put_blocking(&self, to: ShardId, event: Event) -> Result<(), NotTaken> {
+        let mut delivery = Delivery::new(to, event);
+        while let Some(pause) = delivery.attempt(&*self.post)? {
+            std::thread::sleep(pause);
         }
+        Ok(())
     }
 
-    async fn put(&self, to: ShardId, mut event: Event) -> Result<(), NotTaken> {
-        let mut since = None;
-        loop {
-            match (self.post)(to, event) {
-                Ok(()) => return Ok(()),
-                Err(returned) => event = returned,
-            }
-            if waited_enough(&mut since) {
-                return Err(NotTaken);
-            }
-            sleep(ENGINE_DELIVERY_RETRY).await;
+    async fn put(&self, to: ShardId, event: Event) -> Result<(), NotTaken> {
+        let mut delivery = Delivery::new(to, event);
+        while let Some(pause) = delivery.attempt(&*self.post)? {
+            sleep(pause).await;
         }
+        Ok(())
     }
 }
 
-fn waited_enough(since: &mut Option<Instant>) -> bool {
-    let since = since.get_or_insert_with(Instant::now);
-    since.elapsed() > ENGINE_DELIVERY_TIMEOUT
+/// One event on its way into a tray.
+struct Delivery {
+    to: ShardId,
+    /// `None`: it is there.
+    event: Option<Event>,
+    /// When the tray was full for the first time.
+    full_since: Option<Instant>,
+}
+
+impl Delivery {
+    fn new(to: ShardId, event: Event) -> Delivery {
+        Delivery { to, event: Some(event), full_since: None }
+    }
+
+    /// Tries; `Some`: the tray is full, try again after that long. Errors: it has been full for too long.
+    fn attempt(&mut self, post: &Post) -> Result<Option<Duration>, NotTaken> {
+        let Some(event) = self.event.take() else { return Ok(None) };
+        let Err(returned) = post(self.to, event) else { return Ok(None) };
+        self.event = Some(returned);
+        match self.full_since.get_or_insert_with(Instant::now).elapsed() > ENGINE_DELIVERY_TIMEOUT {
+            true => Err(NotTaken),
+            false => Ok(Some(ENGINE_DELIVERY_RETRY)),
+        }
+    }
 }
 
 /// Chosen: a read of the stream for each, so a turn's share of work.
 const RECHECK_PIECE: usize = 64;
 
 const _: () = assert!(ENGINE_DELIVERY_RETRY.as_micros() < ENGINE_DELIVERY_TIMEOUT.as_micros());
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// An outlet to a shard whose tray is full so many times.
+    fn full_for(times: usize) -> (Outlet, Arc<AtomicUsize>) {
+        let tries = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&tries);
+        let post = move |_: ShardId, event| match counted.fetch_add(1, Ordering::Relaxed) < times {
+            true => Err(event),
+            false => Ok(()),
+        };
+        (Outlet::new(EngineIndex(1), Homes::new(1, 0), Arc::new(post)), tries)
+    }
+
+    fn event() -> Event {
+        Event::Done { id: RequestId(1), outcome: Ok(Outcome::Listening) }
+    }
+
+    #[tokio::test]
+    async fn a_full_tray_is_tried_again_with_and_without_a_runtime() {
+        let (outlet, tries) = full_for(2);
+        assert_eq!(outlet.put(ShardId(0), event()).await, Ok(()));
+        assert_eq!(tries.load(Ordering::Relaxed), 3);
+        let (outlet, tries) = full_for(2);
+        assert_eq!(std::thread::spawn(move || outlet.put_blocking(ShardId(0), event())).join().ok(), Some(Ok(())));
+        assert_eq!(tries.load(Ordering::Relaxed), 3);
+    }
+
+    #[test]
+    fn one_that_stays_full_is_given_up() {
+        let (outlet, tries) = full_for(usize::MAX);
+        let mut delivery = Delivery::new(ShardId(0), event());
+        assert_eq!(delivery.attempt(&*outlet.post), Ok(Some(ENGINE_DELIVERY_RETRY)));
+        delivery.full_since = Instant::now().checked_sub(2 * ENGINE_DELIVERY_TIMEOUT);
+        assert_eq!(delivery.attempt(&*outlet.post), Err(NotTaken));
+        assert_eq!(tries.load(Ordering::Relaxed), 2);
+    }
+}
