@@ -106,6 +106,42 @@ async fn keys_come_by_https_from_an_issuer_that_this_machine_trusts() {
     assert!(problem.contains("certificate"), "{problem}");
 }
 
+// --- a hub that nobody reads ---
+
+/// A port that nobody has at the moment.
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("it is bound").port()
+}
+
+/// Whoever started it has gone: what it says goes nowhere, and it serves.
+#[tokio::test]
+async fn a_hub_whose_outputs_are_closed_goes_on() {
+    let closed = || std::io::pipe().expect("a pipe").1;
+    let port = free_port();
+    let mut hub = Command::new(env!("CARGO_BIN_EXE_fanfare"))
+        .args(["--address", "127.0.0.1", "--port", &port.to_string(), "--shards", "1"])
+        .stdout(closed())
+        .stderr(closed())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the hub starts");
+    let url = format!("ws://127.0.0.1:{port}/connection/websocket");
+    let connected = async {
+        loop {
+            match connect_async(&url).await {
+                Ok((socket, _)) => return socket,
+                Err(_) => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
+            }
+        }
+    };
+    let mut socket = timeout(PATIENCE, connected).await.expect("it takes clients");
+    socket.send(Message::text(r#"{"id": 1, "connect": {}}"#)).await.expect("the hub reads");
+    let answer = timeout(PATIENCE, socket.next()).await.expect("it answers").expect("it is there").expect("a message");
+    assert!(answer.to_string().contains("\"client\""), "{answer}");
+    assert!(hub.try_wait().expect("it is ours").is_none(), "it goes on");
+}
+
 // --- fanfare sub ---
 
 /// A way to the hub that can be shut: then all that go it are cut off, and whoever comes waits.

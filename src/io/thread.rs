@@ -1,6 +1,6 @@
 //! One shard's thread: everything that lives on it, put together.
 
-use std::io;
+use std::io::{self, Write};
 use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -81,7 +81,7 @@ pub fn start_shard(setup: ShardSetup) -> io::Result<JoinHandle<()>> {
 
 fn abort(id: ShardId, what: &str) -> ! {
     // Not through the log, which may need a thread that is no more.
-    eprintln!("fanfare: shard {id} {what}; the process ends");
+    let _ = writeln!(io::stderr(), "fanfare: shard {id} {what}; the process ends");
     std::process::abort()
 }
 

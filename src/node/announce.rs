@@ -1,5 +1,6 @@
 //! What a node says when it has started.
 
+use std::io::{Write, stdout};
 use std::net::{IpAddr, SocketAddr};
 
 use rustix::process::{Resource, getrlimit};
@@ -19,7 +20,10 @@ pub struct Announcement<'a> {
 pub fn announce(announcement: &Announcement<'_>) {
     let Announcement { options, client_address, internal_address, cores } = announcement;
     match &options.dev {
-        Some(secrets) => println!("{}", banner(announcement, secrets, descriptors_max())),
+        Some(secrets) => {
+            // Nobody may be there to read it, and the hub serves all the same.
+            let _ = writeln!(stdout(), "{}", banner(announcement, secrets, descriptors_max()));
+        }
         None => tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             clients = url("ws", &options.client_tls, *client_address),

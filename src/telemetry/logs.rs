@@ -22,7 +22,8 @@ pub fn start_logs(level: &str, file: Option<File>) {
     };
     let is_read_by_people = file.is_none() && stderr().is_terminal();
     let writer = file.map_or_else(|| BoxMakeWriter::new(stderr), |file| BoxMakeWriter::new(Arc::new(file)));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    // A line that can't be written is lost; to complain of that on a standard error that is closed would be a panic.
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).log_internal_errors(false);
     match is_read_by_people {
         true => logs.with_target(false).init(),
         false => logs.json().flatten_event(true).with_current_span(false).with_span_list(false).init(),
