@@ -5,6 +5,7 @@
 //! `presence_manager_name`.
 
 mod disk;
+mod kept;
 mod nats;
 mod redis;
 mod table;
@@ -173,7 +174,9 @@ impl Engines {
         if options.started.len() > ENGINES_MAX {
             problems.add(None, format!("these are {} engines; a node has {ENGINES_MAX}", options.started.len()));
         }
-        Engines { options, brokers, presence_managers }
+        let mut engines = Engines { options, brokers, presence_managers };
+        engines.note_what_is_kept(root);
+        engines
     }
 
     /// The engine of a namespace's publications.

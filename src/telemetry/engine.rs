@@ -24,6 +24,7 @@ impl NamedEngine {
 pub struct EngineMetrics {
     is_up: AtomicBool,
     is_proven: AtomicBool,
+    lacks_store: AtomicBool,
     counters: [AtomicU64; ENGINE_COUNTERS],
     /// Of the last probe that came back, in microseconds.
     probe_micros: AtomicU64,
@@ -85,18 +86,31 @@ impl EngineMetrics {
         }
     }
 
+    /// Its broker can't keep what namespaces want to be kept.
+    pub fn set_lacking_store(&self, is_lacking: bool) {
+        self.lacks_store.store(is_lacking, Ordering::Relaxed);
+    }
+
+    pub fn lacks_store(&self) -> bool {
+        self.lacks_store.load(Ordering::Relaxed)
+    }
+
     /// Why the node is not ready because of this engine, if it is not.
     pub fn trouble(&self) -> Option<&'static str> {
         match (self.is_up(), self.is_ready()) {
             (false, _) => Some("does not answer"),
+            (true, false) if self.lacks_store() => {
+                Some("has no JetStream, and namespaces have history or presence there")
+            }
             (true, false) => Some("does not bring back what is sent through it"),
             (true, true) => None,
         }
     }
 
-    /// Whether the node is ready as far as this engine goes: it answers, and the last probe came back.
+    /// Whether the node is ready as far as this engine goes: it answers, the last probe came back, and it can keep
+    /// what it has to.
     pub fn is_ready(&self) -> bool {
-        self.is_up() && self.is_proven.load(Ordering::Relaxed)
+        self.is_up() && self.is_proven.load(Ordering::Relaxed) && !self.lacks_store()
     }
 
     pub fn probe_delay(&self) -> Duration {

@@ -1,12 +1,14 @@
 //! Channels without history, wildcards, raw subjects, and servers without JetStream.
 
+use std::time::Duration;
+
 use fanfare::engine::contract::{Membership, Operation, Outcome, Publish, Published, Read};
 use fanfare::engine::nats::{Options, RawMode, UseJetStream};
 use fanfare::model::ErrorCode;
 use fanfare::telemetry::EngineCounter;
 use futures_util::StreamExt;
 
-use crate::engine_node::{EngineNode, RETENTION, client, kept, passing};
+use crate::engine_node::{EngineNode, RETENTION, client, kept, passing, wait_until};
 use crate::nats_server::{NatsServer, Release};
 use crate::{options, server_and_node, start, stranger};
 
@@ -158,6 +160,25 @@ async fn without_jetstream_only_history_and_presence_are_refused() {
         let mut node = start(Options { jetstream: UseJetStream::Off, ..options(&server) });
         node.ready().await;
         check_without_jetstream(&mut node).await;
+    }
+}
+
+/// Who wants something to be kept learns at once that the server can't, and that it can once it does.
+#[tokio::test]
+async fn a_server_that_cannot_keep_what_it_must_is_not_ready() {
+    for (jetstream, keeps) in [(UseJetStream::Auto, Some("a namespace has history".into())), (UseJetStream::On, None)] {
+        let mut server = NatsServer::with(Release::Current, "");
+        let mut node = start(Options { jetstream, keeps, ..options(&server) });
+        wait_until("a message comes back", || node.metrics.is_up() && node.metrics.probe_delay() > Duration::ZERO)
+            .await;
+        assert!(!node.metrics.is_ready());
+        assert!(node.metrics.trouble().is_some_and(|reason| reason.contains("no JetStream")));
+        node.publish("news", passing("a")).await.expect("what is not kept is sent");
+        server.kill();
+        server.configure("jetstream { store_dir: \"FOLDER/store\" }");
+        server.start_again();
+        node.ready().await;
+        assert!(matches!(node.publish("news", kept("b")).await, Ok(Some(_))));
     }
 }
 

@@ -64,9 +64,7 @@ impl NatsServer {
     fn named(name: &str, release: Release, lines: &str) -> NatsServer {
         let folder = tempfile::tempdir().expect("a folder");
         let port = free_port();
-        let lines = lines.replace("FOLDER", &folder.path().display().to_string());
-        let config = format!("listen: \"127.0.0.1:{port}\"\nserver_name: \"{name}\"\n{lines}\n");
-        std::fs::write(folder.path().join("nats.conf"), config).expect("a file");
+        write_config(folder.path(), port, name, lines);
         let child = spawn(release, folder.path());
         NatsServer { release, port, folder, child }
     }
@@ -83,6 +81,11 @@ impl NatsServer {
     /// After `kill`: the same again, with what it stored.
     pub fn start_again(&mut self) {
         self.child = spawn(self.release, self.folder.path());
+    }
+
+    /// After `kill`: with other lines in its configuration.
+    pub fn configure(&self, lines: &str) {
+        write_config(self.folder.path(), self.port, "test", lines);
     }
 
     pub fn forget_everything(&self) {
@@ -134,6 +137,12 @@ impl Drop for NatsServer {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+fn write_config(folder: &Path, port: u16, name: &str, lines: &str) {
+    let lines = lines.replace("FOLDER", &folder.display().to_string());
+    let config = format!("listen: \"127.0.0.1:{port}\"\nserver_name: \"{name}\"\n{lines}\n");
+    std::fs::write(folder.join("nats.conf"), config).expect("a file");
 }
 
 fn spawn(release: Release, folder: &Path) -> Child {

@@ -24,6 +24,8 @@ pub struct NatsSettings {
     pub replicas: usize,
     /// `None`: it carries no publications.
     pub subjects: Option<NatsSubjects>,
+    /// Who has history or presence there, for people; `None`: nobody, so that any server will do.
+    pub keeps: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,6 +105,7 @@ pub fn read(table: &Table<'_>, problems: &mut Problems<'_>) -> NatsSettings {
         },
         replicas: table.count("nats.replicas") as usize,
         subjects: table.has("nats.allow_wildcards").then(|| subjects(table, problems)),
+        keeps: None,
     }
 }
 

@@ -11,6 +11,7 @@ use async_nats::client::Client;
 use async_nats::{ConnectErrorKind, Event, ServerAddr, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt;
+use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::{error, info, warn};
@@ -154,11 +155,19 @@ impl Link {
         if self.options.jetstream == UseJetStream::Off || self.subjects.is_raw() {
             return false;
         }
-        let answer = jetstream::ask(client, "INFO", &serde_json::Value::Null).await;
-        let has_none = matches!(answer, Err(Refusal::NoJetStream | Refusal::NoResponders));
-        if has_none && self.options.jetstream == UseJetStream::On {
+        let answer = jetstream::ask(client, "INFO", &Value::Null).await;
+        let has_none = has_no_jetstream(&answer);
+        let why = match self.options.jetstream {
+            UseJetStream::On => Some("jetstream is \"on\""),
+            _ => self.options.keeps.as_deref(),
+        };
+        self.metrics.set_lacking_store(has_none && why.is_some());
+        if let Some(why) = why.filter(|_| has_none) {
             let urls = self.options.shown_urls();
-            error!("NATS at {urls} has no JetStream: channels with history and presence are refused (108)");
+            error!(
+                "NATS at {urls} has no JetStream, and {why}: that is refused (108), and this node is not ready; enable \
+                 JetStream on the server, or take history and presence out of the namespaces"
+            );
         }
         !has_none
     }
@@ -175,6 +184,7 @@ impl Link {
             why = prove(&client, &self.subjects, &self.metrics) => why,
             why = watch_signs(signs, &overflows) => why,
             why = watch_leaders(&client, &self.subjects, self.options.replicas, &overflows) => why,
+            why = wait_for_store(&client), if self.metrics.lacks_store() => why,
             () = self.sessions.closed() => return,
         };
         self.sessions.send_replace(None);
@@ -266,6 +276,20 @@ async fn watch_leaders(
         }
     }
     pending().await
+}
+
+/// Returns when JetStream was switched on, which a server can do without losing its connections.
+async fn wait_for_store(client: &Client) -> &'static str {
+    loop {
+        sleep(NATS_RETRY_REFUSED).await;
+        if !has_no_jetstream(&jetstream::ask(client, "INFO", &Value::Null).await) {
+            return "it has JetStream from now on";
+        }
+    }
+}
+
+fn has_no_jetstream(answer: &Result<Value, Refusal>) -> bool {
+    matches!(answer, Err(Refusal::NoJetStream | Refusal::NoResponders))
 }
 
 fn sign_of(event: Event) -> Option<Sign> {

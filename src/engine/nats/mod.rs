@@ -10,7 +10,8 @@
 //! * **Presence** is in a bucket of JetStream's key-value store (`presence.rs`).
 //! * **Node messages** are core subjects (`control.rs`). **Raw mode** publishes and hears bare payloads, to join
 //!   publishers of others: no history, joins or leaves. A **wildcard** channel hears others and has no stream.
-//! * A server without JetStream is asked nothing of what it can't do: history and presence are refused (108).
+//! * A server without JetStream is asked nothing of what it can't do: history and presence are refused (108), and the
+//!   engine is not ready if a namespace has them.
 //! * **Idempotency keys** are known to all nodes; those of plain channels without JetStream to the one that published.
 //!
 //! # Why the history holds

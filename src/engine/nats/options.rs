@@ -27,6 +27,8 @@ pub struct Options {
     pub jetstream: UseJetStream,
     /// Servers of a cluster that keep each stream.
     pub replicas: usize,
+    /// Who has history or presence, for people: a server that can't keep it is no good then. `None`: nobody.
+    pub keeps: Option<String>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -57,9 +59,9 @@ pub struct RawMode {
 /// Whether streams and presence are kept by the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UseJetStream {
-    /// A server without it is an error, said at each connection.
+    /// A server without it is an error, said at each connection, and the engine is not ready.
     On,
-    /// Where the server has it.
+    /// Where the server has it; one without it is an error as above if somebody has history or presence.
     #[default]
     Auto,
     Off,
@@ -78,6 +80,7 @@ impl Default for Options {
             raw_mode: RawMode::default(),
             jetstream: UseJetStream::Auto,
             replicas: 1,
+            keeps: None,
         }
     }
 }

@@ -13,7 +13,9 @@ pub fn start(settings: &NatsSettings, outlet: Outlet, metrics: Arc<EngineMetrics
 }
 
 pub fn start_control(settings: &NatsSettings, uid: &str, metrics: Arc<EngineMetrics>) -> Result<Link, String> {
-    Ok(nats::start_control(options(settings)?, uid, metrics))
+    // The words of nodes are not kept.
+    let options = Options { jetstream: UseJetStream::Off, keeps: None, ..options(settings)? };
+    Ok(nats::start_control(options, uid, metrics))
 }
 
 /// Errors: what can't be used, for the operator.
@@ -40,6 +42,7 @@ fn options(settings: &NatsSettings) -> Result<Options, String> {
             JetStream::Off => UseJetStream::Off,
         },
         replicas: settings.replicas,
+        keeps: settings.keeps.clone(),
     })
 }
 
@@ -73,5 +76,25 @@ mod tests {
         assert_eq!((name.as_str(), password.as_str()), ("ann", "pw"));
         assert!(options.raw_mode.enabled && options.raw_mode.prefix == "in.");
         assert_eq!(options.raw_mode.channel_replacements[":"], ".");
+        assert_eq!(options.keeps, None);
+    }
+
+    #[test]
+    fn an_engine_knows_for_whom_it_keeps_something() {
+        let keeps = |lines: &str| {
+            let text = format!("engine.type = \"nats\"\n{lines}");
+            let (read, _) = read("a.toml", &text, &Flags::default()).unwrap_or_else(|error| panic!("{error}"));
+            let nats = read.engines.started.iter().find_map(|engine| match &engine.settings {
+                EngineSettings::Nats(settings) => Some(settings),
+                _ => None,
+            });
+            options(nats.expect("there is NATS")).expect("it can be used").keeps
+        };
+        let history = "[[channel.namespaces]]\nname = \"chat\"\nhistory_size = 9\nhistory_ttl = \"60s\"";
+        assert_eq!(keeps(history).as_deref(), Some("namespace \"chat\" has history"));
+        let presence = keeps("channel.without_namespace.presence = true");
+        assert_eq!(presence.as_deref(), Some("channel.without_namespace has presence"));
+        let elsewhere = "broker.enabled = true\nbroker.type = \"redis\"\n";
+        assert_eq!(keeps(&format!("{elsewhere}{history}")), None, "NATS has presence alone there");
     }
 }
