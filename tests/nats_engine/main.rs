@@ -6,6 +6,7 @@ mod engine_node;
 mod nats_server;
 
 mod cluster;
+mod credentials;
 mod faults;
 mod history;
 mod plain;
