@@ -158,7 +158,7 @@ fn key_of(target: &Target) -> Option<&'static Key> {
 fn may_be_in_a_file(key: &Key) -> bool {
     match key.status {
         Status::Supported(kind) => kind.is_secret(),
-        Status::NotYet { .. } => true,
+        Status::NotYet { .. } | Status::Otherwise(_) => true,
         Status::Needless => false,
     }
 }

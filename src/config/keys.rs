@@ -40,6 +40,8 @@ pub enum Status {
     Supported(Kind),
     /// Turns a knob that has no counterpart here: accepted, and nothing is missed.
     Needless,
+    /// Asks for what is done otherwise here, for this reason: accepted, and who sets it is told.
+    Otherwise(&'static str),
     /// A key of Centrifugo that does nothing here yet.
     NotYet {
         /// It narrows what clients may do, or protects them: without it Fanfare is more open than
@@ -67,6 +69,11 @@ pub static KEYS: LazyLock<BTreeMap<String, Key>> = LazyLock::new(|| {
     }
     for &(path, default) in NEEDLESS {
         keys.insert(path.to_string(), Key { default, status: Status::Needless });
+    }
+    for &(scopes, name, default, status) in OF_ENGINES {
+        for scope in scopes {
+            keys.insert(format!("{scope}.{name}"), Key { default, status });
+        }
     }
     not_yet::add_to(&mut keys);
     keys
@@ -186,6 +193,18 @@ const NEEDLESS: &[(&str, &str)] = &[
     ("websocket.write_buffer_size", "0"),
 ];
 
+/// Settings of engines, the tables in which they stand, and why nothing follows them.
+const OF_ENGINES: &[(&[&str], &str, &str, Status)] = &[
+    // RESP2 is what Fanfare speaks with every server.
+    (engines::ALL, "redis.force_resp2", "false", Status::Needless),
+    (engines::OF_BROKERS, "redis.history_use_lists", "false", Status::Otherwise(LISTS)),
+    (engines::ALL, "redis.tls.client_ca_pem", "\"\"", Status::Otherwise(CLIENT_CA)),
+    (engines::ALL, "redis.sentinel_tls.client_ca_pem", "\"\"", Status::Otherwise(CLIENT_CA)),
+];
+
+const LISTS: &str = "history is in streams, which every Redis since 5.0 has; lists can't be paged or recovered from";
+const CLIENT_CA: &str = "this node is the client there, and checks the server: see server_ca_pem";
+
 #[cfg(test)]
 mod tests {
     use super::super::document::Value;
@@ -213,7 +232,9 @@ mod tests {
         let supported = supported().count() + of_channels + engine_settings().count();
         let count = |wanted: fn(&Status) -> bool| KEYS.values().filter(|key| wanted(&key.status)).count();
         assert_eq!(count(|status| matches!(status, Status::Supported(_))), supported);
-        assert_eq!(count(|status| matches!(status, Status::Needless)), NEEDLESS.len());
+        let of_engines: usize = OF_ENGINES.iter().map(|(scopes, ..)| scopes.len()).sum();
+        let others = count(|status| matches!(status, Status::Needless | Status::Otherwise(_)));
+        assert_eq!(others, NEEDLESS.len() + of_engines);
     }
 
     #[test]

@@ -62,10 +62,6 @@ const TEMPLATES: &[(&str, &str)] = &[
         replica_client.enabled=false"#,
     ),
     (
-        "redis_unused",
-        r#"force_resp2=false replica_client.enabled=false tls.client_ca_pem="" sentinel_tls.client_ca_pem="""#,
-    ),
-    (
         "postgres",
         r#"dsn="" tls{tls} pool_size=16 num_shards=8 cleanup_interval=1m idempotent_result_ttl=5m binary_data=false
         stream_retention=24h use_notify=false notify_dsn="" table_prefix=cf skip_schema_init=false
@@ -105,12 +101,8 @@ http_server:
     tls{tls} !tls_autocert.enabled=false tls_autocert.host_whitelist=[] tls_autocert.cache_dir=""
     tls_autocert.email="" tls_autocert.server_name="" tls_autocert.http=false tls_autocert.http_addr=:80
     internal_tls{tls} http3.enabled=false h2c_external=false
-engine:
-    redis.history_use_lists=false redis{redis_unused} redis.presence_hash_field_ttl=false
 broker:
-    redis.history_use_lists=false redis{redis_unused} nats.tls{tls} postgres{postgres}
-presence_manager:
-    redis{redis_unused} redis.presence_hash_field_ttl=false
+    nats.tls{tls} postgres{postgres}
 map_broker:
     type=memory redis{redis} redis.cleanup_interval=1s redis.cleanup_batch_size=100 redis.idempotent_result_ttl=5m
     redis.skip_pub_sub=false postgres.ttl_check_interval=1s postgres{postgres}

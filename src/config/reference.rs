@@ -139,6 +139,8 @@ mode, as if it were given [`src/config/dev.toml`](../src/config/dev.toml).
 - A key that neither Fanfare nor Centrifugo knows is an error, with its line and the nearest known key.
 - A key of Centrifugo that does nothing here yet is named in one warning at start when the file sets it
   to something else than its default; `--strict` makes it an error. They are listed at the end.
+- One that is done otherwise here says so in a warning of its own: `redis.history_use_lists` (history is in streams),
+  `client_ca_pem` of Redis (a client checks servers). `redis.force_resp2` is how it is spoken anyway.
 - `client.concurrency`, `usage_stats.disabled` and the sizes of `websocket` buffers are taken at any value, and change
   nothing: connections never wait for one another's commands, and one connection's publishes to the same channel run
   side by side whatever the number.

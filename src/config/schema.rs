@@ -16,6 +16,7 @@ pub fn json() -> String {
                 schema
             }
             Status::Needless => json!({ "description": "Has no counterpart here, and nothing is missed." }),
+            Status::Otherwise(reason) => json!({ "description": format!("Does nothing here: {reason}.") }),
             Status::NotYet { .. } => json!({ "description": "Does nothing here yet." }),
         };
         insert(&mut root, path, schema);

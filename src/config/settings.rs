@@ -69,7 +69,10 @@ fn check_value(entry: &Entry, path: &str, key: &Key, problems: &mut Problems<'_>
             }
         }
         Status::Needless => {}
-        Status::NotYet { .. } if is_default(&entry.value, key.default) => {}
+        Status::NotYet { .. } | Status::Otherwise(_) if is_default(&entry.value, key.default) => {}
+        Status::Otherwise(reason) => {
+            problems.warn(Some(entry.key_span.clone()), format!("{path} does nothing here: {reason}"));
+        }
         Status::NotYet { restricts } => {
             let path = keys::unused_part(path);
             match missing.iter_mut().find(|known| known.path == path) {

@@ -49,6 +49,8 @@ pub enum EngineCounter {
     ProbesLost,
     /// Streams that had lost what was confirmed, and began a new epoch.
     EpochsLost,
+    /// Requests that a replica answered.
+    ReplicaReads,
     /// Writes of a log, each with what had gathered since the one before.
     Writes,
 }

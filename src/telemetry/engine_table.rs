@@ -41,6 +41,11 @@ pub(super) static ENGINES: &[Metric] = &[
         engine.probe_delay().as_secs_f64()
     }),
     counter(
+        "fanfare_engine_replica_reads_total",
+        EngineCounter::ReplicaReads,
+        "Requests that a replica answered instead of its master (`redis.replica_client`).",
+    ),
+    counter(
         "fanfare_engine_epochs_lost_total",
         EngineCounter::EpochsLost,
         "Streams that had lost what was confirmed, and began a new epoch.",

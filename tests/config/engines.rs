@@ -180,8 +180,46 @@ fn redis_has_centrifugos_keys() {
     assert_eq!(clusters, [RedisPlace::Cluster(vec!["a:1".into(), "b:2".into()])]);
     check_lines(
         "engine.type = \"redis\"\nengine.redis.address = [\"redis://a:b@c\", \"d/2\"]\n",
-        &["2:24: engine.redis.address has \"d/2\": login, database and TLS are those of the others in the list"],
+        &["2:24: engine.redis.address has \"d/2\": login, database, TLS and replicas are as in the rest of the list"],
     );
+}
+
+#[test]
+fn replicas_and_presence_of_redis_are_as_in_centrifugo() {
+    let read = |lines: &str| {
+        let settings = redis(&format!("[engine]\ntype = \"redis\"\n{lines}"));
+        (settings.reads_replicas, settings.has_presence_fields)
+    };
+    assert_eq!(read(""), (false, false));
+    assert_eq!(read("redis.replica_client.enabled = true\nredis.presence_hash_field_ttl = true"), (true, true));
+    assert_eq!(read("redis.address = \"redis+cluster://a?replica_client_enabled=true\""), (true, false));
+    check_lines(
+        "engine.type = \"redis\"\nengine.redis.address = [\"redis://a?replica_client_enabled=yes\"]\n",
+        &[
+            "2:24: engine.redis.address has \"redis://a?replica_client_enabled=yes\": the parameter replica_client_enabled is \
+           \"yes\"; it should be true or false",
+        ],
+    );
+}
+
+#[test]
+fn what_is_done_otherwise_than_by_centrifugo_is_explained() {
+    let text = "[engine]\ntype = \"redis\"\n[engine.redis]\nforce_resp2 = true\nhistory_use_lists = true\n\
+                [engine.redis.tls]\nclient_ca_pem = \"ca.pem\"\n";
+    let (_, warnings) = config::read("a.toml", text, &Flags::default()).expect("it is accepted");
+    let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        warnings,
+        [
+            "a.toml:5: engine.redis.history_use_lists does nothing here: history is in streams, which every Redis since 5.0 \
+             has; lists can't be paged or recovered from",
+            "a.toml:7: engine.redis.tls.client_ca_pem does nothing here: this node is the client there, and checks the \
+             server: see server_ca_pem",
+        ]
+    );
+    let defaults =
+        "engine.type = \"redis\"\nengine.redis.history_use_lists = false\nengine.redis.force_resp2 = false\n";
+    assert_eq!(config::read("a.toml", defaults, &Flags::default()).expect("it is accepted").1, []);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::bed::{Bed, PATIENCE, kept, position, publish, read};
 use super::servers::{Program, Server, free_port, say};
 
 /// Waits until the server says something that `condition` accepts.
-async fn until_said(port: u16, arguments: &[&str], condition: impl Fn(&str) -> bool) {
+pub async fn until_said(port: u16, arguments: &[&str], condition: impl Fn(&str) -> bool) {
     let begun = Instant::now();
     while !condition(&say(port, arguments)) {
         assert!(begun.elapsed() < PATIENCE, "{arguments:?}: {}", say(port, arguments));
@@ -66,7 +66,7 @@ async fn a_new_master_is_followed() {
     assert_eq!(bed.next_publication().await.2, "3");
 }
 
-fn cluster(count: usize, replicas: usize) -> Vec<Server> {
+pub fn cluster(count: usize, replicas: usize) -> Vec<Server> {
     cluster_of(Program::Redis, count, replicas).expect("redis-server is there")
 }
 

@@ -10,5 +10,6 @@ mod fleets;
 mod nodes;
 mod places;
 mod presence;
+mod replicas;
 mod servers;
 mod streams;

@@ -21,6 +21,10 @@ pub struct RedisSettings {
     pub tls: Option<ClientTls>,
     pub connect_timeout: Duration,
     pub io_timeout: Duration,
+    /// Replicas are asked what need not be the newest.
+    pub reads_replicas: bool,
+    /// The server ends presence by itself, field by field of a hash.
+    pub has_presence_fields: bool,
 }
 
 /// One server, or several that are asked as one. All addresses are `host:port`.
@@ -65,7 +69,8 @@ impl RedisSettings {
 }
 
 pub fn read(table: &Table<'_>, problems: &mut Problems<'_>) -> RedisSettings {
-    let (places, Common { login, db, tls }) = places(table, problems);
+    let (places, Common { login, db, tls, reads_replicas }) = places(table, problems);
+    let is_on = |key: &str| table.has(key) && table.flag(key);
     RedisSettings {
         prefix: table.text("redis.prefix").unwrap_or_default(),
         places,
@@ -74,6 +79,8 @@ pub fn read(table: &Table<'_>, problems: &mut Problems<'_>) -> RedisSettings {
         tls,
         connect_timeout: table.duration("redis.connect_timeout"),
         io_timeout: table.duration("redis.io_timeout"),
+        reads_replicas: reads_replicas || is_on("redis.replica_client.enabled"),
+        has_presence_fields: is_on("redis.presence_hash_field_ttl"),
     }
 }
 
@@ -83,6 +90,7 @@ struct Common {
     login: RedisLogin,
     db: u16,
     tls: Option<ClientTls>,
+    reads_replicas: bool,
 }
 
 /// As in Centrifugo clusters win over Sentinels, and those over addresses.
@@ -105,7 +113,8 @@ fn places(table: &Table<'_>, problems: &mut Problems<'_>) -> (Vec<RedisPlace>, C
             }
             Ok((place, common)) => {
                 if *of_all.get_or_insert_with(|| common.clone()) != common {
-                    let message = format!("has {shown:?}: login, database and TLS are those of the others in the list");
+                    let message =
+                        format!("has {shown:?}: login, database, TLS and replicas are as in the rest of the list");
                     table.refuse(key, &message, problems);
                 }
                 places.push(place);
@@ -137,6 +146,7 @@ impl Defaults {
                 },
                 db: u16::try_from(table.count("redis.db")).unwrap_or(u16::MAX),
                 tls: table.flag("redis.tls.enabled").then(|| tls.clone()),
+                reads_replicas: false,
             },
             tls,
             sentinels: RedisSentinels {
@@ -181,7 +191,8 @@ impl Defaults {
         let Common { login, tls, .. } = self.common.clone();
         let (user, password) = (url.user.or(login.user), url.password.or(login.password));
         let tls = tls.or_else(|| has_tls.then(|| self.tls.clone()));
-        Ok((place, Common { login: RedisLogin { user, password, ..login }, db, tls }))
+        let login = RedisLogin { user, password, ..login };
+        Ok((place, Common { login, db, tls, reads_replicas: parameters.reads_replicas }))
     }
 
     fn sentinels(&self, url: &Url, parameters: &mut Parameters, has_tls: bool) -> Result<RedisSentinels, String> {
@@ -227,6 +238,7 @@ struct Parameters {
     sentinel_user: Option<String>,
     sentinel_password: Option<Secret>,
     db: Option<String>,
+    reads_replicas: bool,
 }
 
 impl Parameters {
@@ -239,11 +251,18 @@ impl Parameters {
                 "sentinel_user" => read.sentinel_user = Some(value.clone()),
                 "sentinel_password" => read.sentinel_password = Some(Secret::new(value)),
                 "db" => read.db = Some(value.clone()),
+                "replica_client_enabled" => read.reads_replicas = flag(name, value)?,
+                // RESP2 is what is spoken anyway.
+                "force_resp2" => _ = flag(name, value)?,
                 _ => return Err(format!("the parameter {name:?} is none of {PARAMETERS}")),
             }
         }
         Ok(read)
     }
+}
+
+fn flag(name: &str, value: &str) -> Result<bool, String> {
+    value.parse().map_err(|_| format!("the parameter {name} is {value:?}; it should be true or false"))
 }
 
 fn one(hosts: &[String]) -> Result<String, String> {
@@ -268,4 +287,5 @@ fn socket(url: &Url) -> Result<PathBuf, String> {
 }
 
 const SCHEMES: &str = "redis, rediss, redis+sentinel, rediss+sentinel, redis+cluster, rediss+cluster, unix";
-const PARAMETERS: &str = "addr, db, sentinel_master_name, sentinel_user, sentinel_password";
+const PARAMETERS: &str =
+    "addr, db, force_resp2, replica_client_enabled, sentinel_master_name, sentinel_user, sentinel_password";

@@ -65,8 +65,10 @@ impl Settings {
 }
 
 /// Where any engine may be set up.
-const ALL: &[&str] = &["engine", "broker", "presence_manager", "controller", "brokers[]", "presence_managers[]"];
-const OF_BROKERS: &[&str] = &["engine", "broker", "brokers[]"];
+pub const ALL: &[&str] = &["engine", "broker", "presence_manager", "controller", "brokers[]", "presence_managers[]"];
+pub const OF_BROKERS: &[&str] = &["engine", "broker", "brokers[]"];
+/// Where something is read.
+const OF_READS: &[&str] = &["engine", "broker", "presence_manager", "brokers[]", "presence_managers[]"];
 const OF_PRESENCE: &[&str] = &["engine", "presence_manager", "presence_managers[]"];
 
 /// All of them, in the order of the reference.
@@ -77,6 +79,7 @@ pub const SETTINGS: &[Settings] = &[
         scopes: ALL,
         rows: &[REDIS, REDIS_TLS, REDIS_SENTINELS, SENTINEL_TLS, TLS_NAMES],
     },
+    Settings { title: "Replicas of Redis", scopes: OF_READS, rows: &[REDIS_REPLICAS] },
     Settings { title: "Presence in Redis", scopes: OF_PRESENCE, rows: &[REDIS_PRESENCE] },
     Settings { title: "NATS", scopes: ALL, rows: &[NATS, NATS_TLS] },
     Settings { title: "Publications over NATS", scopes: OF_BROKERS, rows: &[NATS_SUBJECTS] },
@@ -195,12 +198,29 @@ const REDIS_SENTINELS: &[Row] = &[
     ("redis.sentinel_client_name", Kind::Text, "\"\"", "How connections to Sentinels call themselves."),
 ];
 
-const REDIS_PRESENCE: &[Row] = &[(
-    "redis.presence_ttl",
-    Kind::Duration { min: "2s" },
-    "60s",
-    "As `fanfare.presence_ttl`, which wins where both are set.",
+const REDIS_REPLICAS: &[Row] = &[(
+    "redis.replica_client.enabled",
+    Kind::Flag,
+    "false",
+    "Pages of the history and presence are read from a replica of each master, where there is one; they may be a little \
+     old. Recovery is always the master's.",
 )];
+
+const REDIS_PRESENCE: &[Row] = &[
+    (
+        "redis.presence_ttl",
+        Kind::Duration { min: "2s" },
+        "60s",
+        "As `fanfare.presence_ttl`, which wins where both are set.",
+    ),
+    (
+        "redis.presence_hash_field_ttl",
+        Kind::Flag,
+        "false",
+        "Redis ends presence by itself, field by field of a hash: less memory and work there. It needs Redis 7.4 or \
+         Valkey 9.0, and all nodes must agree.",
+    ),
+];
 
 const NATS: &[Row] = &[
     ("nats.url", Kind::Urls, "nats://localhost:4222", "`nats://user:password@host:port` or `tls://`, one or several."),

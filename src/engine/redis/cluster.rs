@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
-use super::link::{Asked, Work};
+use super::link::{self, Asked};
 use super::listener::Order;
 use super::options::Address;
 use super::server::Server;
@@ -98,7 +98,7 @@ impl Cluster {
             Some(address) => self.give(&address, asked).await,
             None => {
                 self.look.notify_one();
-                self.shared.refuse(asked.from, &asked.request).await;
+                self.shared.refuse(asked).await;
             }
         }
     }
@@ -106,7 +106,7 @@ impl Cluster {
     async fn give(&mut self, address: &Address, asked: Asked) {
         let server = self.server(address);
         if let Err(asked) = give_to(&server, asked) {
-            self.shared.refuse(asked.from, &asked.request).await;
+            self.shared.refuse(asked).await;
         }
     }
 
@@ -119,7 +119,7 @@ impl Cluster {
                 asked.redirections += 1;
                 asked.is_asking = to.is_ask;
                 if asked.redirections > REDIS_REDIRECTIONS_MAX {
-                    return self.shared.refuse(asked.from, &asked.request).await;
+                    return self.shared.refuse(asked).await;
                 }
                 self.give(&to.address, asked).await;
             }
@@ -209,10 +209,11 @@ async fn next_of(permits: Arc<Semaphore>, requests: &mut mpsc::Receiver<Asked>) 
 pub fn give_to(server: &Server, asked: Asked) -> Result<(), Asked> {
     let is_order = matches!(asked.request.operation, Operation::Listen | Operation::Unlisten);
     if !is_order {
-        return server.work.try_send(Work::Asked(asked)).map_err(|error| match error.into_inner() {
-            Work::Asked(asked) => asked,
-            Work::Send { .. } => unreachable!("it was a request"),
-        });
+        let refused = match &server.replica {
+            Some(replica) => replica.give(asked),
+            None => Err(asked),
+        };
+        return refused.or_else(|asked| link::give(&server.work, asked));
     }
     match server.orders.try_reserve() {
         Err(_) => Err(asked),

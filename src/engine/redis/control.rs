@@ -40,9 +40,12 @@ pub fn start_control(
         manner: manner_of(options, deployment),
         io_timeout: options.io_timeout,
         presence_ttl: None,
+        has_presence_fields: false,
+        reads_replicas: false,
         outlet: nowhere(),
         health: Health::new(metrics),
         returns: None,
+        master: None,
     };
     let (taker, messages) = mpsc::channel(REDIS_CONTROL_MESSAGES_MAX);
     let server = Server::start(&Arc::new(shared), place, Some((topics, taker)));

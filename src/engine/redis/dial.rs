@@ -24,6 +24,10 @@ pub struct Manner {
     pub connect_timeout: Duration,
     /// Only a master will do: sentinels may name a server that is none any more.
     pub is_master_needed: bool,
+    /// It is a replica of a cluster, which has to be told that it may answer.
+    pub is_cluster_replica: bool,
+    /// The server has to end fields of hashes by itself.
+    pub needs_field_expiry: bool,
 }
 
 /// A socket of any kind.
@@ -39,6 +43,8 @@ pub struct Connection {
 #[derive(Debug)]
 pub enum NoConnection {
     TooSlow,
+    /// It has no fields that expire.
+    TooOld,
     Unreachable(io::Error),
     /// The server's words.
     Refused(String),
@@ -52,7 +58,7 @@ impl NoConnection {
     pub fn is_lasting(&self) -> bool {
         match self {
             NoConnection::Refused(words) => !words.starts_with("LOADING") && !words.starts_with("MASTERDOWN"),
-            NoConnection::Tls(_) => true,
+            NoConnection::Tls(_) | NoConnection::TooOld => true,
             NoConnection::TooSlow | NoConnection::Unreachable(_) | NoConnection::NotMaster => false,
         }
     }
@@ -62,6 +68,9 @@ impl fmt::Display for NoConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             NoConnection::TooSlow => f.write_str("no answer within connect_timeout"),
+            NoConnection::TooOld => {
+                f.write_str("redis.presence_hash_field_ttl needs Redis 7.4 or Valkey 9.0, and this server is older")
+            }
             NoConnection::Unreachable(error) => error.fmt(f),
             NoConnection::Refused(words) if words.starts_with("WRONGPASS") || words.starts_with("NOAUTH") => {
                 write!(f, "it wants other credentials (redis.user, redis.password): {words}")
@@ -86,9 +95,12 @@ pub async fn connect_with_scripts(address: Address, manner: &Manner) -> Result<(
         for text in SCRIPTS {
             commands.command(&[b"SCRIPT", b"LOAD", text.as_bytes()]);
         }
-        let digests = connection.ask(commands, SCRIPTS.len()).await?;
-        let digests: Option<Vec<Bytes>> = digests.iter().map(|digest| digest.as_text().cloned()).collect();
+        let replies = connection.ask(commands, SCRIPTS.len()).await?;
+        let digests: Option<Vec<Bytes>> = replies.iter().map(|digest| digest.as_text().cloned()).collect();
         let scripts = digests.and_then(|digests| Scripts::new(&digests)).ok_or_else(no_redis)?;
+        if manner.needs_field_expiry && !connection.knows("HPEXPIRE").await? {
+            return Err(NoConnection::TooOld);
+        }
         Ok((connection, scripts))
     };
     timeout(manner.connect_timeout, connect).await.unwrap_or(Err(NoConnection::TooSlow))
@@ -123,6 +135,7 @@ fn greeting(manner: &Manner) -> (Commands, usize) {
     say(manner.db > 0, &[b"SELECT", db.as_bytes()]);
     say(!client_name.is_empty(), &[b"CLIENT", b"SETNAME", client_name.as_bytes()]);
     say(true, &[b"PING"]);
+    say(manner.is_cluster_replica, &[b"READONLY"]);
     say(manner.is_master_needed, &[b"ROLE"]);
     (commands, count)
 }
@@ -148,6 +161,14 @@ async fn open(address: &Address, tls: Option<&Tls>) -> Result<Box<dyn Io>, NoCon
 }
 
 impl Connection {
+    async fn knows(&mut self, command: &str) -> Result<bool, NoConnection> {
+        let mut commands = Commands::default();
+        commands.command(&[b"COMMAND", b"INFO", command.as_bytes()]);
+        let replies = self.ask(commands, 1).await?;
+        let found = replies.first().and_then(|found| found.as_array()?.first());
+        Ok(found.is_some_and(|found| *found != Reply::Nil))
+    }
+
     /// Says all of `commands` and waits for so many answers. Errors: one of them is an error, or the connection broke.
     pub async fn ask(&mut self, mut commands: Commands, count: usize) -> Result<Vec<Reply>, NoConnection> {
         self.io.write_all_buf(&mut commands).await.map_err(NoConnection::Unreachable)?;

@@ -21,6 +21,7 @@ use super::write::Writer;
 use crate::engine::contract::{Outcome, Request};
 use crate::limits::{REDIS_BATCH_MAX, REDIS_LOOK, REDIS_OUTPUT_BYTES_MAX, REDIS_UNDER_WAY_MAX};
 use crate::model::ShardId;
+use crate::telemetry::EngineCounter;
 
 /// What a server is given to do.
 #[derive(Debug)]
@@ -48,15 +49,17 @@ pub struct Asked {
     pub permit: Option<OwnedSemaphorePermit>,
 }
 
+/// Puts a request into a server's queue, or gives it back if there is no room.
+pub fn give(work: &mpsc::Sender<Work>, asked: Asked) -> Result<(), Asked> {
+    let Ok(room) = work.try_reserve() else { return Err(asked) };
+    room.send(Work::Asked(asked));
+    Ok(())
+}
+
 /// Serves one server until nobody gives it work any more.
-pub async fn run(
-    shared: Arc<Shared>,
-    mut health: ConnectionHealth,
-    mut place: Place,
-    mut work: mpsc::Receiver<Work>,
-    mut writer: Writer,
-) {
-    let mut attempts = Attempts::new("requests");
+pub async fn run(shared: Arc<Shared>, mut health: ConnectionHealth, mut place: Place, mut work: mpsc::Receiver<Work>) {
+    let mut writer = Writer::new(&shared);
+    let mut attempts = Attempts::new(if shared.master.is_some() { "reads of a replica" } else { "requests" });
     let mut patience = FIRST_PATIENCE;
     loop {
         let connect = attempts.connect(&mut place, |address| connect_with_scripts(address, &shared.manner));
@@ -90,7 +93,7 @@ async fn refuse_until<T>(
         tokio::select! {
             connected = &mut connect => return Some(connected),
             next = work.recv() => match next? {
-                Work::Asked(asked) => shared.refuse(asked.from, &asked.request).await,
+                Work::Asked(asked) => shared.refuse(asked).await,
                 Work::Send { .. } => (),
             },
         }
@@ -197,8 +200,8 @@ impl<'a> Link<'a> {
     async fn begin_all(&mut self, batch: &mut Vec<Work>) {
         for work in batch.drain(..) {
             match work {
-                Work::Asked(asked) if self.is_silent || asked.until <= Instant::now() => {
-                    self.shared.refuse(asked.from, &asked.request).await;
+                Work::Asked(asked) if self.is_silent || self.shared.end_of(&asked) <= Instant::now() => {
+                    self.shared.refuse(asked).await;
                 }
                 Work::Asked(asked) => self.begin(asked),
                 Work::Send { topic, message } => {
@@ -238,7 +241,7 @@ impl<'a> Link<'a> {
             self.given_up = self.given_up.saturating_sub(1);
             match (asked, reply) {
                 (asked, Reply::Error(words)) => self.take_error(asked, &words).await?,
-                (Some(asked), reply) => self.answer(&asked, &reply).await,
+                (Some(asked), reply) => self.answer(asked, &reply).await,
                 (None, _) => (),
             }
         }
@@ -247,7 +250,13 @@ impl<'a> Link<'a> {
         Ok(())
     }
 
-    async fn answer(&mut self, asked: &Asked, reply: &Reply) {
+    async fn answer(&mut self, asked: Asked, reply: &Reply) {
+        if self.shared.master.is_some() {
+            if *reply == Reply::Nil {
+                return self.shared.refuse(asked).await;
+            }
+            self.shared.metrics().add(EngineCounter::ReplicaReads, 1);
+        }
         let Request { id, operation, channel, .. } = &asked.request;
         if operation.is_answered() {
             let outcome = answer::outcome(operation, reply, self.shared.metrics());
@@ -262,7 +271,7 @@ impl<'a> Link<'a> {
         let words = String::from_utf8_lossy(words);
         if UNUSABLE.iter().any(|code| words.starts_with(code)) {
             if let Some(asked) = asked {
-                self.shared.refuse(asked.from, &asked.request).await;
+                self.shared.refuse(asked).await;
             }
             return Err(broken(&words));
         }
@@ -275,7 +284,7 @@ impl<'a> Link<'a> {
             _ => asked,
         };
         self.complain(&asked, &words);
-        self.shared.refuse(asked.from, &asked.request).await;
+        self.shared.refuse(asked).await;
         Ok(())
     }
 
@@ -283,7 +292,11 @@ impl<'a> Link<'a> {
     fn complain(&mut self, asked: &Asked, words: &str) {
         if self.complained.is_none_or(|at| at.elapsed() > COMPLAINT_INTERVAL) {
             self.complained = Some(Instant::now());
-            tracing::warn!(channel = %asked.request.channel, reason = words, "Redis refused a request (100)");
+            let channel = &asked.request.channel;
+            match self.shared.master {
+                Some(_) => tracing::warn!(%channel, reason = words, "a replica refused to be read: asking its master"),
+                None => tracing::warn!(%channel, reason = words, "Redis refused a request (100)"),
+            }
         }
     }
 
@@ -294,12 +307,12 @@ impl<'a> Link<'a> {
         }
         let now = Instant::now();
         while let Some(late) = self.pending.get_mut(self.given_up) {
-            if late.as_ref().is_some_and(|asked| asked.until > now) {
+            if late.as_ref().is_some_and(|asked| self.shared.end_of(asked) > now) {
                 break;
             }
             if let Some(asked) = late.take() {
                 self.is_silent = true;
-                self.shared.refuse(asked.from, &asked.request).await;
+                self.shared.refuse(asked).await;
             }
             self.given_up += 1;
         }
@@ -311,7 +324,7 @@ impl<'a> Link<'a> {
 
     async fn fail_all(&mut self) {
         for asked in self.pending.drain(..).flatten() {
-            self.shared.refuse(asked.from, &asked.request).await;
+            self.shared.refuse(asked).await;
         }
     }
 }

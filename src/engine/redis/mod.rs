@@ -21,6 +21,7 @@
 //!   (`scripts/read.lua`, `scripts/publish.lua`, `known.rs`), and the stream begins a new epoch.
 //! * Somebody else writes to our keys: what is no record is passed over and counted; if it puts the order in doubt,
 //!   the stream begins a new epoch.
+//! * A replica is read that is behind: only what may be old is read there (`replica.rs`).
 //!
 //! # What is promised
 //!
@@ -31,7 +32,8 @@
 //! # What is needed
 //!
 //! Redis 6.2 or newer, or any Valkey; 7.0 for a cluster (sharded pub/sub). A user needs `~<prefix>.*`, `&<prefix>.*` and
-//! `+@read +@write +@pubsub +@connection +@scripting +time`; with sentinels `+role`, in a cluster `+cluster`.
+//! `+@read +@write +@pubsub +@connection +@scripting +time`; with sentinels or reads of replicas `+role`, in
+//! a cluster `+cluster`.
 //!
 //! Why no client library: docs/decisions/0007-redis-is-spoken-without-a-client-library.md.
 //!
@@ -49,6 +51,7 @@ mod names;
 mod options;
 mod probe;
 mod reconnect;
+mod replica;
 mod resp;
 mod scripts;
 mod server;
@@ -126,9 +129,12 @@ fn start_deployment(options: &Options, deployment: &Deployment, outlet: &Outlet,
             manner: manner_of(options, deployment),
             io_timeout: options.io_timeout,
             presence_ttl: options.presence_ttl,
+            has_presence_fields: options.has_presence_fields,
+            reads_replicas: options.reads_replicas,
             outlet: outlet.clone(),
             health: Arc::clone(health),
             returns,
+            master: None,
         })
     };
     let place = match deployment {
@@ -155,5 +161,7 @@ fn manner_of(options: &Options, deployment: &Deployment) -> Manner {
         tls: options.tls.clone(),
         connect_timeout: options.connect_timeout,
         is_master_needed: matches!(deployment, Deployment::Sentinel(_)),
+        is_cluster_replica: false,
+        needs_field_expiry: options.has_presence_fields,
     }
 }

@@ -23,6 +23,9 @@ pub enum Kind {
     PresenceClients,
     PresenceExpiries,
     PresenceUsers,
+    /// Clients and users whose fields the server ends by itself.
+    PresenceFields,
+    PresenceUserFields,
 }
 
 impl Kind {
@@ -34,6 +37,8 @@ impl Kind {
             Kind::PresenceClients => "presence.clients",
             Kind::PresenceExpiries => "presence.expiries",
             Kind::PresenceUsers => "presence.users",
+            Kind::PresenceFields => "presence.fields",
+            Kind::PresenceUserFields => "presence.user_fields",
         }
     }
 }

@@ -23,6 +23,10 @@ pub struct Options {
     pub tls: Option<Tls>,
     /// How long a client is present without being named again; `None`: as whoever names it says.
     pub presence_ttl: Option<Duration>,
+    /// Presence is in hashes whose fields the server ends by itself: Redis 7.4, Valkey 9.0.
+    pub has_presence_fields: bool,
+    /// Pages of the history and presence are read from replicas, where there are some.
+    pub reads_replicas: bool,
 }
 
 impl Options {
@@ -37,6 +41,8 @@ impl Options {
             io_timeout: Duration::from_secs(4),
             tls: None,
             presence_ttl: None,
+            has_presence_fields: false,
+            reads_replicas: false,
         }
     }
 }

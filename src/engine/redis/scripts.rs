@@ -10,15 +10,23 @@ pub enum Script {
     Read,
     Remove,
     Presence,
+    /// Of a server that ends fields of a hash by itself.
+    PresenceFields,
+    /// Of a replica.
+    PageCopy,
+    PresenceCopy,
 }
 
 /// In the order of [`Script`].
-pub const SCRIPTS: [&str; 5] = [
+pub const SCRIPTS: [&str; 8] = [
     include_str!("scripts/publish.lua"),
     include_str!("scripts/publish_once.lua"),
     include_str!("scripts/read.lua"),
     include_str!("scripts/remove.lua"),
     include_str!("scripts/presence.lua"),
+    include_str!("scripts/presence_fields.lua"),
+    include_str!("scripts/page_copy.lua"),
+    include_str!("scripts/presence_copy.lua"),
 ];
 
 /// What the server calls them: their digests.

@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
 use super::cluster::Returned;
 use super::dial::Manner;
+use super::link::{Asked, Work, give};
 use super::names::Names;
-use crate::engine::contract::Request;
 use crate::engine::outlet::Outlet;
-use crate::model::{ErrorCode, ShardId};
+use crate::limits::OPERATION_TIMEOUT;
+use crate::model::ErrorCode;
 use crate::telemetry::{EngineCounter, EngineMetrics};
 
 pub struct Shared {
@@ -19,10 +20,16 @@ pub struct Shared {
     pub manner: Manner,
     pub io_timeout: Duration,
     pub presence_ttl: Option<Duration>,
+    /// Presence is in hashes whose fields the server ends by itself.
+    pub has_presence_fields: bool,
     pub outlet: Outlet,
     pub health: Arc<Health>,
     /// Of a cluster: what turned out to be another server's.
     pub returns: Option<mpsc::Sender<Returned>>,
+    /// Some requests may be answered by replicas.
+    pub reads_replicas: bool,
+    /// Of a replica: its master, which is asked whatever the replica can't answer.
+    pub master: Option<mpsc::Sender<Work>>,
 }
 
 impl Shared {
@@ -30,11 +37,24 @@ impl Shared {
         &self.health.metrics
     }
 
-    /// Says that it can't be done now.
-    pub async fn refuse(&self, from: ShardId, request: &Request) {
+    /// Says that it can't be done now; or asks the master, where this is a replica.
+    pub async fn refuse(&self, asked: Asked) {
+        let refused = match &self.master {
+            Some(master) => give(master, asked),
+            None => Err(asked),
+        };
+        let Err(Asked { from, request, .. }) = refused else { return };
         self.metrics().add(EngineCounter::Failures, 1);
         if request.operation.is_answered() {
             self.outlet.done(from, request.id, Err(ErrorCode::Internal)).await;
+        }
+    }
+
+    /// When an answer comes too late. A replica is given part of the time, so that its master has the rest.
+    pub fn end_of(&self, asked: &Asked) -> Instant {
+        match self.master {
+            Some(_) => asked.until - OPERATION_TIMEOUT / 2,
+            None => asked.until,
         }
     }
 }
@@ -42,13 +62,34 @@ impl Shared {
 /// How the engine's connections fare, all together: it is up when each of them is.
 pub struct Health {
     pub metrics: Arc<EngineMetrics>,
+    /// Whether the engine needs them.
+    is_needed: bool,
     down: AtomicUsize,
     unproven: AtomicUsize,
 }
 
 impl Health {
     pub fn new(metrics: Arc<EngineMetrics>) -> Arc<Health> {
-        Arc::new(Health { metrics, down: AtomicUsize::new(0), unproven: AtomicUsize::new(0) })
+        Health::with(metrics, true)
+    }
+
+    /// Of connections that the engine can do without.
+    pub fn of_replica(metrics: Arc<EngineMetrics>) -> Arc<Health> {
+        Health::with(metrics, false)
+    }
+
+    fn with(metrics: Arc<EngineMetrics>, is_needed: bool) -> Arc<Health> {
+        Arc::new(Health { metrics, is_needed, down: AtomicUsize::new(0), unproven: AtomicUsize::new(0) })
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.down.load(Ordering::Relaxed) == 0
+    }
+
+    fn changed(&self) {
+        if self.is_needed {
+            self.metrics.set_up(self.is_up());
+        }
     }
 
     /// A further connection, which is down.
@@ -71,11 +112,11 @@ impl ConnectionHealth {
             return;
         }
         self.is_up = is_up;
-        let down = match is_up {
-            true => self.health.down.fetch_sub(1, Ordering::Relaxed) - 1,
-            false => self.health.down.fetch_add(1, Ordering::Relaxed) + 1,
+        match is_up {
+            true => self.health.down.fetch_sub(1, Ordering::Relaxed),
+            false => self.health.down.fetch_add(1, Ordering::Relaxed),
         };
-        self.health.metrics.set_up(down == 0);
+        self.health.changed();
     }
 
     /// A probe came back after `delay`, or not in time. One connection that is not proven speaks for all.
@@ -101,8 +142,8 @@ impl Drop for ConnectionHealth {
             self.health.unproven.fetch_sub(1, Ordering::Relaxed);
         }
         if !self.is_up {
-            let down = self.health.down.fetch_sub(1, Ordering::Relaxed) - 1;
-            self.health.metrics.set_up(down == 0);
+            self.health.down.fetch_sub(1, Ordering::Relaxed);
+            self.health.changed();
         }
     }
 }

@@ -31,6 +31,8 @@ pub fn by_sentinels(sentinel: &Sentinel, connect_timeout: Duration) -> Place {
         tls: sentinel.tls.clone(),
         connect_timeout,
         is_master_needed: false,
+        is_cluster_replica: false,
+        needs_field_expiry: false,
     };
     for (index, address) in sentinel.addresses.iter().enumerate() {
         let (address, manner, votes) = (address.clone(), manner.clone(), votes.clone());

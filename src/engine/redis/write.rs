@@ -6,6 +6,7 @@ use super::known::Known;
 use super::names::{Kind, Names};
 use super::resp::Commands;
 use super::scripts::{Script, Scripts};
+use super::shared::Shared;
 use crate::engine::Retention;
 use crate::engine::contract::{Operation, Page, Publish, Read};
 use crate::engine::record::{encode_client, encode_membership, encode_publication};
@@ -18,11 +19,26 @@ pub struct Writer {
     /// `PUBLISH`, or `SPUBLISH` in a cluster.
     pub publish: &'static str,
     pub presence_ttl: Option<Duration>,
+    pub has_presence_fields: bool,
+    /// For a replica: nothing is changed.
+    pub is_copy: bool,
     pub known: Known,
     pub random: fastrand::Rng,
 }
 
 impl Writer {
+    pub fn new(shared: &Shared) -> Writer {
+        Writer {
+            names: shared.names.clone(),
+            publish: if shared.returns.is_some() { "SPUBLISH" } else { "PUBLISH" },
+            presence_ttl: shared.presence_ttl,
+            has_presence_fields: shared.has_presence_fields,
+            is_copy: shared.master.is_some(),
+            known: Known::default(),
+            random: fastrand::Rng::new(),
+        }
+    }
+
     /// Writes what `operation` needs; returns the number of replies, of which the last one is the answer.
     ///
     /// Panics if it is about listening, which is not asked by commands of this kind.
@@ -31,6 +47,7 @@ impl Writer {
             Operation::Publish(publish) => self.publish(commands, scripts, channel, publish),
             Operation::Tell(membership, info) => self.send(commands, channel, &encode_membership(*membership, info)),
             Operation::Read(read) => self.read(commands, scripts, channel, read),
+            Operation::Page(page) if self.is_copy => self.page_of_copy(commands, scripts, channel, page),
             Operation::Page(page) => self.page(commands, scripts, channel, page),
             Operation::RemoveHistory => self.script(commands, scripts, Script::Remove, channel, STREAM_KEYS, 0),
             Operation::Attend { clients, ttl } => {
@@ -38,17 +55,17 @@ impl Writer {
                 return pieces.map(|piece| self.attend(commands, scripts, channel, piece, *ttl)).count();
             }
             Operation::Leave(client) => {
-                self.script(commands, scripts, Script::Presence, channel, PRESENCE_KEYS, 2);
+                self.presence(commands, scripts, channel, 2);
                 commands.text(b"leave");
                 commands.text(client.as_bytes());
             }
             Operation::Presence { clients_max } => {
-                self.script(commands, scripts, Script::Presence, channel, PRESENCE_KEYS, 2);
+                self.presence(commands, scripts, channel, 2);
                 commands.text(b"list");
                 commands.number(*clients_max as u64);
             }
             Operation::PresenceStats => {
-                self.script(commands, scripts, Script::Presence, channel, PRESENCE_KEYS, 1);
+                self.presence(commands, scripts, channel, 1);
                 commands.text(b"count");
             }
             Operation::Listen | Operation::Unlisten => unreachable!("the listener has those"),
@@ -128,15 +145,29 @@ impl Writer {
     fn page(&mut self, commands: &mut Commands, scripts: &Scripts, channel: &str, page: &Page) {
         self.begin_read(commands, scripts, channel, &page.retention);
         write_position(commands, None);
-        let request = &page.request;
-        let limit =
-            usize::try_from(request.limit).map_or(page.publications_max, |limit| limit.min(page.publications_max));
-        let since = request.since.as_ref().map(|since| since.offset);
-        let range = match request.reverse {
-            false => Range { command: "XRANGE", from: since.map_or(Bound::Oldest, Bound::after), to: Bound::Newest },
-            true => Range { command: "XREVRANGE", from: since.map_or(Bound::Newest, Bound::before), to: Bound::Oldest },
+        write_page(commands, page);
+    }
+
+    fn page_of_copy(&self, commands: &mut Commands, scripts: &Scripts, channel: &str, page: &Page) {
+        self.script(commands, scripts, Script::PageCopy, channel, STREAM_KEYS, 6);
+        match &page.request.since {
+            Some(since) => {
+                commands.text(since.epoch.as_bytes());
+                commands.number(since.offset);
+            }
+            None => [b"", b""].iter().for_each(|text| commands.text(*text)),
+        }
+        write_page(commands, page);
+    }
+
+    /// Begins the call of the script that keeps presence.
+    fn presence(&self, commands: &mut Commands, scripts: &Scripts, channel: &str, arguments: usize) {
+        let (script, keys) = match (self.has_presence_fields, self.is_copy) {
+            (true, _) => (Script::PresenceFields, PRESENCE_FIELD_KEYS),
+            (false, true) => (Script::PresenceCopy, PRESENCE_KEYS),
+            (false, false) => (Script::Presence, PRESENCE_KEYS),
         };
-        range.write(commands, limit);
+        self.script(commands, scripts, script, channel, keys, arguments);
     }
 
     fn begin_read(&mut self, commands: &mut Commands, scripts: &Scripts, channel: &str, retention: &Retention) {
@@ -153,7 +184,7 @@ impl Writer {
         clients: &[std::sync::Arc<ClientInfo>],
         ttl: Duration,
     ) {
-        self.script(commands, scripts, Script::Presence, channel, PRESENCE_KEYS, 2 + 2 * clients.len());
+        self.presence(commands, scripts, channel, 2 + 2 * clients.len());
         commands.text(b"attend");
         write_millis(commands, self.presence_ttl.unwrap_or(ttl));
         for info in clients {
@@ -239,6 +270,18 @@ impl Range {
     }
 }
 
+/// The part of the stream that is asked for.
+fn write_page(commands: &mut Commands, page: &Page) {
+    let request = &page.request;
+    let limit = usize::try_from(request.limit).map_or(page.publications_max, |limit| limit.min(page.publications_max));
+    let since = request.since.as_ref().map(|since| since.offset);
+    let range = match request.reverse {
+        false => Range { command: "XRANGE", from: since.map_or(Bound::Oldest, Bound::after), to: Bound::Newest },
+        true => Range { command: "XREVRANGE", from: since.map_or(Bound::Newest, Bound::before), to: Bound::Oldest },
+    };
+    range.write(commands, limit);
+}
+
 /// Epoch and offset never go before the history.
 fn meta_ttl_of(retention: &Retention) -> Duration {
     retention.meta_ttl.max(retention.ttl)
@@ -262,6 +305,7 @@ fn write_millis(commands: &mut Commands, duration: Duration) {
 
 const STREAM_KEYS: &[Kind] = &[Kind::Meta, Kind::Stream];
 const PRESENCE_KEYS: &[Kind] = &[Kind::PresenceClients, Kind::PresenceExpiries, Kind::PresenceUsers];
+const PRESENCE_FIELD_KEYS: &[Kind] = &[Kind::PresenceFields, Kind::PresenceUserFields];
 
 /// A thousand years: more than that overflows the server's clock.
 const MILLIS_MAX: u64 = 1000 * 365 * 24 * 3600 * 1000;

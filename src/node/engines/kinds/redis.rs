@@ -26,6 +26,8 @@ fn options(settings: &RedisSettings) -> Result<Options, String> {
         connect_timeout: settings.connect_timeout,
         io_timeout: settings.io_timeout,
         tls: settings.tls.as_ref().map(tls).transpose()?,
+        reads_replicas: settings.reads_replicas,
+        has_presence_fields: settings.has_presence_fields,
         ..Options::new(deployments)
     })
 }
@@ -79,9 +81,11 @@ mod tests {
         let read = options_of(
             "redis.address = [\"a\", \"redis+sentinel://b,[::1]:2/main?sentinel_user=s\", \"redis+cluster://c:3\"]\n\
              redis.user = \"u\"\nredis.password = \"p\"\nredis.client_name = \"n\"\nredis.prefix = \"x\"\n\
-             redis.connect_timeout = \"2s\"\nredis.io_timeout = \"3s\"",
+             redis.connect_timeout = \"2s\"\nredis.io_timeout = \"3s\"\n\
+             redis.replica_client.enabled = true\nredis.presence_hash_field_ttl = true",
         );
         assert_eq!((read.prefix.as_str(), read.connect_timeout.as_secs(), read.io_timeout.as_secs()), ("x", 2, 3));
+        assert!(read.reads_replicas && read.has_presence_fields);
         let Login { user, password, client_name } = &read.login;
         assert_eq!((user.as_str(), password.as_str(), client_name.as_str()), ("u", "p", "n"));
         let [Deployment::Server(at), Deployment::Sentinel(sentinel), Deployment::Cluster(nodes)] =
@@ -95,6 +99,9 @@ mod tests {
         assert_eq!(*nodes, [Address::tcp("c", 3)]);
         let local = options_of("redis.address = \"unix:///run/redis.sock?db=2\"");
         assert!(matches!(&local.deployments[..], [Deployment::Server(Address::Unix(_))]) && local.db == 2);
+        assert!(!local.reads_replicas && !local.has_presence_fields);
+        let by_url = "redis.address = \"redis://a?replica_client_enabled=true&force_resp2=true\"";
+        assert!(options_of(by_url).reads_replicas);
     }
 
     #[test]
