@@ -14,7 +14,7 @@ use crate::config::{
     initial_text, schema_json,
 };
 
-use super::engines::{self, Finding, TryEngines};
+use super::engines::{self, Finding, TryEngines, Verdict};
 
 pub fn run(command: ConfigCommand, try_engines: TryEngines) -> ExitCode {
     let outcome = match command {
@@ -82,10 +82,11 @@ fn check(arguments: CheckArguments, try_engines: TryEngines) -> Result<(), Strin
 /// Says of each engine whether it can be used from here.
 fn connect(options: &Options, try_engines: TryEngines) -> Result<(), String> {
     let (mut ready, mut missing) = (Vec::new(), Vec::new());
-    for Finding { outcome, fix } in engines::examine(options, try_engines) {
-        match outcome {
-            Ok(text) => ready.push(text),
-            Err(text) => missing.push(format!("{text}\n  fix: {fix}")),
+    for Finding { verdict, text, fix } in engines::examine(options, try_engines) {
+        match verdict {
+            Verdict::Good => ready.push(text),
+            Verdict::Odd => eprintln!("warning: {text}\n  fix: {fix}"),
+            Verdict::Bad => missing.push(format!("{text}\n  fix: {fix}")),
         }
     }
     if !ready.is_empty() {

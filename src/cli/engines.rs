@@ -6,17 +6,38 @@ use std::path::Path;
 use rustix::fs::{Access, access, statvfs};
 
 use crate::config::{DiskSettings, EngineSettings, Options};
+use crate::limits::CLOCK_DIFFERENCE_MAX;
 use crate::telemetry::start_logs;
 
-/// Connects to the engines that are elsewhere: for each its name, and where it is or what is wrong.
-pub type TryEngines = fn(&Options) -> Vec<(String, Result<String, String>)>;
+/// Connects to the engines that are elsewhere.
+pub type TryEngines = fn(&Options) -> Vec<Tried>;
+
+/// An engine that was connected to, or was not.
+#[derive(Debug, PartialEq)]
+pub struct Tried {
+    pub name: String,
+    /// Where it is, or what is wrong.
+    pub outcome: Result<String, String>,
+    /// By how many seconds its clock is ahead of this machine's; 0 where that is not known.
+    pub clock_ahead: f64,
+}
 
 /// One engine as it was found.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Finding {
+    pub verdict: Verdict,
     /// With the name of the engine in front.
-    pub outcome: Result<String, String>,
+    pub text: String,
+    /// Of what is not good.
     pub fix: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Good,
+    /// It can be used; somebody should look at it.
+    Odd,
+    Bad,
 }
 
 /// Tries all of them. What engines log about their trouble goes to the standard error.
@@ -27,15 +48,29 @@ pub fn examine(options: &Options, try_engines: TryEngines) -> Vec<Finding> {
     }
     start_logs("warn", None);
     let disks = started.iter().filter_map(|engine| match &engine.settings {
-        EngineSettings::Disk(settings) => Some((engine.name.clone(), disk(settings), FIX_DISK)),
+        EngineSettings::Disk(settings) => Some(Finding::of(&engine.name, disk(settings), FIX_DISK)),
         _ => None,
     });
-    let elsewhere = try_engines(options).into_iter().map(|(name, outcome)| (name, outcome, FIX_ADDRESS));
-    let name_it = |(name, outcome, fix): (String, Result<String, String>, _)| Finding {
-        outcome: outcome.map(|text| format!("{name}: {text}")).map_err(|text| format!("{name}: {text}")),
-        fix,
-    };
-    disks.chain(elsewhere).map(name_it).collect()
+    disks.chain(try_engines(options).into_iter().map(Finding::of_tried)).collect()
+}
+
+impl Finding {
+    fn of(name: &str, outcome: Result<String, String>, fix: &'static str) -> Finding {
+        match outcome {
+            Ok(text) => Finding { verdict: Verdict::Good, text: format!("{name}: {text}"), fix },
+            Err(text) => Finding { verdict: Verdict::Bad, text: format!("{name}: {text}"), fix },
+        }
+    }
+
+    fn of_tried(Tried { name, outcome, clock_ahead }: Tried) -> Finding {
+        let finding = Finding::of(&name, outcome, FIX_ADDRESS);
+        if finding.verdict != Verdict::Good || clock_ahead.abs() <= CLOCK_DIFFERENCE_MAX.as_secs_f64() {
+            return finding;
+        }
+        let side = if clock_ahead > 0.0 { "ahead of" } else { "behind" };
+        let text = format!("{}; its clock is {:.1} s {side} this machine's", finding.text, clock_ahead.abs());
+        Finding { verdict: Verdict::Odd, text, fix: FIX_CLOCK }
+    }
 }
 
 /// Whether the log's folder can be written, or made; and whether there is room for all that it may hold.
@@ -65,6 +100,7 @@ fn disk(settings: &DiskSettings) -> Result<String, String> {
 }
 
 const FIX_ADDRESS: &str = "check address, login and network; the lines above say what failed";
+const FIX_CLOCK: &str = "let NTP (chrony, systemd-timesyncd) set the clocks of both machines";
 const FIX_DISK: &str = "give disk.path to the user that the hub runs as, on a disk with room";
 
 #[cfg(test)]
@@ -82,6 +118,19 @@ mod tests {
             EngineSettings::Disk(settings) => settings.clone(),
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn a_clock_that_is_off_is_odd() {
+        let check = |outcome: Result<&str, &str>, clock_ahead, verdict, expected: &str| {
+            let outcome = outcome.map(ToString::to_string).map_err(ToString::to_string);
+            let found = Finding::of_tried(Tried { name: "engine".into(), outcome, clock_ahead });
+            assert_eq!((found.verdict, found.text.as_str()), (verdict, expected));
+        };
+        check(Ok("redis at a"), 0.9, Verdict::Good, "engine: redis at a");
+        check(Ok("redis at a"), 1.5, Verdict::Odd, "engine: redis at a; its clock is 1.5 s ahead of this machine's");
+        check(Ok("redis at a"), -60.0, Verdict::Odd, "engine: redis at a; its clock is 60.0 s behind this machine's");
+        check(Err("redis at a does not answer"), 60.0, Verdict::Bad, "engine: redis at a does not answer");
     }
 
     #[test]

@@ -33,7 +33,7 @@ use tokio::runtime;
 
 use crate::config::Tool;
 
-pub use engines::TryEngines;
+pub use engines::{Tried, TryEngines};
 
 /// Runs a command and says how it ended; trouble is told on standard error.
 pub fn run(tool: &Tool, try_engines: TryEngines) -> ExitCode {

@@ -17,6 +17,10 @@ pub const ENGINE_DELIVERY_RETRY: Duration = Duration::from_micros(500);
 /// its sender allows for.
 pub const CONTROL_MESSAGES_MAX: usize = 1024;
 
+/// By how much a broker's clock and this machine's may differ before somebody is told. Chosen: NTP keeps machines within
+/// some hundredths of a second, and the shortest time that is counted in seconds is one.
+pub const CLOCK_DIFFERENCE_MAX: Duration = Duration::from_secs(1);
+
 /// Pause between two tries to reach a NATS server, and after one that refused us. Chosen: back within two seconds
 /// after the server is; a wrong password is tried rarely enough for no server to mind.
 pub const NATS_RETRY: Duration = Duration::from_millis(250);

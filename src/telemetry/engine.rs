@@ -1,7 +1,7 @@
 //! What is counted of one engine. The engine's own tasks count; a scrape reads.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// An engine, and what operators call it.
@@ -28,6 +28,8 @@ pub struct EngineMetrics {
     counters: [AtomicU64; ENGINE_COUNTERS],
     /// Of the last probe that came back, in microseconds.
     probe_micros: AtomicU64,
+    /// By how much the broker's clock is ahead of this machine's, in microseconds.
+    clock_ahead_micros: AtomicI64,
 }
 
 /// What an engine counts.
@@ -113,6 +115,16 @@ impl EngineMetrics {
     /// what it has to.
     pub fn is_ready(&self) -> bool {
         self.is_up() && self.is_proven.load(Ordering::Relaxed) && !self.lacks_store()
+    }
+
+    /// The broker's clock as it was compared with this machine's; positive: it is ahead.
+    pub fn set_clock_ahead(&self, micros: i64) {
+        self.clock_ahead_micros.store(micros, Ordering::Relaxed);
+    }
+
+    /// In seconds; 0 as long as it is not known.
+    pub fn clock_ahead(&self) -> f64 {
+        self.clock_ahead_micros.load(Ordering::Relaxed) as f64 / 1e6
     }
 
     pub fn probe_delay(&self) -> Duration {

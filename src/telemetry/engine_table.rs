@@ -40,6 +40,11 @@ pub(super) static ENGINES: &[Metric] = &[
     gauge("fanfare_engine_probe_seconds", "How long the last probe took that came back.", |engine| {
         engine.probe_delay().as_secs_f64()
     }),
+    gauge(
+        "fanfare_engine_clock_ahead_seconds",
+        "By how much Redis' clock was ahead of this machine's when it was connected to last; 0 for others.",
+        EngineMetrics::clock_ahead,
+    ),
     counter(
         "fanfare_engine_replica_reads_total",
         EngineCounter::ReplicaReads,

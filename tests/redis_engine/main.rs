@@ -4,6 +4,7 @@
 //! own, and stops them by their process ids.
 
 mod bed;
+mod clocks;
 mod cost;
 mod faults;
 mod fleets;

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::config::{self, DoctorArguments, Output};
 
-use super::engines::{self, TryEngines};
+use super::engines::{self, TryEngines, Verdict};
 use super::server::Server;
 use super::{Failure, block_on, print_json};
 
@@ -51,9 +51,10 @@ fn examine(arguments: &DoctorArguments, try_engines: TryEngines) -> Result<Vec<C
     checks.extend(machine::tracked_connections(root, connections));
     checks.extend(settings::insecure(&options));
     checks.extend(settings::certificates(&options));
-    checks.extend(engines::examine(&options, try_engines).into_iter().map(|finding| match finding.outcome {
-        Ok(value) => Check::ok("engine", value),
-        Err(value) => Check::fail("engine", value, finding.fix),
+    checks.extend(engines::examine(&options, try_engines).into_iter().map(|finding| match finding.verdict {
+        Verdict::Good => Check::ok("engine", finding.text),
+        Verdict::Odd => Check::warn("engine", finding.text, finding.fix),
+        Verdict::Bad => Check::fail("engine", finding.text, finding.fix),
     }));
     if !arguments.offline {
         let server = Server::of(&options)?;

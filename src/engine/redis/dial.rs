@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -38,6 +38,14 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 pub struct Connection {
     pub io: Box<dyn Io>,
     pub input: BytesMut,
+}
+
+/// One that knows our scripts.
+pub struct Taught {
+    pub connection: Connection,
+    pub scripts: Scripts,
+    /// By how much the server's clock is ahead of ours, in microseconds.
+    pub clock_ahead: i64,
 }
 
 #[derive(Debug)]
@@ -88,7 +96,7 @@ pub async fn connect(address: Address, manner: &Manner) -> Result<Connection, No
 }
 
 /// The same, and teaches the server our scripts.
-pub async fn connect_with_scripts(address: Address, manner: &Manner) -> Result<(Connection, Scripts), NoConnection> {
+pub async fn connect_with_scripts(address: Address, manner: &Manner) -> Result<Taught, NoConnection> {
     let connect = async {
         let mut connection = login(&address, manner).await?;
         let mut commands = Commands::default();
@@ -101,7 +109,8 @@ pub async fn connect_with_scripts(address: Address, manner: &Manner) -> Result<(
         if manner.needs_field_expiry && !connection.knows("HPEXPIRE").await? {
             return Err(NoConnection::TooOld);
         }
-        Ok((connection, scripts))
+        let clock_ahead = connection.compare_clocks().await?;
+        Ok(Taught { connection, scripts, clock_ahead })
     };
     timeout(manner.connect_timeout, connect).await.unwrap_or(Err(NoConnection::TooSlow))
 }
@@ -161,6 +170,19 @@ async fn open(address: &Address, tls: Option<&Tls>) -> Result<Box<dyn Io>, NoCon
 }
 
 impl Connection {
+    /// Its time less ours at half of the way there and back.
+    async fn compare_clocks(&mut self) -> Result<i64, NoConnection> {
+        let begun = SystemTime::now();
+        let mut commands = Commands::default();
+        commands.command(&[b"TIME"]);
+        let replies = self.ask(commands, 1).await?;
+        let half_way = begun + begun.elapsed().unwrap_or_default() / 2;
+        let ours = half_way.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as i64;
+        let Some([seconds, micros]) = replies.first().and_then(Reply::as_array) else { return Err(no_redis()) };
+        let theirs = seconds.as_number().zip(micros.as_number()).ok_or_else(no_redis)?;
+        Ok((theirs.0 * 1_000_000 + theirs.1).cast_signed() - ours)
+    }
+
     async fn knows(&mut self, command: &str) -> Result<bool, NoConnection> {
         let mut commands = Commands::default();
         commands.command(&[b"COMMAND", b"INFO", command.as_bytes()]);

@@ -12,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::answer;
 use super::cluster::{Redirection, Returned};
-use super::dial::{Connection, Io, connect_with_scripts};
+use super::dial::{Connection, Io, Taught, connect_with_scripts};
 use super::reconnect::{Attempts, Place};
 use super::resp::{self, Commands, Reply};
 use super::scripts::Scripts;
@@ -64,7 +64,8 @@ pub async fn run(shared: Arc<Shared>, mut health: ConnectionHealth, mut place: P
     loop {
         let connect = attempts.connect(&mut place, |address| connect_with_scripts(address, &shared.manner));
         let connected = refuse_until(&shared, &mut work, patience, connect).await.flatten();
-        let Some((connection, scripts)) = connected else { return };
+        let Some(Taught { connection, scripts, clock_ahead }) = connected else { return };
+        shared.compare_clocks(&place, clock_ahead);
         patience = Duration::ZERO;
         health.set_up(true);
         let mut link = Link::new(&shared, &mut writer, scripts);

@@ -10,8 +10,9 @@ use super::cluster::Returned;
 use super::dial::Manner;
 use super::link::{Asked, Work, give};
 use super::names::Names;
+use super::reconnect::Place;
 use crate::engine::outlet::Outlet;
-use crate::limits::OPERATION_TIMEOUT;
+use crate::limits::{CLOCK_DIFFERENCE_MAX, OPERATION_TIMEOUT};
 use crate::model::ErrorCode;
 use crate::telemetry::{EngineCounter, EngineMetrics};
 
@@ -35,6 +36,22 @@ pub struct Shared {
 impl Shared {
     pub fn metrics(&self) -> &EngineMetrics {
         &self.health.metrics
+    }
+
+    /// The clock of the server at `place` is ahead of ours by so many microseconds.
+    pub fn compare_clocks(&self, place: &Place, ahead: i64) {
+        self.metrics().set_clock_ahead(ahead);
+        if ahead.unsigned_abs() > CLOCK_DIFFERENCE_MAX.as_micros() as u64
+            && let Some(address) = &*place.borrow()
+        {
+            let seconds = ahead as f64 / 1e6;
+            tracing::warn!(
+                %address,
+                seconds_ahead = seconds,
+                "the clocks of Redis and of this machine differ: tokens end by this one, presence and history by that of \
+                 Redis; let NTP set both"
+            );
+        }
     }
 
     /// Says that it can't be done now; or asks the master, where this is a replica.

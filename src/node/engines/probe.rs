@@ -7,14 +7,12 @@ use tokio::runtime::Builder;
 use tokio::time::{Instant, sleep};
 
 use super::{Started, kinds};
+use crate::cli::Tried;
 use crate::config::{EngineSettings, Options};
 use crate::engine::outlet::{Outlet, Post};
 use crate::limits::PROBE_INTERVAL;
 use crate::model::EngineIndex;
 use crate::telemetry::EngineMetrics;
-
-/// What the engine is called, and whether it is ready, with where it is.
-pub type Tried = (String, Result<String, String>);
 
 /// Starts every engine that is elsewhere as the hub would, until a message came back through each, or for some
 /// seconds. A log on this node's disk is left alone: a hub may be using it.
@@ -30,7 +28,10 @@ fn try_with(
     let elsewhere = options.engines.started.iter().filter(|engine| !matches!(engine.settings, EngineSettings::Disk(_)));
     let runtime = match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return elsewhere.map(|engine| (engine.name.clone(), Err(error.to_string()))).collect(),
+        Err(error) => {
+            let tried = |name| Tried { name, outcome: Err(error.to_string()), clock_ahead: 0.0 };
+            return elsewhere.map(|engine| tried(engine.name.clone())).collect();
+        }
     };
     let nobody: Arc<Post> = Arc::new(|_, _| Ok(()));
     runtime.block_on(async {
@@ -53,7 +54,7 @@ fn try_with(
                 (Ok(_), Some(reason)) => Err(format!("{place} {reason}")),
                 (Ok(_), None) => Ok(format!("{place}, {:.1} ms away", metrics.probe_delay().as_secs_f64() * 1e3)),
             };
-            (engine.name.clone(), outcome)
+            Tried { name: engine.name.clone(), outcome, clock_ahead: metrics.clock_ahead() }
         });
         outcomes.collect()
     })
@@ -90,16 +91,18 @@ mod tests {
                 EngineSettings::Redis(_) => {
                     metrics.set_up(true);
                     metrics.probed(Some(Duration::from_millis(2)));
+                    metrics.set_clock_ahead(-2_000_000);
                 }
                 _ => {}
             }
             Ok(Arc::new(Deaf))
         });
         let expected = [
-            ("broker", Err("nats at b:4222 does not answer".to_string())),
-            ("engine", Ok("redis at 127.0.0.1:6379, 2.0 ms away".to_string())),
-            ("bad", Err("nats at localhost:4222: no key".to_string())),
+            ("broker", Err("nats at b:4222 does not answer".to_string()), 0.0),
+            ("engine", Ok("redis at 127.0.0.1:6379, 2.0 ms away".to_string()), -2.0),
+            ("bad", Err("nats at localhost:4222: no key".to_string()), 0.0),
         ];
-        assert_eq!(tried, expected.map(|(name, outcome)| (name.to_string(), outcome)));
+        let expected = expected.map(|(name, outcome, clock_ahead)| Tried { name: name.into(), outcome, clock_ahead });
+        assert_eq!(tried, expected);
     }
 }
