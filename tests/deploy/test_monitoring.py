@@ -67,6 +67,13 @@ class Rules(unittest.TestCase):
                     self.assertEqual(set(rule["annotations"]), {"summary", "action"}, rule["alert"])
 
 
+class Engines(unittest.TestCase):
+    def test_each_metric_of_engines_has_a_panel_or_an_alert(self):
+        documented = set(re.findall(r"`(fanfare_engine_[a-z_]+)`", (ROOT / "docs" / "metrics.md").read_text()))
+        used = {name for _, expression in expressions() for name, _ in metrics_in(expression)}
+        self.assertEqual(documented - used, set())
+
+
 class Metrics(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
