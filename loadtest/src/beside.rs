@@ -5,6 +5,7 @@
 //! priority of the one that measures: what it reads and writes is never in the quiet room's way in here.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
@@ -41,6 +42,11 @@ pub const CONNECTIONS: &str = "connections";
 /// What happens beside the quiet room.
 pub trait Disturbance: Send {
     fn name(&self) -> &'static str;
+
+    /// Which of several servers the quiet room is on; `None`: all of them.
+    fn quiet_servers(&self) -> Option<Range<usize>> {
+        None
+    }
 
     /// Connections that it may open.
     fn connections(&self) -> usize;
@@ -90,6 +96,9 @@ pub fn run<D: Disturbance>(options: &BesideOptions, disturbance: D) -> Result<Be
     let name = disturbance.name().to_owned();
     let mut disturber = Disturber::open(server, disturbance)?;
     let mut fleet = server.fleet(quiet_links)?;
+    if let Some(servers) = disturber.disturbance.quiet_servers() {
+        fleet.open_to(servers);
+    }
     let traffic = Traffic::open(plan(options), server, &mut fleet)?;
 
     let control = Control::default();
@@ -114,7 +123,7 @@ pub fn run<D: Disturbance>(options: &BesideOptions, disturbance: D) -> Result<Be
         counts.insert("server_cpu_us_per_connection".into(), us / connections.max(1.0));
     }
     Ok(BesideReport {
-        url: server.url.clone(),
+        url: server.url(),
         disturbance: name,
         server_cpu_share_alone: share(&alone.spent),
         server_cpu_share_beside: share(&beside.spent),
@@ -255,7 +264,7 @@ impl Quiet<'_, '_> {
     }
 
     fn measure_phase(&mut self, phase: Phase) -> Result<PhaseReport, Failure> {
-        let meter = Meter::start(self.options.server.server_pid)?;
+        let meter = Meter::start(&self.options.server.server_pids)?;
         self.go_on(self.options.seconds, phase)?;
         let spent = meter.stop()?;
         Ok(PhaseReport { latency_us: self.traffic.latency_us(), deliveries: self.traffic.deliveries(), spent })
@@ -295,5 +304,6 @@ impl Quiet<'_, '_> {
 }
 
 fn pss_bytes(server: &ServerOptions) -> Result<Option<u64>, Failure> {
-    server.server_pid.map(process::pss_bytes).transpose()
+    let pids = &server.server_pids;
+    (!pids.is_empty()).then(|| process::pss_bytes(pids)).transpose()
 }

@@ -34,11 +34,11 @@ pub fn run(options: &ConnectOptions) -> Result<ConnectReport, Failure> {
     let tokens = options.server.tokens()?;
     open(options, &mut fleet, tokens.as_ref(), warm_up)?;
 
-    let meter = Meter::start(options.server.server_pid)?;
+    let meter = Meter::start(&options.server.server_pids)?;
     open(options, &mut fleet, tokens.as_ref(), connections)?;
     let spent = meter.stop()?;
     Ok(ConnectReport {
-        url: options.server.url.clone(),
+        url: options.server.url(),
         connections,
         in_flight: options.in_flight as usize,
         tokens: tokens.as_ref().map_or("none", Tokens::algorithm).into(),

@@ -54,7 +54,7 @@ pub fn run(options: &EchoOptions) -> Result<EchoReport, Failure> {
 
     run.echoes = 0;
     run.latency_us.reset();
-    let meter = Meter::start(options.server.server_pid)?;
+    let meter = Meter::start(&options.server.server_pids)?;
     run.go_on(&mut fleet, options.seconds)?;
     let spent = meter.stop()?;
     let echoes = run.echoes;
@@ -65,7 +65,7 @@ pub fn run(options: &EchoOptions) -> Result<EchoReport, Failure> {
     }
     let published: Vec<u64> = run.callers.iter().map(|caller| caller.published).collect();
     Ok(EchoReport {
-        url: options.server.url.clone(),
+        url: options.server.url(),
         connections,
         payload_bytes: options.payload,
         line_bytes: run.line_bytes,

@@ -74,7 +74,7 @@ pub fn run(options: &FanoutOptions) -> Result<FanoutReport, Failure> {
     run.deliveries = 0;
 
     let published_before = run.window.published();
-    let meter = Meter::start(options.server.server_pid)?;
+    let meter = Meter::start(&options.server.server_pids)?;
     run.publish_and_receive(options.publications)?;
     let spent = meter.stop()?;
     let deliveries = run.deliveries;
@@ -82,7 +82,7 @@ pub fn run(options: &FanoutOptions) -> Result<FanoutReport, Failure> {
 
     run.listen_on(AFTERMATH)?;
     Ok(FanoutReport {
-        url: options.server.url.clone(),
+        url: options.server.url(),
         members: options.members as usize,
         payload_bytes: options.payload,
         line_bytes: run.line_bytes,

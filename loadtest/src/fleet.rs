@@ -1,6 +1,7 @@
 //! All connections of a run, on one thread and one poll set.
 
 use std::io::ErrorKind;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token};
@@ -31,7 +32,9 @@ pub struct Fleet {
     poll: Poll,
     alarm: Alarm,
     events: Events,
-    target: Target,
+    targets: Vec<Target>,
+    /// Those that links are opened to, in turn.
+    open_to: Range<usize>,
     dialect: Dialect,
     compression: Compression,
     links: Vec<Slot>,
@@ -51,13 +54,15 @@ struct Slot {
 }
 
 impl Fleet {
-    pub fn new(target: Target, dialect: Dialect, compression: Compression) -> Result<Fleet, Failure> {
+    /// `targets` has at least one.
+    pub fn new(targets: Vec<Target>, dialect: Dialect, compression: Compression) -> Result<Fleet, Failure> {
         let poll = Poll::new().doing("making a poll set")?;
         Ok(Fleet {
             alarm: Alarm::new(poll.registry(), ALARM)?,
             poll,
             events: Events::with_capacity(1024),
-            target,
+            open_to: 0..targets.len(),
+            targets,
             dialect,
             compression,
             links: Vec::new(),
@@ -70,6 +75,17 @@ impl Fleet {
 
     pub fn dialect(&self) -> Dialect {
         self.dialect
+    }
+
+    /// Links that are opened from now on go to these targets only.
+    pub fn open_to(&mut self, targets: Range<usize>) {
+        assert!(!targets.is_empty() && targets.end <= self.targets.len(), "there are targets to open links to");
+        self.open_to = targets;
+    }
+
+    /// Link `number` goes there when it is opened.
+    pub fn target_of(&self, number: usize) -> usize {
+        self.open_to.start + number % self.open_to.len()
     }
 
     pub fn len(&self) -> usize {
@@ -105,7 +121,7 @@ impl Fleet {
             if opening.len() < waiting {
                 progress = Instant::now();
             } else if progress.elapsed() > OPENING_PATIENCE {
-                let (done, target) = (self.links.len() - waiting, self.target.address);
+                let (done, target) = (self.links.len() - waiting, self.targets[self.target_of(opening[0])].address);
                 let what = format!("{target} stopped answering: {done} connections are open, {waiting} wait");
                 return Err(Failure::new(what));
             }
@@ -114,9 +130,10 @@ impl Fleet {
 
     /// Begins to open link `number`: the next new one, or one that was cut or has ended.
     pub fn begin(&mut self, number: usize, introduction: Introduction) -> Result<(), Failure> {
-        let stream = self.target.connect(number)?;
-        let path = introduction.path.as_deref().unwrap_or(&self.target.path);
-        let head = websocket::upgrade_request(self.target.address, path, self.compression);
+        let target = &self.targets[self.target_of(number)];
+        let stream = target.connect(number)?;
+        let path = introduction.path.as_deref().unwrap_or(&target.path);
+        let head = websocket::upgrade_request(target.address, path, self.compression);
         let mut link = Link::new(stream, self.dialect, self.compression, Opening { head, introduction });
         let interests = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(link.stream_mut(), Token(number), interests).doing("polling a socket")?;

@@ -173,19 +173,8 @@ impl Disturbance for Herd {
     fn open(&mut self, server: &ServerOptions, fleet: &mut Fleet) -> Result<(), Failure> {
         let channel = |_| self.options.channel.clone();
         self.publisher = server.open(fleet, 1, Role::Publisher, channel)?.start;
-        // The first member's answer tells the epoch; `open` does not show it to us.
         self.members = server.open(fleet, self.options.connections as usize, Role::Member, channel)?;
-        fleet.cut(self.members.start);
-        self.begin(fleet, self.members.start)?;
-        while !fleet.is_ready(self.members.start) {
-            let epoch = &mut self.epoch;
-            fleet.turn(SHORT, |_, _, line| {
-                if let Some(found) = find_epoch(line) {
-                    *epoch = Some(found);
-                }
-                Ok(())
-            })?;
-        }
+        self.epoch = learn_epoch(server, fleet, self.members.start, &self.options.channel)?;
         self.publish(fleet, PUBLISHED_BEFORE)
     }
 
@@ -241,6 +230,27 @@ impl Disturbance for Herd {
 }
 
 const SHORT: std::time::Duration = std::time::Duration::from_millis(10);
+
+/// Opens member `number` once more, for the epoch in the answer to its subscribe command: [`ServerOptions::open`]
+/// shows it to nobody. `None`: the server keeps nothing to recover.
+pub fn learn_epoch(
+    server: &ServerOptions,
+    fleet: &mut Fleet,
+    number: usize,
+    channel: &str,
+) -> Result<Option<String>, Failure> {
+    let token = server.tokens()?.map(|tokens| tokens.sign(number)).transpose()?;
+    fleet.cut(number);
+    fleet.begin(number, server.dialect.introduce(Role::Member, token.as_deref(), channel))?;
+    let mut epoch = None;
+    while !fleet.is_ready(number) {
+        fleet.turn(SHORT, |_, _, line| {
+            epoch = epoch.take().or_else(|| find_epoch(line));
+            Ok(())
+        })?;
+    }
+    Ok(epoch)
+}
 
 /// The epoch in the answer to a subscribe command.
 fn find_epoch(line: &[u8]) -> Option<String> {

@@ -42,37 +42,40 @@ const FURTHER_PATIENCE: Duration = Duration::from_secs(60);
 /// Opens the connections, holds them, and returns what they cost the server.
 pub fn run(options: &IdleOptions) -> Result<IdleReport, Failure> {
     let connections = options.connections as usize;
-    let pid = options.server.server_pid.ok_or_else(|| Failure::new("idle needs --server-pid: it reads the memory"))?;
+    let pids = &options.server.server_pids;
+    if pids.is_empty() {
+        return Err(Failure::new("idle needs --server-pid: it reads the memory"));
+    }
     let mut fleet = options.server.fleet(connections)?;
     let tokens = options.server.tokens()?;
     let dialect = options.server.dialect;
 
-    let pss_before = process::pss_bytes(pid)?;
-    let cpu_before = CpuReading::take(pid)?;
+    let pss_before = process::pss_bytes(pids)?;
+    let cpu_before = CpuReading::take(pids)?;
     let opening = fleet.open(connections, options.opening as usize, |number| {
         let token = tokens.as_ref().map(|tokens| tokens.sign(number)).transpose()?;
         let own_channel = options.channel_per_connection.then(|| format!("{}-{number}", options.channel));
         let channel = own_channel.as_deref().unwrap_or(&options.channel);
         Ok(dialect.introduce(Role::Member, token.as_deref(), channel))
     })?;
-    let cpu_open = CpuReading::take(pid)?;
+    let cpu_open = CpuReading::take(pids)?;
 
     let begin = Instant::now();
     while begin.elapsed().as_secs_f64() < options.hold_seconds {
         fleet.turn(Duration::from_millis(100), |_, _, line| dialect.hear(line).map(drop))?;
     }
     let hold_seconds = begin.elapsed().as_secs_f64();
-    let cpu_idle = CpuReading::take(pid)?;
-    let pss_after = process::pss_bytes(pid)?;
+    let cpu_idle = CpuReading::take(pids)?;
+    let pss_after = process::pss_bytes(pids)?;
     let mut bytes_per_further = None;
     if options.further > 0 {
         subscribe_further(&mut fleet, options)?;
-        let growth = process::pss_bytes(pid)? as f64 - pss_after as f64;
+        let growth = process::pss_bytes(pids)? as f64 - pss_after as f64;
         bytes_per_further = Some(growth / (connections as f64 * f64::from(options.further)));
     }
 
     Ok(IdleReport {
-        url: options.server.url.clone(),
+        url: options.server.url(),
         connections,
         channel: match options.channel_per_connection {
             true => "a channel each".into(),

@@ -4,7 +4,7 @@
 //! set), `stamp`, `window` and `ledger` (what is checked), then the scenarios: `fanout` (as fast as it
 //! goes), `rooms` and `traffic` (by the clock), `echo`, `connect`, `idle`, `soak`, and `beside` with its
 //! disturbances.
-//! `scenarios` is the table of what is compared, `servers` and `brokers` start who is compared, `compare` measures,
+//! `scenarios` is the table of what is compared, `servers`, `running` and `brokers` start who is compared, `compare` measures,
 //! `saved` keeps the runs, `render` and `plot` show them. The README says how the numbers are made.
 
 mod alarm;
@@ -18,7 +18,6 @@ mod dialect;
 mod echo;
 mod failure;
 mod fanout;
-
 mod fleet;
 mod floor;
 mod herd;
@@ -27,12 +26,14 @@ mod ledger;
 mod link;
 mod machine;
 mod many;
+mod node_loss;
 mod plot;
 mod process;
 mod publisher;
 mod render;
 mod report;
 mod rooms;
+mod running;
 mod runs;
 mod saved;
 mod scenarios;
@@ -61,6 +62,7 @@ use beside::{BesideOptions, Disturbance};
 use churn::Churn;
 use failure::{Doing, Failure};
 use herd::Herd;
+use node_loss::NodeLoss;
 use slow::Slow;
 use stall::Stall;
 
@@ -97,6 +99,8 @@ enum Scenario {
     Churn(churn::ChurnOptions),
     /// All members of a room are cut, come back and recover, beside a quiet room
     Herd(herd::HerdOptions),
+    /// One of several nodes is killed: its clients come back to the others, beside a quiet room on those
+    NodeLoss(node_loss::NodeLossOptions),
     /// Starts the hub, and lets rooms talk while people come and go: memory and descriptors over time
     Soak(soak::SoakOptions),
     /// Starts the hub and runs every scenario small: exactness, for CI
@@ -152,6 +156,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Scenario::Slow(options) => print_beside(&options.beside, Slow::new(&options), cli.json),
         Scenario::Churn(options) => print_beside(&options.beside, Churn::new(&options)?, cli.json),
         Scenario::Herd(options) => print_beside(&options.beside, Herd::new(&options)?, cli.json),
+        Scenario::NodeLoss(options) => print_beside(&options.beside_survivors(), NodeLoss::new(&options)?, cli.json),
         Scenario::Soak(options) => {
             let report = soak::run(&options)?;
             print(&report, cli.json)?;

@@ -6,8 +6,9 @@ use std::thread;
 use serde_json::{Value, json};
 
 use crate::failure::{Doing, Failure};
+use crate::running::Server;
 use crate::runs::Generator;
-use crate::servers::{Programs, Recipe, Server};
+use crate::servers::{Programs, Recipe};
 
 /// Long enough that all connections of all processes are open at the same time: opening takes a
 /// process some seconds, and all of them share the machine.

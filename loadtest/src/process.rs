@@ -10,7 +10,7 @@ use thread_priority::{
 
 use crate::failure::{Doing, Failure};
 
-/// The run time of each thread of a process.
+/// The run time of each thread of some processes.
 ///
 /// From `/proc/PID/task/*/schedstat`: nanoseconds of the scheduler, against the 10 ms ticks of
 /// `/proc/PID/stat`. A thread that ends between two readings is not counted; the servers under test
@@ -19,9 +19,17 @@ use crate::failure::{Doing, Failure};
 pub struct CpuReading(HashMap<String, u64>);
 
 impl CpuReading {
-    pub fn take(pid: u32) -> Result<CpuReading, Failure> {
-        let tasks = format!("/proc/{pid}/task");
+    pub fn take(pids: &[u32]) -> Result<CpuReading, Failure> {
+        // Ids of threads are the machine's: no two processes have the same.
         let mut threads = HashMap::new();
+        for pid in pids {
+            CpuReading::read(*pid, &mut threads)?;
+        }
+        Ok(CpuReading(threads))
+    }
+
+    fn read(pid: u32, threads: &mut HashMap<String, u64>) -> Result<(), Failure> {
+        let tasks = format!("/proc/{pid}/task");
         for task in fs::read_dir(&tasks).doing(format_args!("reading {tasks}"))? {
             let task = task.doing(format_args!("reading {tasks}"))?;
             // A thread may end between the listing and this.
@@ -30,7 +38,7 @@ impl CpuReading {
             let run_ns = run_ns.ok_or_else(|| Failure::new(format!("{tasks}: schedstat reads {schedstat:?}")))?;
             threads.insert(task.file_name().to_string_lossy().into_owned(), run_ns);
         }
-        Ok(CpuReading(threads))
+        Ok(())
     }
 
     /// CPU time of all threads since `earlier`; threads that are new count whole.
@@ -42,8 +50,8 @@ impl CpuReading {
 
 /// Reads both ends of a measured phase.
 pub struct Meter {
-    server_pid: Option<u32>,
-    server: Option<CpuReading>,
+    server_pids: Vec<u32>,
+    server: CpuReading,
     own: CpuReading,
     begin: Instant,
 }
@@ -52,24 +60,23 @@ pub struct Meter {
 #[derive(Clone, Copy, Debug)]
 pub struct Spent {
     pub seconds: f64,
-    /// All threads of the server; `None` when its process is not known.
+    /// All threads of all processes of the server; `None` when none is known.
     pub server_cpu: Option<Duration>,
     pub own_cpu: Duration,
 }
 
 impl Meter {
-    pub fn start(server_pid: Option<u32>) -> Result<Meter, Failure> {
-        let server = server_pid.map(CpuReading::take).transpose()?;
-        Ok(Meter { server_pid, server, own: CpuReading::take(std::process::id())?, begin: Instant::now() })
+    pub fn start(server_pids: &[u32]) -> Result<Meter, Failure> {
+        let server = CpuReading::take(server_pids)?;
+        let own = CpuReading::take(&[std::process::id()])?;
+        Ok(Meter { server_pids: server_pids.to_vec(), server, own, begin: Instant::now() })
     }
 
     pub fn stop(&self) -> Result<Spent, Failure> {
         let seconds = self.begin.elapsed().as_secs_f64();
-        let server_cpu = match (self.server_pid, &self.server) {
-            (Some(pid), Some(before)) => Some(CpuReading::take(pid)?.since(before)),
-            _ => None,
-        };
-        let own_cpu = CpuReading::take(std::process::id())?.since(&self.own);
+        let server_cpu = CpuReading::take(&self.server_pids)?.since(&self.server);
+        let server_cpu = (!self.server_pids.is_empty()).then_some(server_cpu);
+        let own_cpu = CpuReading::take(&[std::process::id()])?.since(&self.own);
         Ok(Spent { seconds, server_cpu, own_cpu })
     }
 }
@@ -86,9 +93,13 @@ impl Spent {
     }
 }
 
-/// Memory that the process would give back by ending: its private pages and its share of the
-/// others (Pss of `/proc/PID/smaps_rollup`), in bytes. Kernel memory of its sockets is not in it.
-pub fn pss_bytes(pid: u32) -> Result<u64, Failure> {
+/// Memory that processes would give back by ending: their private pages and their share of the
+/// others (Pss of `/proc/PID/smaps_rollup`), in bytes. Kernel memory of their sockets is not in it.
+pub fn pss_bytes(pids: &[u32]) -> Result<u64, Failure> {
+    pids.iter().map(|pid| pss_bytes_of(*pid)).sum()
+}
+
+fn pss_bytes_of(pid: u32) -> Result<u64, Failure> {
     let path = format!("/proc/{pid}/smaps_rollup");
     let rollup = fs::read_to_string(&path).doing(format_args!("reading {path}"))?;
     let kib =
@@ -144,9 +155,9 @@ mod tests {
     #[test]
     fn own_work_is_counted() {
         let pid = std::process::id();
-        let before = CpuReading::take(pid).expect("own threads");
+        let before = CpuReading::take(&[pid]).expect("own threads");
         let begin = std::time::Instant::now();
-        while CpuReading::take(pid).expect("own threads").since(&before) < Duration::from_millis(20) {
+        while CpuReading::take(&[pid]).expect("own threads").since(&before) < Duration::from_millis(20) {
             assert!(begin.elapsed() < Duration::from_secs(30), "20 ms of work are never counted");
         }
     }
@@ -154,15 +165,15 @@ mod tests {
     #[test]
     fn own_memory_is_counted() {
         let pid = std::process::id();
-        let before = pss_bytes(pid).expect("own memory");
+        let before = pss_bytes(&[pid]).expect("own memory");
         let block = vec![1_u8; 32 << 20];
-        let grown = pss_bytes(pid).expect("own memory") - before;
+        let grown = pss_bytes(&[pid]).expect("own memory") - before;
         assert!((30 << 20..40 << 20).contains(&grown), "{grown} bytes for {}", block.len());
     }
 
     #[test]
     fn a_process_that_is_not_there_is_named() {
-        let failure = CpuReading::take(u32::MAX).expect_err("no such process");
+        let failure = CpuReading::take(&[u32::MAX]).expect_err("no such process");
         assert!(failure.to_string().contains("/proc/4294967295/task"), "{failure}");
     }
 }

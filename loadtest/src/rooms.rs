@@ -58,7 +58,7 @@ pub fn run(options: &RoomsOptions) -> Result<RoomsReport, Failure> {
     let mut traffic = Traffic::open(plan, &options.server, &mut fleet)?;
     go_on(&mut traffic, &mut fleet, options.seconds / 4.0, options.waiting)?;
 
-    let meter = Meter::start(options.server.server_pid)?;
+    let meter = Meter::start(&options.server.server_pids)?;
     go_on(&mut traffic, &mut fleet, options.seconds, options.waiting)?;
     let spent = meter.stop()?;
     let (publications, deliveries, latency_us) = (traffic.publications(), traffic.deliveries(), traffic.latency_us());
@@ -69,7 +69,7 @@ pub fn run(options: &RoomsOptions) -> Result<RoomsReport, Failure> {
         turn(&mut traffic, &mut fleet, end)?;
     }
     Ok(RoomsReport {
-        url: options.server.url.clone(),
+        url: options.server.url(),
         rooms,
         members_of_room: members,
         payload_bytes: options.payload,

@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use crate::failure::{Doing, Failure};
-use crate::servers::{API_KEY, HMAC_SECRET, Peer, Server};
+use crate::running::Server;
+use crate::servers::{API_KEY, HMAC_SECRET, Peer};
 
 /// Where and how the generator runs.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,7 +27,8 @@ impl Generator {
     pub fn run(self, scenario: &str, server: &Server, flags: &[&str]) -> Result<Value, Failure> {
         let own = std::env::current_exe().doing("finding this program")?;
         let mut command = Command::new(own);
-        command.args([scenario, "--json", "--url", &server.url(), "--server-pid", &server.pid().to_string()]);
+        let pids: Vec<String> = server.pids().iter().map(u32::to_string).collect();
+        command.args([scenario, "--json", "--url", &server.urls(), "--server-pid", &pids.join(",")]);
         command.args(["--dialect", dialect_flag(server.peer()), "--hmac-secret", HMAC_SECRET]).args(flags);
         if let Some(core) = self.core {
             command.args(["--core", &core.to_string()]);

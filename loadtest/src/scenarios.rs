@@ -6,6 +6,7 @@ use crate::servers::{Peer, Recipe};
 
 mod contenders;
 mod figures;
+mod nodes;
 mod table;
 
 pub use table::SCENARIOS;
@@ -58,13 +59,17 @@ pub struct Figure {
     pub value: fn(&serde_json::Value) -> Option<f64>,
 }
 
-/// What the first figure of a contender may be at most.
+/// What a figure of a contender may be at most: the first one, where the goal names none.
 #[derive(Debug)]
 pub enum Goal {
     /// So much of another contender's.
     Ratio { of: &'static str, against: &'static str, at_most: f64 },
     /// So much in its own unit.
     Value { of: &'static str, at_most: f64 },
+    /// The same of a figure that is not the first.
+    Bound { of: &'static str, figure: &'static Figure, at_most: f64 },
+    /// So much more than another contender's.
+    More { of: &'static str, against: &'static str, at_most: f64 },
     /// The quiet room's p99 beside a disturbance: so much of its p99 alone, or so much more,
     /// whichever is larger.
     Beside { of: &'static str, ratio: f64, more_us: f64 },
@@ -119,11 +124,11 @@ mod tests {
             let labels: HashSet<_> = scenario.contenders.iter().map(|contender| contender.label).collect();
             assert_eq!(labels.len(), scenario.contenders.len(), "{}: two contenders of one name", scenario.name);
             for goal in scenario.goals {
-                let (Goal::Ratio { of, .. } | Goal::Value { of, .. } | Goal::Beside { of, .. }) = goal;
-                assert!(labels.contains(of), "{}: {goal:?}", scenario.name);
-                if let Goal::Ratio { against, .. } = goal {
-                    assert!(labels.contains(against), "{}: {goal:?}", scenario.name);
-                }
+                let named = match goal {
+                    Goal::Ratio { of, against, .. } | Goal::More { of, against, .. } => vec![of, against],
+                    Goal::Value { of, .. } | Goal::Bound { of, .. } | Goal::Beside { of, .. } => vec![of],
+                };
+                assert!(named.iter().all(|label| labels.contains(*label)), "{}: {goal:?}", scenario.name);
             }
         }
     }

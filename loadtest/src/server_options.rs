@@ -14,14 +14,15 @@ use crate::websocket::Compression;
 
 #[derive(Args, Clone, Debug)]
 pub struct ServerOptions {
-    #[arg(long, default_value = "ws://127.0.0.1:8000/connection/websocket")]
-    pub url: String,
+    /// The server, or several with commas between, that connections are spread over in turn
+    #[arg(long = "url", value_delimiter = ',', default_value = "ws://127.0.0.1:8000/connection/websocket")]
+    pub urls: Vec<String>,
     /// What the server speaks
     #[arg(long, value_enum, default_value_t = Dialect::Centrifugo)]
     pub dialect: Dialect,
-    /// The server's process, whose CPU time and memory are read
-    #[arg(long)]
-    pub server_pid: Option<u32>,
+    /// The server's process, or those of several, whose CPU time and memory are read and summed
+    #[arg(long = "server-pid", value_delimiter = ',')]
+    pub server_pids: Vec<u32>,
     /// Connects as users u0, u1, … with tokens signed by this; anonymously without it
     #[arg(long)]
     pub hmac_secret: Option<String>,
@@ -49,9 +50,15 @@ impl ServerOptions {
     /// A fleet without links, for at most `connections` of them.
     pub fn fleet(&self, connections: usize) -> Result<Fleet, Failure> {
         process::raise_descriptor_limit(connections)?;
-        let target = Target::parse(&self.url, connections)?.with_sources(self.sources);
+        let target = |url: &String| Ok(Target::parse(url, connections)?.with_sources(self.sources));
+        let targets = self.urls.iter().map(target).collect::<Result<_, Failure>>()?;
         let compression = if self.deflate { Compression::Deflate } else { Compression::Off };
-        Fleet::new(target, self.dialect, compression)
+        Fleet::new(targets, self.dialect, compression)
+    }
+
+    /// All of them, for reports.
+    pub fn url(&self) -> String {
+        self.urls.join(",")
     }
 
     pub fn tokens(&self) -> Result<Option<Tokens>, Failure> {

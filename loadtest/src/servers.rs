@@ -1,11 +1,9 @@
-//! The servers under test: started for one run, ended with it.
+//! The servers under test, and how each is started.
 
-use std::fs::{self, File};
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
@@ -13,6 +11,7 @@ use tempfile::TempDir;
 
 use crate::brokers::{Broker, Engine};
 use crate::failure::{Doing, Failure};
+use crate::running::{Node, Server};
 use crate::tokens::RSA_PUBLIC_KEY;
 use crate::{machine, process};
 
@@ -23,8 +22,6 @@ pub const API_KEY: &str = "loadtest-api-key-of-no-worth";
 /// A channel with nothing but delivery, and one with presence.
 pub const PLAIN_CHANNEL: &str = "loadtest";
 pub const PRESENCE_CHANNEL: &str = "present:loadtest";
-
-const START_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Connections that a server must be able to hold.
 const CONNECTIONS_MAX: usize = 20_000;
@@ -64,32 +61,33 @@ pub struct Recipe {
     pub outbox_bytes_max: Option<u32>,
     /// Of the hub.
     pub engine: Engine,
+    /// Processes that are one server: hubs that share an engine.
+    pub nodes: u16,
 }
 
 impl Recipe {
     pub const fn plain(peer: Peer) -> Recipe {
-        Recipe { peer, shards: 1, deflate: false, outbox_bytes_max: None, engine: Engine::Memory }
+        Recipe { peer, shards: 1, deflate: false, outbox_bytes_max: None, engine: Engine::Memory, nodes: 1 }
     }
 
-    /// Starts the server, on `core` alone if one is given, and waits until it listens.
+    /// Starts the server, on `core` alone if one is given, and waits until it is ready.
     pub fn start(&self, programs: &Programs, core: Option<usize>) -> Result<Server, Failure> {
         process::raise_descriptor_limit(CONNECTIONS_MAX - 100)?;
         let directory = TempDir::with_prefix("loadtest-").doing("making a directory")?;
         // Not on the server's core: what is measured is the hub.
         let broker = self.engine.start_broker(directory.path(), core.map(|core| usize::from(core == 0)))?;
-        let port = free_port()?;
-        let mut command = self.command(programs, core, directory.path(), port, broker.as_ref())?;
-        let log = directory.path().join("output");
-        let output = File::create(&log).doing("making a log file")?;
-        let errors = output.try_clone().doing("making a log file")?;
-        let child = command.stdin(Stdio::null()).stdout(output).stderr(errors).spawn();
-        let child = child.doing(format_args!("starting {command:?}"))?;
-        let mut server = Server { child, port, peer: self.peer, _broker: broker, _directory: directory };
-        server.wait_for("it does not listen", &log, |port| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok())?;
-        if self.engine != Engine::Memory {
-            server.wait_for("its engine is not ready", &log, is_ready)?;
+        let mut nodes = Vec::new();
+        for number in 0..self.nodes {
+            let place = directory.path().join(number.to_string());
+            fs::create_dir(&place).doing("making a directory")?;
+            let port = free_port()?;
+            let command = self.command(programs, core, &place, port, broker.as_ref())?;
+            nodes.push(Node::start(command, port, place.join("output"))?);
         }
-        Ok(server)
+        if self.engine != Engine::Memory {
+            nodes.iter_mut().try_for_each(Node::wait_until_ready)?;
+        }
+        Ok(Server::new(nodes, self.peer, broker, directory))
     }
 
     fn command(
@@ -229,79 +227,12 @@ impl Peer {
     }
 
     /// Where it takes connections; nchan's path depends on the channel.
-    fn path(self) -> &'static str {
+    pub fn path(self) -> &'static str {
         match self {
             Peer::Hub | Peer::NodeWs | Peer::Uws | Peer::Floor => "/connection/websocket",
             Peer::SocketIo => "/socket.io/?EIO=4&transport=websocket",
             Peer::Nats | Peer::Nchan => "/",
         }
-    }
-}
-
-/// A running server; dropping it kills the process.
-#[derive(Debug)]
-pub struct Server {
-    child: Child,
-    port: u16,
-    peer: Peer,
-    _broker: Option<Broker>,
-    /// Its configuration and its output.
-    _directory: TempDir,
-}
-
-impl Server {
-    /// The process of the server itself: taskset has become it.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    pub fn peer(&self) -> Peer {
-        self.peer
-    }
-
-    pub fn url(&self) -> String {
-        format!("ws://127.0.0.1:{}{}", self.port, self.peer.path())
-    }
-
-    pub fn api_url(&self) -> String {
-        format!("http://127.0.0.1:{}/api", self.port)
-    }
-
-    fn wait_for(&mut self, otherwise: &str, log: &Path, is_so: impl Fn(u16) -> bool) -> Result<(), Failure> {
-        let begin = Instant::now();
-        let problem = loop {
-            if is_so(self.port) {
-                return Ok(());
-            }
-            if let Some(status) = self.child.try_wait().doing("waiting for a server")? {
-                break format!("the server ended at its start ({status})");
-            }
-            if begin.elapsed() > START_PATIENCE {
-                break format!("the server on port {}: {otherwise}", self.port);
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        };
-        Err(Failure::new(format!("{problem}; it said:\n{}", fs::read_to_string(log).unwrap_or_default())))
-    }
-}
-
-/// Whether the hub says that it and its engines are ready.
-fn is_ready(port: u16) -> bool {
-    let ask = || -> std::io::Result<String> {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
-        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
-    };
-    ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Both fail only when the process is gone already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

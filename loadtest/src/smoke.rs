@@ -3,9 +3,11 @@
 use clap::Args;
 use serde_json::Value;
 
+use crate::brokers::Engine;
 use crate::failure::Failure;
+use crate::running::Server;
 use crate::runs::{self, Generator};
-use crate::servers::{PLAIN_CHANNEL, PRESENCE_CHANNEL, Peer, Programs, Recipe, Server};
+use crate::servers::{PLAIN_CHANNEL, PRESENCE_CHANNEL, Peer, Programs, Recipe};
 
 /// One shard, and more shards than most machines of CI have cores.
 const SHARDS: [u16; 2] = [1, 4];
@@ -58,6 +60,12 @@ pub fn run(options: &SmokeOptions) -> Result<bool, Failure> {
         let server = Recipe { deflate: true, ..recipe }.start(&options.programs, None)?;
         is_exact &= fanouts(&server, &["--deflate", "--payload", "512", "--filling", "text"])?;
     }
+    println!("\n=== 3 nodes on one Redis");
+    let server =
+        Recipe { engine: Engine::Redis, nodes: 3, ..Recipe::plain(Peer::Hub) }.start(&options.programs, None)?;
+    is_exact &= fanouts(&server, &["--channel", "recover:a"])?;
+    let flags = [BESIDE, &["--connections", "600"]].concat();
+    is_exact &= check("the loss of a node", &Generator::default().run("node-loss", &server, &flags)?);
     Ok(is_exact)
 }
 
@@ -76,7 +84,8 @@ fn fanouts(server: &Server, flags: &[&str]) -> Result<bool, Failure> {
 /// Prints a report. Returns whether it is exact, and nobody was cut who should not be.
 fn check(name: &str, report: &Value) -> bool {
     let count = |name: &str| report["counts"][name].as_f64().unwrap_or(0.0);
-    let failed: f64 = ["failed", "held_up", "ended", "others_ended", "missed_for_good"].into_iter().map(count).sum();
+    let failed: f64 =
+        ["failed", "held_up", "ended", "others_ended", "missed_for_good", "not_recovered"].into_iter().map(count).sum();
     let is_exact = runs::is_exact(report) && failed == 0.0;
     let is_empty = report["deliveries"] == 0 || report["echoes"] == 0;
     let is_well = is_exact && !is_empty;

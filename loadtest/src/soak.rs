@@ -61,11 +61,12 @@ const CHANNEL: &str = "recover:soak";
 pub fn run(options: &SoakOptions) -> Result<SoakReport, Failure> {
     let recipe = Recipe { shards: options.shards, ..Recipe::plain(Peer::Hub) };
     let hub = recipe.start(&options.programs, None)?;
-    let descriptors_before = process::descriptors(hub.pid())?;
+    let pid = hub.pids()[0];
+    let descriptors_before = process::descriptors(pid)?;
     let server = ServerOptions {
-        url: hub.url(),
+        urls: vec![hub.urls()],
         dialect: Dialect::Centrifugo,
-        server_pid: Some(hub.pid()),
+        server_pids: vec![pid],
         hmac_secret: Some(HMAC_SECRET.into()),
         rsa_tokens: false,
         sources: 0,
@@ -76,18 +77,18 @@ pub fn run(options: &SoakOptions) -> Result<SoakReport, Failure> {
     let traffic = Traffic::open(plan.clone(), &server, &mut fleet)?;
     fleet.forgive_from_here();
     let visitors = Visitors::new(plan, options.churn);
-    let mut soak = Soak { pid: hub.pid(), fleet, traffic, visitors, readings: Vec::new() };
+    let mut soak = Soak { pid, fleet, traffic, visitors, readings: Vec::new() };
 
-    let cpu_before = CpuReading::take(hub.pid())?;
+    let cpu_before = CpuReading::take(&[pid])?;
     let begin = Instant::now();
     soak.go_on(begin + Duration::from_secs_f64(options.minutes * 60.0))?;
-    let (cpu, wall) = (CpuReading::take(hub.pid())?.since(&cpu_before), begin.elapsed());
+    let (cpu, wall) = (CpuReading::take(&[pid])?.since(&cpu_before), begin.elapsed());
     soak.finish_deliveries()?;
 
     let Soak { fleet, traffic, visitors, readings, .. } = soak;
     // All connections at once, with a reset each.
     drop(fleet);
-    let descriptors_after = wait_for_descriptors(hub.pid(), descriptors_before)?;
+    let descriptors_after = wait_for_descriptors(pid, descriptors_before)?;
     let settling_minutes = options.settling_minutes.unwrap_or((options.minutes / 4.0).min(15.0));
     let settled = begin + Duration::from_secs_f64(settling_minutes * 60.0);
     let settled: Vec<&Reading> = readings.iter().filter(|reading| reading.at >= settled).collect();
@@ -164,7 +165,7 @@ impl Soak {
     }
 
     fn read(&mut self) -> Result<(), Failure> {
-        let (pss_bytes, descriptors) = (process::pss_bytes(self.pid)?, process::descriptors(self.pid)?);
+        let (pss_bytes, descriptors) = (process::pss_bytes(&[self.pid])?, process::descriptors(self.pid)?);
         self.readings.push(Reading { at: Instant::now(), pss_bytes, descriptors });
         Ok(())
     }

@@ -92,6 +92,20 @@ impl Goal {
                 let text = format!("{of}: {value} {}, goal at most {}", figure.unit, number(*at_most));
                 (text, value.median <= *at_most)
             }
+            Goal::Bound { of, figure, at_most } => {
+                let value = measured.spread(of, figure)?;
+                let Figure { title, unit, .. } = figure;
+                let text = format!("{of}: {title} {value} {unit}, goal at most {}", number(*at_most));
+                (text, value.median <= *at_most)
+            }
+            Goal::More { of, against, at_most } => {
+                let more = measured.spread(of, figure)?.median - measured.spread(against, figure)?.median;
+                let (unit, at_most_text) = (figure.unit, number(*at_most));
+                (
+                    format!("{of}: {} {unit} more than {against}, goal at most {at_most_text}", number(more)),
+                    more <= *at_most,
+                )
+            }
             Goal::Beside { of, ratio, more_us } => {
                 let alone = measured.spread(of, scenario.figures.get(1)?)?.median;
                 let beside = measured.spread(of, figure)?.median;

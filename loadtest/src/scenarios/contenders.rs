@@ -27,6 +27,23 @@ pub const fn kept_by(engine: Engine) -> Recipe {
     Recipe { engine, ..Recipe::plain(Peer::Hub) }
 }
 
+const fn on_nodes(nodes: u16, engine: Engine) -> Recipe {
+    Recipe { nodes, ..kept_by(engine) }
+}
+
+pub const THREE_NODES: Contender = Contender::new("3 nodes, Redis", on_nodes(3, Engine::Redis));
+
+/// Hubs that share an engine, beside one that needs none.
+pub const NODES: &[Contender] = &[
+    Contender::plain(Peer::Hub, "1 node, memory"),
+    Contender::new("1 node, Redis", on_nodes(1, Engine::Redis)),
+    Contender::new("2 nodes, Redis", on_nodes(2, Engine::Redis)),
+    THREE_NODES,
+    Contender::new("1 node, NATS", on_nodes(1, Engine::Nats)),
+    Contender::new("2 nodes, NATS", on_nodes(2, Engine::Nats)),
+    Contender::new("3 nodes, NATS", on_nodes(3, Engine::Nats)),
+];
+
 /// The hub with each of its engines.
 pub const ENGINES: &[Contender] = &[
     HUB,

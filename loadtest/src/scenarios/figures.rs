@@ -36,6 +36,9 @@ pub const CPU_OF_CONNECTION: Figure = Figure {
     value: |report| count(report, "server_cpu_us_per_connection"),
 };
 
+pub const BACK: Figure =
+    Figure { title: "until all are back", unit: "s", value: |report| count(report, "back_seconds") };
+
 pub const CPU_TO_CONNECT: Figure = Figure {
     title: "server CPU to connect and subscribe",
     unit: "us",

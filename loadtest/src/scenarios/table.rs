@@ -2,11 +2,11 @@
 
 use super::contenders::*;
 use super::figures::{
-    CONNECTIONS, CPU_OF_CONNECTION, CPU_OF_DELIVERY, CPU_OF_ECHO, CPU_TO_CONNECT, DELIVERY, ECHO, MEMORY_OF_CONNECTION,
-    MEMORY_OF_MACHINE, MEMORY_OF_PROCESS, P50, P99, P99_ALONE, P99_BESIDE, RATE_OF_CONNECTIONS, TWO_SHARDS_FIGURES,
-    count, grown_kib,
+    BACK, CONNECTIONS, CPU_OF_CONNECTION, CPU_OF_DELIVERY, CPU_OF_ECHO, CPU_TO_CONNECT, DELIVERY, ECHO,
+    MEMORY_OF_CONNECTION, MEMORY_OF_MACHINE, MEMORY_OF_PROCESS, P50, P99, P99_ALONE, P99_BESIDE, RATE_OF_CONNECTIONS,
+    TWO_SHARDS_FIGURES, count, grown_kib,
 };
-use super::{Contender, Figure, Goal, Scenario};
+use super::{Contender, Figure, Goal, Scenario, nodes};
 use crate::servers::{Peer, Recipe};
 
 /// Each scenario, in the order of the document.
@@ -118,6 +118,9 @@ pub const SCENARIOS: &[Scenario] = &[
             Goal::Ratio { of: "hub, NATS", against: "hub", at_most: 1.2 },
         ],
     },
+    nodes::FANOUT,
+    nodes::ROOMS,
+    nodes::LATENCY,
     Scenario {
         name: "deflate",
         summary: "1,000 members, one publication at a time, 512 bytes of chat-like JSON; compressed where it says so",
@@ -256,7 +259,7 @@ pub const SCENARIOS: &[Scenario] = &[
         contenders: &[HUB, UWS, NODE_WS, SOCKET_IO],
         figures: &[
             CPU_OF_CONNECTION,
-            Figure { title: "until all are back", unit: "s", value: |report| count(report, "back_seconds") },
+            BACK,
             P99_BESIDE,
             P99_ALONE,
             Figure {
@@ -267,6 +270,7 @@ pub const SCENARIOS: &[Scenario] = &[
         ],
         goals: &[],
     },
+    nodes::LOSS,
     Scenario {
         name: "idle",
         summary: "15,000 connections of different users, each subscribed to one channel, that only answer pings: growth of Pss",
