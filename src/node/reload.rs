@@ -98,6 +98,9 @@ impl Reload {
         if let Some(reason) = self.engines.refuse(&configuration.options, &namespaces) {
             return Outcome::Refused(reason);
         }
+        for (engine, named) in configuration.options.engines.started.iter().zip(&self.metrics.engines) {
+            named.metrics.set_needing_store(engine.settings.needs_store());
+        }
         let mut options = configuration.options.shard;
         options.namespaces = Arc::new(namespaces);
         handle.tell_options(Arc::new(options)).await;
@@ -129,7 +132,7 @@ impl RunningEngines {
 
     /// Why these options can't be taken while the node runs: rooms stay on the engines that they began on.
     fn refuse(&mut self, options: &Options, namespaces: &Namespaces) -> Option<String> {
-        if options.engines != self.options {
+        if !options.engines.are_those_of(&self.options) {
             return Some("engines do not change while the hub runs: restart it".into());
         }
         let moved = chosen(namespaces)
@@ -214,7 +217,9 @@ mod tests {
             let layers = Layers { environment: Environment::default(), flags };
             let configuration = layers.read().expect("it is right");
             let names = configuration.options.shard.namespaces.names();
-            let metrics = Arc::new(NodeMetrics::new(2, 1, Instant::now()).with_namespaces(names));
+            let engines = super::super::engines::named(&configuration.options.engines);
+            let metrics = NodeMetrics::new(2, 1, Instant::now()).with_namespaces(names).with_engines(engines);
+            let metrics = Arc::new(metrics);
             let told: Arc<Mutex<Vec<_>>> = Arc::default();
             let posted = Arc::clone(&told);
             let post = move |_, message| {
@@ -310,6 +315,20 @@ mod tests {
             let Outcome::Refused(reason) = bench.write(&bad).await else { panic!("taken: {bad}") };
             assert!(reason.contains(why), "{reason}");
             assert_eq!(bench.told().len(), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn history_that_is_new_may_be_more_than_an_engine_can_keep() {
+        let nats = "engine.type = \"nats\"\n";
+        let mut bench = Bench::new(nats);
+        let metrics = Arc::clone(&bench.reload.metrics);
+        let engine = &metrics.engines[0].metrics;
+        engine.set_lacking_store(true);
+        let history = "[channel.without_namespace]\nhistory_size = 9\nhistory_ttl = \"60s\"\n";
+        for (text, misses) in [([nats, history].concat(), true), (nats.to_owned(), false)] {
+            assert!(matches!(bench.write(&text).await, Outcome::Taken(_)), "the engine is the same");
+            assert_eq!(engine.misses_store(), misses);
         }
     }
 

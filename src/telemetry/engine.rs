@@ -24,6 +24,7 @@ impl NamedEngine {
 pub struct EngineMetrics {
     is_up: AtomicBool,
     is_proven: AtomicBool,
+    needs_store: AtomicBool,
     lacks_store: AtomicBool,
     counters: [AtomicU64; ENGINE_COUNTERS],
     /// Of the last probe that came back, in microseconds.
@@ -90,20 +91,25 @@ impl EngineMetrics {
         }
     }
 
-    /// Its broker can't keep what namespaces want to be kept.
+    /// Whether namespaces have something that the broker must keep.
+    pub fn set_needing_store(&self, is_needed: bool) {
+        self.needs_store.store(is_needed, Ordering::Relaxed);
+    }
+
+    /// Whether the broker can keep nothing.
     pub fn set_lacking_store(&self, is_lacking: bool) {
         self.lacks_store.store(is_lacking, Ordering::Relaxed);
     }
 
-    pub fn lacks_store(&self) -> bool {
-        self.lacks_store.load(Ordering::Relaxed)
+    pub fn misses_store(&self) -> bool {
+        self.needs_store.load(Ordering::Relaxed) && self.lacks_store.load(Ordering::Relaxed)
     }
 
     /// Why the node is not ready because of this engine, if it is not.
     pub fn trouble(&self) -> Option<&'static str> {
         match (self.is_up(), self.is_ready()) {
             (false, _) => Some("does not answer"),
-            (true, false) if self.lacks_store() => {
+            (true, false) if self.misses_store() => {
                 Some("has no JetStream, and namespaces have history or presence there")
             }
             (true, false) => Some("does not bring back what is sent through it"),
@@ -114,7 +120,7 @@ impl EngineMetrics {
     /// Whether the node is ready as far as this engine goes: it answers, the last probe came back, and it can keep
     /// what it has to.
     pub fn is_ready(&self) -> bool {
-        self.is_up() && self.is_proven.load(Ordering::Relaxed) && !self.lacks_store()
+        self.is_up() && self.is_proven.load(Ordering::Relaxed) && !self.misses_store()
     }
 
     /// The broker's clock as it was compared with this machine's; positive: it is ahead.

@@ -2,6 +2,8 @@
 
 #[path = "../support/engine_node.rs"]
 mod engine_node;
+#[path = "../support/hub.rs"]
+mod hub;
 #[path = "../support/nats_server.rs"]
 mod nats_server;
 
@@ -9,6 +11,7 @@ mod cluster;
 mod credentials;
 mod faults;
 mod history;
+mod keeps;
 mod plain;
 mod presence;
 mod scale;

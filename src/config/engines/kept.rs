@@ -2,8 +2,32 @@
 
 use super::super::check::namespace_scopes;
 use super::super::settings::Scope;
-use super::{EngineSettings, Engines};
+use super::{EngineSettings, Engines, EnginesOptions, JetStream};
 use crate::model::EngineIndex;
+
+impl EngineSettings {
+    /// Whether a server that can keep nothing is no good.
+    pub fn needs_store(&self) -> bool {
+        matches!(self, EngineSettings::Nats(nats) if nats.jetstream == JetStream::On || nats.keeps.is_some())
+    }
+}
+
+impl EnginesOptions {
+    /// Whether these are the same engines, whatever namespaces have there.
+    pub fn are_those_of(&self, other: &EnginesOptions) -> bool {
+        self.whoever_keeps() == other.whoever_keeps()
+    }
+
+    fn whoever_keeps(&self) -> EnginesOptions {
+        let mut engines = self.clone();
+        for engine in &mut engines.started {
+            if let EngineSettings::Nats(nats) = &mut engine.settings {
+                nats.keeps = None;
+            }
+        }
+        engines
+    }
+}
 
 impl Engines {
     /// Tells each engine of NATS the first namespace that it keeps history or presence of.

@@ -73,6 +73,7 @@ pub type Sessions = watch::Receiver<Option<Arc<Session>>>;
 /// Keeps a connection as long as somebody holds the sessions. Never fails: it says what is wrong, and tries again.
 pub fn keep(options: Options, metrics: Arc<EngineMetrics>) -> Sessions {
     let (sender, sessions) = watch::channel(None);
+    metrics.set_needing_store(options.jetstream == UseJetStream::On || options.keeps.is_some());
     let subjects = Subjects::new(&options);
     let link = Link {
         options,
@@ -161,7 +162,7 @@ impl Link {
             UseJetStream::On => Some("jetstream is \"on\""),
             _ => self.options.keeps.as_deref(),
         };
-        self.metrics.set_lacking_store(has_none && why.is_some());
+        self.metrics.set_lacking_store(has_none);
         if let Some(why) = why.filter(|_| has_none) {
             let urls = self.options.shown_urls();
             error!(
@@ -184,7 +185,7 @@ impl Link {
             why = prove(&client, &self.subjects, &self.metrics) => why,
             why = watch_signs(signs, &overflows) => why,
             why = watch_leaders(&client, &self.subjects, self.options.replicas, &overflows) => why,
-            why = wait_for_store(&client), if self.metrics.lacks_store() => why,
+            why = wait_for_store(&client, &self.metrics) => why,
             () = self.sessions.closed() => return,
         };
         self.sessions.send_replace(None);
@@ -278,11 +279,11 @@ async fn watch_leaders(
     pending().await
 }
 
-/// Returns when JetStream was switched on, which a server can do without losing its connections.
-async fn wait_for_store(client: &Client) -> &'static str {
+/// Returns when JetStream is missed and was switched on, which a server can do without losing its connections.
+async fn wait_for_store(client: &Client, metrics: &EngineMetrics) -> &'static str {
     loop {
         sleep(NATS_RETRY_REFUSED).await;
-        if !has_no_jetstream(&jetstream::ask(client, "INFO", &Value::Null).await) {
+        if metrics.misses_store() && !has_no_jetstream(&jetstream::ask(client, "INFO", &Value::Null).await) {
             return "it has JetStream from now on";
         }
     }

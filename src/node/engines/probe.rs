@@ -43,7 +43,10 @@ fn try_with(
             })
             .collect();
         let until = Instant::now() + patience;
-        let is_open = |(_, started, metrics): &(_, Started, Arc<EngineMetrics>)| started.is_ok() && !metrics.is_ready();
+        // That there is nothing to keep it with does not change by waiting.
+        let is_settled = |metrics: &EngineMetrics| metrics.is_ready() || metrics.is_up() && metrics.misses_store();
+        let is_open =
+            |(_, started, metrics): &(_, Started, Arc<EngineMetrics>)| started.is_ok() && !is_settled(metrics);
         while trials.iter().any(is_open) && Instant::now() < until {
             sleep(LOOK).await;
         }
