@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ahash::AHashSet;
+use ahash::{AHashSet, RandomState};
 use async_nats::Message;
 use bytes::Bytes;
 use prost::Message as _;
@@ -46,16 +46,29 @@ impl Job {
     }
 
     pub async fn presence(&self, clients_max: usize) -> Result<Result<Vec<Arc<ClientInfo>>, ErrorCode>, Refusal> {
-        self.attendees(clients_max).await
+        let mut found = Vec::new();
+        let is_whole = self.read_attendees(|info| {
+            found.push(Arc::new(info));
+            found.len() <= clients_max
+        });
+        Ok(if is_whole.await? { Ok(found) } else { Err(ErrorCode::LimitExceeded) })
     }
 
     pub async fn presence_stats(&self) -> Result<Result<PresenceStats, ErrorCode>, Refusal> {
-        let attendees = match self.attendees(NATS_PRESENCE_MAX).await? {
-            Ok(attendees) => attendees,
-            Err(error) => return Ok(Err(error)),
+        let mut clients = 0;
+        // Their hashes: names may be long, and nobody needs them.
+        let mut users = AHashSet::new();
+        let hasher = RandomState::new();
+        let is_whole = self.read_attendees(|info| {
+            clients += 1;
+            users.insert(hasher.hash_one(&*info.user));
+            clients <= NATS_PRESENCE_MAX
+        });
+        let stats = match is_whole.await? {
+            true => Ok(PresenceStats { clients: clients as u32, users: users.len() as u32 }),
+            false => Err(ErrorCode::LimitExceeded),
         };
-        let users: AHashSet<&str> = attendees.iter().map(|info| &*info.user).collect();
-        Ok(Ok(PresenceStats { clients: attendees.len() as u32, users: users.len() as u32 }))
+        Ok(stats)
     }
 
     /// Nobody waits for the server's word: what is lost is said again soon, or ends by itself.
@@ -68,7 +81,8 @@ impl Job {
         format!("$KV.{}.{}", bucket_of(&self.subjects), escape(self.channel.as_str()))
     }
 
-    async fn attendees(&self, clients_max: usize) -> Result<Result<Vec<Arc<ClientInfo>>, ErrorCode>, Refusal> {
+    /// Gives who is there to `take`, one after the other, until that has enough: `false` then.
+    async fn read_attendees(&self, mut take: impl FnMut(ClientInfo) -> bool) -> Result<bool, Refusal> {
         if !self.session.has_jetstream {
             return Err(Refusal::NoJetStream);
         }
@@ -77,29 +91,31 @@ impl Job {
         let mut reader = match Reader::open(&self.session, &stream, &keys, Which::Newest).await {
             Ok(reader) => reader,
             // Nobody was ever in any channel.
-            Err(Refusal::NotFound) => return Ok(Ok(Vec::new())),
+            Err(Refusal::NotFound) => return Ok(true),
             Err(refusal) => return Err(refusal),
         };
-        let mut found = Vec::new();
+        let mut is_whole = true;
         while let Some((_, value)) = reader.next().await? {
-            self.collect_attendee(&value, &mut found);
-            if found.len() > clients_max {
+            is_whole = self.attendee_in(&value).is_none_or(&mut take);
+            if !is_whole {
                 break;
             }
         }
         reader.close().await;
-        Ok(if found.len() > clients_max { Err(ErrorCode::LimitExceeded) } else { Ok(found) })
+        Ok(is_whole)
     }
 
-    fn collect_attendee(&self, value: &Message, found: &mut Vec<Arc<ClientInfo>>) {
+    fn attendee_in(&self, value: &Message) -> Option<ClientInfo> {
         // Who left, also by the tools of others.
         if value.payload.is_empty() {
-            return;
+            return None;
         }
         match attendee(value.payload.clone()) {
-            Ok((info, until_ms)) if until_ms > now_ms() => found.push(Arc::new(info)),
-            Ok(_) => {}
-            Err(NoRecord) => self.metrics.add(EngineCounter::Foreign, 1),
+            Ok((info, until_ms)) => Some(info).filter(|_| until_ms > now_ms()),
+            Err(NoRecord) => {
+                self.metrics.add(EngineCounter::Foreign, 1);
+                None
+            }
         }
     }
 }
