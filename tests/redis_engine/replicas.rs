@@ -8,7 +8,7 @@ use fanfare::telemetry::EngineCounter;
 use super::bed::{Bed, kept};
 use super::fleets::{cluster, until_said};
 use super::presence::{attend, client, list, stats};
-use super::servers::Server;
+use super::servers::{Program, Server};
 
 fn replica_of(master: &Server) -> Server {
     Server::start(&["--replicaof", "127.0.0.1", &master.port.to_string(), "--replica-read-only", "no"])
@@ -73,6 +73,28 @@ async fn a_replica_leaves_out_whose_time_is_up() {
     while stats(&bed).await != (2, 2) {}
     assert_eq!(list(&bed).await.len(), 2);
     assert_eq!(master.say(&["HLEN", "fanfare.presence.clients.{room}"]), "4", "a read changes nothing");
+}
+
+/// Where the server ends fields by itself, its replica does not show them either.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fields_that_expire_are_read_from_a_replica() {
+    let Some(master) = Server::start_program(Program::Valkey, &[]) else { return };
+    let port = master.port.to_string();
+    let replica = Server::start_program(Program::Valkey, &["--replicaof", "127.0.0.1", &port]);
+    let replica = replica.expect("Valkey is there");
+    until_said(replica.port, &["INFO", "replication"], |info| info.contains("master_link_status:up")).await;
+    let options =
+        Options { reads_replicas: true, has_presence_fields: true, ..Options::new(vec![master.deployment()]) };
+    let bed = Bed::start(&options);
+    bed.until(|bed| bed.metrics.is_ready()).await;
+    bed.submit("room", attend(&[client("ann", 1), client("ann", 2)]));
+    let ttl = std::time::Duration::from_millis(1);
+    bed.submit("room", Operation::Attend { clients: vec![client("eve", 3)], ttl });
+    let mut counted = (0, 0);
+    while replica_reads(&bed) == 0 || counted != (2, 1) {
+        counted = stats(&bed).await;
+    }
+    assert_eq!(list(&bed).await.len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -27,7 +27,9 @@
 //!
 //! Beyond the contract: a publish that is answered is in the memory of its server. Whether it survives that server is
 //! the operator's choice (`appendfsync`, replicas, which Redis copies to later); where it did not, the epoch says so.
-//! Publications of channels without history reach whoever is connected at that moment, at most once.
+//! Publications of channels without history reach whoever is connected at that moment, at most once. Where replicas are
+//! read, a page and presence may be as they were before what the channel's home asked earlier: as far as the replica is
+//! behind. What a shard itself relies on (`Read`) never is.
 //!
 //! # What is needed
 //!

@@ -87,8 +87,8 @@ async fn follow(mut master: Place, manner: Manner, found: watch::Sender<Option<A
                     if problem.is_lasting() && !has_complained {
                         let reason = problem.to_string();
                         tracing::warn!(%address, reason, "the master does not tell its replicas: it is read itself");
+                        has_complained = true;
                     }
-                    has_complained = true;
                 }
             }
         }
