@@ -136,13 +136,13 @@ mod tests {
     #[test]
     fn the_disk_is_writable_and_has_room() {
         let folder = tempfile::tempdir().expect("there is room for a folder");
-        let found = disk(&settings(folder.path(), 8 << 20));
+        let found = disk(&settings(folder.path(), 16 << 20));
         assert!(found.as_ref().is_ok_and(|text| text.contains("MiB free")), "{found:?}");
-        assert!(disk(&settings(&folder.path().join("a/b"), 8 << 20)).is_ok(), "it can be made");
+        assert!(disk(&settings(&folder.path().join("a/b"), 16 << 20)).is_ok(), "it can be made");
         assert!(!folder.path().join("a").exists(), "and is not");
         let file = folder.path().join("file");
         fs::write(&file, "x").expect("it can be written");
-        assert_eq!(disk(&settings(&file, 8 << 20)), Err(format!("{} is no folder", file.display())));
+        assert_eq!(disk(&settings(&file, 16 << 20)), Err(format!("{} is no folder", file.display())));
         let found = disk(&settings(folder.path(), 64 << 40));
         assert!(found.as_ref().is_err_and(|text| text.contains("the log may take")), "{found:?}");
     }

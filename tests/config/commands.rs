@@ -82,7 +82,7 @@ fn check_tries_engines_where_it_is_told_to() {
     let folder = tempfile::tempdir().expect("there is room for a folder");
     let write = |path: &str| {
         let text = format!(
-            "engine.type = \"disk\"\n[engine.disk]\npath = {path:?}\nsegment_bytes = 1048576\nbytes_max = 4194304\n"
+            "engine.type = \"disk\"\n[engine.disk]\npath = {path:?}\nsegment_bytes = 1048576\nbytes_max = 16777216\n"
         );
         fs::write(folder.path().join("a.toml"), text).expect("it can be written");
     };

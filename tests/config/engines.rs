@@ -312,9 +312,13 @@ fn the_disk_needs_a_place_and_room() {
         "[engine]\ntype = \"disk\"\n[engine.disk]\npath = \"/a\"\nack = \"never\"\nbytes_max = 67108864",
         &[
             "5:7: engine.disk.ack is \"never\"; it should be one of \"memory\", \"fsync\"",
-            "6:13: engine.disk.bytes_max is 67108864, less than two files of disk.segment_bytes (67108864)",
+            "6:13: engine.disk.bytes_max is 67108864; it should be at least 1073741824, 16 files of disk.segment_bytes \
+             (67108864), or these at most 4194304",
         ],
     );
+    let fitting =
+        "[engine]\ntype = \"disk\"\n[engine.disk]\npath = \"/a\"\nsegment_bytes = 4194304\nbytes_max = 67108864";
+    options("a.toml", fitting);
     let twice = "[[brokers]]\nname = \"a\"\nenabled = true\ntype = \"disk\"\ndisk.path = \"/a\"\n";
     let twice = format!("{twice}{}disk.ack = \"fsync\"", twice.replace("\"a\"", "\"b\""));
     let said = error("a.toml", &twice, &Flags::default());

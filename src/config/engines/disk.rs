@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::super::source::Problems;
 use super::table::Table;
 use super::{EngineSettings, EnginesOptions};
+use crate::limits::DISK_SEGMENTS_MIN;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DiskSettings {
@@ -30,8 +31,13 @@ pub fn read(table: &Table<'_>, problems: &mut Problems<'_>) -> Option<DiskSettin
         return None;
     };
     let (segment_bytes, bytes_max) = (table.count("disk.segment_bytes"), table.count("disk.bytes_max"));
-    if bytes_max < 2 * segment_bytes {
-        let message = format!("is {bytes_max}, less than two files of disk.segment_bytes ({segment_bytes})");
+    let bytes_min = DISK_SEGMENTS_MIN * segment_bytes;
+    if bytes_max < bytes_min {
+        let message = format!(
+            "is {bytes_max}; it should be at least {bytes_min}, {DISK_SEGMENTS_MIN} files of disk.segment_bytes \
+             ({segment_bytes}), or these at most {}",
+            bytes_max / DISK_SEGMENTS_MIN
+        );
         table.refuse("disk.bytes_max", &message, problems);
     }
     let ack = match table.text("disk.ack").as_deref() {

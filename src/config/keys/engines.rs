@@ -2,6 +2,7 @@
 
 use super::Row;
 use crate::config::values::Kind;
+use crate::limits::DISK_SEGMENTS_MIN;
 
 /// Which engine does what.
 pub const ROWS: &[Row] = &[
@@ -104,9 +105,9 @@ const DISK: &[Row] = &[
     ),
     (
         "disk.bytes_max",
-        Kind::Count { min: 4 * super::MIB, max: 64 * 1024 * GIB },
+        Kind::Count { min: DISK_SEGMENTS_MIN * super::MIB, max: 64 * 1024 * GIB },
         "4294967296",
-        "Bytes of all files together; above it the oldest history goes first.",
+        "Bytes of all files together, at least 16 files; above it the oldest history goes first.",
     ),
 ];
 
