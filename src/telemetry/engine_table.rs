@@ -55,6 +55,11 @@ pub(super) static ENGINES: &[Metric] = &[
         EngineCounter::EpochsLost,
         "Streams that had lost what was confirmed, and began a new epoch.",
     ),
+    counter(
+        "fanfare_engine_writes_total",
+        EngineCounter::Writes,
+        "Writes of a log, each with all that had gathered since the one before; only of the type `disk`.",
+    ),
 ];
 
 const fn counter(name: &'static str, counter: EngineCounter, help: &'static str) -> Metric {
