@@ -27,7 +27,7 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 
 use crate::config::{Configuration, Layers, Options};
-use crate::engine::outlet::Post;
+use crate::engine::outlet::{Post, Ring};
 use crate::handle::{Handle, TrayMessage};
 use crate::io::{
     Admission, AllowedOrigins, ControlSender, JobSink, Newest, PortSharing, ShardSetup, SharedPort, bind,
@@ -97,7 +97,7 @@ pub fn run(configuration: &Configuration, layers: Layers, start: Instant) -> Res
     let plane = ControlPlane::start(options, cluster.clone(), Arc::clone(&metrics), listeners.internal, internal_tls)
         .map_err(failed("starting the control plane"))?;
     let jwks = start_jwks(&plane, &metrics, tray_of_jwks);
-    let engines = plane.runtime.block_on(async { Engines::start(options, &deliver_to(tray_of_engines), &metrics) })?;
+    let engines = plane.runtime.block_on(async { Engines::start(options, deliver_to(tray_of_engines), &metrics) })?;
     let link = plane.runtime.block_on(async { engines::link(&options.engines, &cluster.node().uid, &metrics) })?;
     if let Some((control, messages)) = link {
         plane.runtime.spawn(cluster.join(control, messages));
@@ -274,12 +274,14 @@ fn start_jwks(plane: &ControlPlane, metrics: &NodeMetrics, trays: Trays) -> Jwks
     jwks
 }
 
-/// Puts what engines say into the trays.
-fn deliver_to(trays: Trays) -> Arc<Post> {
-    Arc::new(move |shard: ShardId, event| match trays[shard.as_index()].try_push(TrayMessage::Engine(event)) {
+/// Puts what engines say into the trays, and wakes their shards.
+fn deliver_to(trays: Trays) -> (Arc<Post>, Arc<Ring>) {
+    let to_ring = Arc::clone(&trays);
+    let post = move |shard: ShardId, event| match trays[shard.as_index()].try_push_quietly(TrayMessage::Engine(event)) {
         Err(TrayMessage::Engine(event)) => Err(event),
         _ => Ok(()),
-    })
+    };
+    (Arc::new(post), Arc::new(move |shard: ShardId| to_ring[shard.as_index()].ring()))
 }
 
 /// To the workers, or first to where the keys of a token are.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use fanfare::io::{self, ControlRequest, PortSharing, ShardSetup, bind, start_shard};
+use fanfare::io::{self, ControlRequest, PortSharing, RequestSink, ShardSetup, bind, start_shard};
 use fanfare::lane::{mesh, tray};
 use fanfare::model::ShardId;
 use hyper::Response;
@@ -78,7 +78,7 @@ fn newcomers_are_told_503_and_nothing_spins() {
         metrics: Arc::default(),
         control,
         jobs: Box::new(Err),
-        requests: Box::new(Err),
+        requests: RequestSink { submit: Box::new(Err), wake: Box::new(|| ()) },
         seed: 0,
         start: Instant::now(),
         drained: Box::new(|| ()),

@@ -193,6 +193,14 @@ pub enum Published {
 pub trait Engine: Send + Sync {
     /// Takes a request of the shard `from`, or gives it back if there is no room now. Never blocks.
     fn submit(&self, from: ShardId, request: Request) -> Result<(), Request>;
+
+    /// The same for one of several: [`Engine::wake`] follows the last. An engine that sleeps would wake for the first
+    /// one, and take it alone.
+    fn submit_one_of_several(&self, from: ShardId, request: Request) -> Result<(), Request> {
+        self.submit(from, request)
+    }
+
+    fn wake(&self) {}
 }
 
 /// Node messages: small, at most once, in no order.

@@ -12,6 +12,9 @@ use crate::model::{ChannelName, EngineIndex, ErrorCode, Homes, ShardId};
 /// Puts an event into a shard's in-tray; gives it back if the tray is full.
 pub type Post = dyn Fn(ShardId, Event) -> Result<(), Event> + Send + Sync;
 
+/// Wakes a shard that sleeps.
+pub type Ring = dyn Fn(ShardId) + Send + Sync;
+
 /// Cheap to clone. Events that one task puts in reach a shard in that order; a shard whose tray is full is waited
 /// for, so that a broker which is faster than this node feels it, and nothing piles up in between.
 #[derive(Clone)]
@@ -19,6 +22,8 @@ pub struct Outlet {
     engine: EngineIndex,
     homes: Homes,
     post: Arc<Post>,
+    /// `None`: `post` wakes by itself.
+    ring: Option<Arc<Ring>>,
 }
 
 /// The shard did not take it in time: it stands still, or has far too much to do. What was published is missing
@@ -28,7 +33,13 @@ pub struct NotTaken;
 
 impl Outlet {
     pub fn new(engine: EngineIndex, homes: Homes, post: Arc<Post>) -> Outlet {
-        Outlet { engine, homes, post }
+        Outlet { engine, homes, post, ring: None }
+    }
+
+    /// For a `post` that wakes nobody: so that much is put in, and a shard woken once for it.
+    pub fn with_ring(mut self, ring: Arc<Ring>) -> Outlet {
+        self.ring = Some(ring);
+        self
     }
 
     pub fn engine(&self) -> EngineIndex {
@@ -73,10 +84,22 @@ impl Outlet {
         outcome
     }
 
-    /// The same from a thread of its own, which may block.
+    /// Puts in what the shard need not look at before it is rung; gives it back if its tray is full.
+    pub fn put_quietly(&self, to: ShardId, event: Event) -> Result<(), Event> {
+        (self.post)(to, event)
+    }
+
+    /// What was put in quietly is to be looked at.
+    pub fn ring(&self, to: ShardId) {
+        if let Some(ring) = &self.ring {
+            ring(to);
+        }
+    }
+
+    /// Waits for room in the tray of the shard, on a thread of its own, which may block.
     pub fn put_blocking(&self, to: ShardId, event: Event) -> Result<(), NotTaken> {
         let mut delivery = Delivery::new(to, event);
-        while let Some(pause) = delivery.attempt(&*self.post)? {
+        while let Some(pause) = delivery.attempt(self)? {
             std::thread::sleep(pause);
         }
         Ok(())
@@ -84,7 +107,7 @@ impl Outlet {
 
     async fn put(&self, to: ShardId, event: Event) -> Result<(), NotTaken> {
         let mut delivery = Delivery::new(to, event);
-        while let Some(pause) = delivery.attempt(&*self.post)? {
+        while let Some(pause) = delivery.attempt(self)? {
             sleep(pause).await;
         }
         Ok(())
@@ -106,9 +129,11 @@ impl Delivery {
     }
 
     /// Tries; `Some`: the tray is full, try again after that long. Errors: it has been full for too long.
-    fn attempt(&mut self, post: &Post) -> Result<Option<Duration>, NotTaken> {
+    fn attempt(&mut self, outlet: &Outlet) -> Result<Option<Duration>, NotTaken> {
         let Some(event) = self.event.take() else { return Ok(None) };
-        let Err(returned) = post(self.to, event) else { return Ok(None) };
+        let posted = outlet.put_quietly(self.to, event);
+        outlet.ring(self.to);
+        let Err(returned) = posted else { return Ok(None) };
         self.event = Some(returned);
         match self.full_since.get_or_insert_with(Instant::now).elapsed() > ENGINE_DELIVERY_TIMEOUT {
             true => Err(NotTaken),
@@ -157,9 +182,9 @@ mod tests {
     fn one_that_stays_full_is_given_up() {
         let (outlet, tries) = full_for(usize::MAX);
         let mut delivery = Delivery::new(ShardId(0), event());
-        assert_eq!(delivery.attempt(&*outlet.post), Ok(Some(ENGINE_DELIVERY_RETRY)));
+        assert_eq!(delivery.attempt(&outlet), Ok(Some(ENGINE_DELIVERY_RETRY)));
         delivery.full_since = Instant::now().checked_sub(2 * ENGINE_DELIVERY_TIMEOUT);
-        assert_eq!(delivery.attempt(&*outlet.post), Err(NotTaken));
+        assert_eq!(delivery.attempt(&outlet), Err(NotTaken));
         assert_eq!(tries.load(Ordering::Relaxed), 2);
     }
 }

@@ -290,15 +290,22 @@ impl EventLoop {
         false
     }
 
-    /// Returns whether an engine's queue is full.
+    /// Wakes the engines once for all of it. Returns whether the queue of one is full.
     fn submit_requests(&mut self) -> bool {
-        while let Some(request) = self.shard.next_request() {
-            if let Err(request) = (self.requests)(request) {
-                self.shard.return_request(request);
-                return true;
+        let (mut submitted, mut is_full) = (false, false);
+        while !is_full && let Some(request) = self.shard.next_request() {
+            match (self.requests.submit)(request) {
+                Ok(()) => submitted = true,
+                Err(request) => {
+                    self.shard.return_request(request);
+                    is_full = true;
+                }
             }
         }
-        false
+        if submitted {
+            (self.requests.wake)();
+        }
+        is_full
     }
 
     // --- time and truth ---

@@ -31,8 +31,13 @@ use super::tls::{Buffers, Newest, Ration};
 /// Where jobs go; gives one back when the workers' queue is full.
 pub type JobSink = Box<dyn Fn(Job) -> Result<(), Job> + Send>;
 
-/// Where requests to engines go; gives one back when the engine's queue is full.
-pub type RequestSink = Box<dyn Fn(EngineRequest) -> Result<(), EngineRequest> + Send>;
+/// Where requests to engines go.
+pub struct RequestSink {
+    /// Gives one back when the engine's queue is full.
+    pub submit: Box<dyn Fn(EngineRequest) -> Result<(), EngineRequest> + Send>,
+    /// What was submitted is to be looked at.
+    pub wake: Box<dyn Fn() + Send>,
+}
 
 /// All that one shard needs. It starts with nothing of the process's around it but this.
 pub struct ShardSetup {

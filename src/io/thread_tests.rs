@@ -72,7 +72,7 @@ pub(super) fn start_setup(
         metrics: Arc::clone(&metrics),
         control,
         jobs,
-        requests: Box::new(Err),
+        requests: RequestSink { submit: Box::new(Err), wake: Box::new(|| ()) },
         seed: 0,
         start: Instant::now(),
         drained: Box::new(move || {

@@ -89,10 +89,21 @@ impl<T> TraySender<T> {
     /// Puts `message` into the tray and wakes the shard if it sleeps; gives it back if the tray is
     /// full.
     pub fn try_push(&self, message: T) -> Result<(), T> {
+        self.try_push_quietly(message)?;
+        self.ring();
+        Ok(())
+    }
+
+    /// The same without waking anybody: [`TraySender::ring`] has to follow.
+    pub fn try_push_quietly(&self, message: T) -> Result<(), T> {
         let Some(place) = self.queue.claim() else { return Err(message) };
         *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(message);
-        self.doorbell.ring_if_sleeping();
         Ok(())
+    }
+
+    /// Wakes the shard if it sleeps, for all that was put in before.
+    pub fn ring(&self) {
+        self.doorbell.ring_if_sleeping();
     }
 }
 

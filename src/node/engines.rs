@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use super::StartError;
 use crate::config::{Duties, EngineOptions, EngineSettings, EnginesOptions, NODES, Options};
 use crate::engine::contract::{Control, Engine, Request};
-use crate::engine::outlet::{Outlet, Post};
+use crate::engine::outlet::{Outlet, Post, Ring};
 use crate::io::RequestSink;
 use crate::model::{EngineIndex, ShardId};
 use crate::telemetry::{EngineMetrics, NamedEngine, NodeMetrics};
@@ -63,8 +63,15 @@ pub fn link(options: &EnginesOptions, uid: &str, metrics: &NodeMetrics) -> Resul
 
 impl Engines {
     /// On the current runtime. Errors: an engine of this node, such as a log on its disk, can't be used.
-    pub fn start(options: &Options, post: &Arc<Post>, metrics: &Arc<NodeMetrics>) -> Result<Engines, StartError> {
-        let engines = Engines::start_with(options, post, metrics, kinds::start)?;
+    pub fn start(
+        options: &Options,
+        (post, ring): (Arc<Post>, Arc<Ring>),
+        metrics: &Arc<NodeMetrics>,
+    ) -> Result<Engines, StartError> {
+        let start = |settings: &EngineSettings, outlet: Outlet, metrics| {
+            kinds::start(settings, outlet.with_ring(Arc::clone(&ring)), metrics)
+        };
+        let engines = Engines::start_with(options, &post, metrics, start)?;
         let all = options.engines.started.iter().chain(of_nodes(&options.engines));
         let places = all.map(|engine| engine.settings.place()).collect();
         tokio::spawn(watch::watch(Arc::clone(metrics), places));
@@ -90,15 +97,18 @@ impl Engines {
 
     /// Where a shard puts its requests.
     pub fn sink(&self, shard: ShardId) -> RequestSink {
-        let started = Arc::clone(&self.started);
-        Box::new(move |request| submit(&started, shard, request))
+        let (started, to_wake) = (Arc::clone(&self.started), Arc::clone(&self.started));
+        RequestSink {
+            submit: Box::new(move |request| submit(&started, shard, request)),
+            wake: Box::new(move || to_wake.iter().flatten().for_each(|engine| engine.wake())),
+        }
     }
 }
 
 fn submit(started: &[Option<Arc<dyn Engine>>], shard: ShardId, request: Request) -> Result<(), Request> {
     let at = usize::from(request.engine.0).checked_sub(1);
     let engine = at.and_then(|at| started.get(at)?.as_ref());
-    engine.expect("namespaces name engines that were started").submit(shard, request)
+    engine.expect("namespaces name engines that were started").submit_one_of_several(shard, request)
 }
 
 /// Which engine is used, and for what.
@@ -169,7 +179,7 @@ mod tests {
         // The third one has nothing to keep.
         assert_eq!(*kinds.lock().expect("nobody panicked"), [("redis", EngineIndex(1)), ("nats", EngineIndex(2))]);
 
-        let sink = engines.sink(ShardId(1));
+        let sink = engines.sink(ShardId(1)).submit;
         let request = |engine, id| Request {
             engine: EngineIndex(engine),
             id: RequestId(id),

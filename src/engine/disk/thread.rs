@@ -67,10 +67,20 @@ impl DiskEngine {
 
 impl Engine for DiskEngine {
     fn submit(&self, from: ShardId, request: Request) -> Result<(), Request> {
+        let submitted = self.submit_one_of_several(from, request);
+        self.wake();
+        submitted
+    }
+
+    fn submit_one_of_several(&self, from: ShardId, request: Request) -> Result<(), Request> {
         if !self.shared.is_running.load(Ordering::Relaxed) {
             return Err(request);
         }
-        self.tray.try_push((from, request)).map_err(|(_, request)| request)
+        self.tray.try_push_quietly((from, request)).map_err(|(_, request)| request)
+    }
+
+    fn wake(&self) {
+        self.tray.ring();
     }
 }
 
