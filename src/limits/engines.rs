@@ -115,6 +115,16 @@ pub const DISK_SEGMENT_BYTES_MIN: u64 = 64 * 1024;
 /// How often the log is made safe against a loss of power where publishes do not wait for that.
 pub const DISK_SYNC_INTERVAL: Duration = Duration::from_millis(100);
 
+/// After which a sync that nobody waits for counts as one that does not return, and publishes are refused. Chosen: what
+/// a slow disk that is busy with others may take.
+pub const DISK_SYNC_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether a write of the log is overdue: after [`OPERATION_TIMEOUT`].
+pub const DISK_GUARD_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How long the end of the process waits for the log to be closed.
+pub const DISK_CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// How often a log that can't be written is tried again.
 pub const DISK_RETRY_INTERVAL: Duration = Duration::from_millis(500);
 

@@ -76,6 +76,27 @@ pub enum Step {
     },
 }
 
+impl Step {
+    /// Whether it has not happened unless it is in the log.
+    pub fn needs_log(&self) -> bool {
+        match self {
+            // A publish that is not kept needs no log; its key is forgotten.
+            Step::Append { .. } | Step::Remove { .. } | Step::Remember { .. } => true,
+            Step::Published { depends_on_batch, .. } => *depends_on_batch,
+            _ => false,
+        }
+    }
+
+    /// Who asked for it, if it needs the log.
+    pub fn asker(&self) -> Option<Asker> {
+        match self {
+            Step::Append { asker, .. } | Step::Published { asker, .. } => Some(*asker),
+            Step::Remove { asker, .. } => *asker,
+            _ => None,
+        }
+    }
+}
+
 impl Core {
     pub(super) fn apply_batch(&mut self, now: Duration, is_logged: bool, words: &mut Vec<Word>) {
         let mut steps = std::mem::take(&mut self.batch.steps);
@@ -87,15 +108,18 @@ impl Core {
             }
         }
         self.batch.steps = steps;
-        self.memory.expire(now, DISK_EXPIRIES_PER_TURN);
+        if !self.is_stuck() {
+            // What is under way may be for what expires.
+            self.memory.expire(now, DISK_EXPIRIES_PER_TURN);
+        }
     }
 
     /// Whether publishes are confirmed from memory while the log can't be written.
-    fn is_served_unlogged(&self) -> bool {
-        self.options.ack == Ack::Memory && self.mark.is_incomplete
+    pub(super) fn is_served_unlogged(&self) -> bool {
+        self.options.ack == Ack::Memory && self.mark.is_incomplete && !self.is_stuck()
     }
 
-    fn apply(&mut self, now: Duration, is_logged: bool, step: Step, words: &mut Vec<Word>) {
+    pub(super) fn apply(&mut self, now: Duration, is_logged: bool, step: Step, words: &mut Vec<Word>) {
         match step {
             Step::Append { asker, append } => self.apply_append(now, is_logged, asker, *append, words),
             Step::Pass { asker, channel, publication, delta } => {
@@ -135,15 +159,11 @@ impl Core {
 
     /// The write failed: what stood in it has not happened.
     fn refuse(&mut self, now: Duration, step: Step, words: &mut Vec<Word>) {
-        let asker = match &step {
-            Step::Append { asker, .. } | Step::Published { asker, depends_on_batch: true, .. } => Some(*asker),
-            Step::Remove { asker, .. } => *asker,
-            // A publish that is not kept needs no log; its key is forgotten.
-            Step::Remember { .. } => None,
-            _ => return self.apply(now, false, step, words),
-        };
+        if !step.needs_log() {
+            return self.apply(now, false, step, words);
+        }
         self.metrics.add(EngineCounter::Failures, 1);
-        words.extend(asker.map(|asker| done(asker, Err(ErrorCode::Internal))));
+        words.extend(step.asker().map(|asker| done(asker, Err(ErrorCode::Internal))));
     }
 
     fn apply_append(&mut self, now: Duration, is_logged: bool, asker: Asker, append: Append, words: &mut Vec<Word>) {
@@ -214,6 +234,6 @@ impl Core {
     }
 }
 
-fn done(asker: Asker, outcome: Result<Outcome, ErrorCode>) -> Word {
+pub fn done(asker: Asker, outcome: Result<Outcome, ErrorCode>) -> Word {
     Word::To(asker.shard, Event::Done { id: asker.id, outcome })
 }

@@ -125,12 +125,10 @@ impl Core {
     }
 
     fn drop_oldest(&mut self) {
-        let Some(oldest) = self.log.find_sealed(0) else { return };
-        if let Err(error) = self.log.drop_oldest() {
-            tracing::warn!(%error, segment = oldest.number, "a segment that is not needed any more can't be removed");
-        }
-        self.places.forget(oldest.number);
-        if oldest.number >= self.compaction.forced_through {
+        let Some(oldest) = self.log.drop_oldest() else { return };
+        self.removals.push(oldest);
+        self.places.forget(oldest);
+        if oldest >= self.compaction.forced_through {
             self.compaction.forced_through = 0;
         }
     }

@@ -8,20 +8,22 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ahash::{AHashMap, AHashSet};
 
 use super::Ack;
 use super::apply::Step;
 use super::compaction::Compaction;
-use super::entry::encode_next_epoch;
+use super::entry::{encode_next_epoch, encode_probe};
 use super::files::Files;
+use super::job::{Done, Job};
 use super::log::{Log, SyncJob};
 use super::mark::Mark;
 use super::outage::Health;
 use super::places::Places;
 use super::replay::{Trust, replay};
+use super::stall::Stall;
 use crate::engine::contract::{Event, Incoming, Request};
 use crate::engine::{Memory, ResultKey};
 use crate::limits::DISK_BATCH_BYTES_MAX;
@@ -35,6 +37,9 @@ pub enum Word {
     /// To the channel's home.
     Home(Incoming),
 }
+
+/// What shards ask, in the order in which they did.
+pub type Requests = VecDeque<(ShardId, Request)>;
 
 /// What the engine is made of, besides its files.
 #[derive(Clone)]
@@ -55,13 +60,21 @@ pub struct Core {
     pub(super) places: Places,
     pub(super) compaction: Compaction,
     pub(super) health: Health,
+    pub(super) stall: Stall,
     /// Streams of which the log does not have the newest state.
     pub(super) unlogged: AHashSet<ChannelName>,
+    pub(super) files: Arc<dyn Files>,
+    /// As the files have it.
     pub(super) mark: Mark,
+    /// The mark has to say that the log is incomplete, and does not yet.
+    pub(super) lacks_mark: bool,
+    pub(super) mark_retry_at: Duration,
+    /// Segments that are not needed any more, and still there.
+    pub(super) removals: Vec<u64>,
     pub(super) metrics: Arc<EngineMetrics>,
     pub(super) batch: Batch,
     /// What the log says of streams yet to begin.
-    logged_epoch: Epoch,
+    pub(super) logged_epoch: Epoch,
     pub(super) last_write: Duration,
 }
 
@@ -70,6 +83,8 @@ pub struct Core {
 pub struct Batch {
     /// The segment that is written and its salt; `None`: the log can't be written now.
     pub segment: Option<(u64, u32)>,
+    /// What the log says of streams yet to begin once this is written.
+    pub next_epoch: Option<Epoch>,
     pub bytes: Vec<u8>,
     pub steps: Vec<Step>,
     /// Where the channels of this turn stand after it.
@@ -81,8 +96,8 @@ pub struct Batch {
 }
 
 impl Batch {
-    fn clear(&mut self) {
-        (self.segment, self.rewritten_bytes) = (None, 0);
+    pub fn clear(&mut self) {
+        (self.segment, self.next_epoch, self.rewritten_bytes) = (None, None, 0);
         self.steps.clear();
         self.standings.clear();
         self.results.clear();
@@ -105,7 +120,7 @@ impl Core {
     /// Reads the log, at `now` since the Unix epoch. Errors: it can't be read; nothing is changed then.
     pub fn open(
         options: CoreOptions,
-        mut files: Box<dyn Files>,
+        files: Arc<dyn Files>,
         mut mark: Mark,
         now: Duration,
         metrics: Arc<EngineMetrics>,
@@ -116,10 +131,10 @@ impl Core {
         let replayed = replay(&*files, now, memory, trust)?;
         replayed.sealed.iter().try_for_each(|sealed| files.sync(sealed.number))?;
         mark.is_incomplete = trust == Trust::Incomplete && !replayed.sealed.is_empty();
-        mark.write(&mut *files)?;
+        mark.write(&*files)?;
         metrics.add(EngineCounter::Foreign, replayed.damages);
         metrics.add(EngineCounter::EpochsLost, replayed.renewed.len() as u64);
-        let log = Log::new(files, options.segment_bytes, options.ack, replayed.sealed, options.seed);
+        let log = Log::new(options.segment_bytes, options.ack, replayed.sealed, options.seed);
         let compaction = Compaction::new(options.segment_bytes, replayed.damaged_segment);
         let logged_epoch = Epoch::from_random(0);
         Ok(Core {
@@ -129,8 +144,13 @@ impl Core {
             places: replayed.places,
             compaction,
             health: Health::Unproven,
+            stall: Stall::default(),
             unlogged: replayed.renewed.into_iter().collect(),
+            files,
             mark,
+            lacks_mark: false,
+            mark_retry_at: Duration::ZERO,
+            removals: Vec::new(),
             metrics,
             batch: Batch::default(),
             logged_epoch,
@@ -139,33 +159,63 @@ impl Core {
         })
     }
 
-    /// Takes requests, at least one if there is one, and leaves those for which there is no room in this turn.
-    pub fn turn(&mut self, now: Duration, requests: &mut VecDeque<(ShardId, Request)>, words: &mut Vec<Word>) {
+    /// Takes requests, at least one if there is one, and leaves those for which there is no room in this turn. It waits
+    /// for the disk: who can't do that calls [`Core::begin`] and [`Core::end`].
+    #[cfg(test)]
+    pub fn turn(&mut self, now: Duration, requests: &mut Requests, words: &mut Vec<Word>) {
+        let done = self.begin(now, requests).map(Job::run);
+        self.end(now, done, words);
+    }
+
+    /// The first half of a turn: says what is to be asked of the files for the requests that it takes.
+    pub fn begin(&mut self, now: Duration, requests: &mut Requests) -> Option<Job> {
         self.batch.clear();
-        self.begin_batch(now);
-        while self.batch.bytes.len() < DISK_BATCH_BYTES_MAX
-            && let Some((from, request)) = requests.pop_front()
-        {
-            self.metrics.add(EngineCounter::Requests, 1);
-            if self.plan(now, from, request) == Planned::Enough {
-                break;
-            }
+        let probes = self.is_to_be_tried(now) && !self.is_stuck();
+        if probes {
+            // What is asked meanwhile waits for what this comes to.
+            let (_, salt) = self.log.place();
+            encode_probe(salt, &mut self.batch.bytes);
+        } else {
+            self.plan_all(now, requests);
         }
-        let is_logged = self.write_batch(now);
-        self.apply_batch(now, is_logged, words);
-        self.clean_up();
+        match self.is_stuck() {
+            true => None,
+            false => self.make_job(now, probes || self.options.ack == Ack::Fsync),
+        }
+    }
+
+    /// The second half: makes true what was planned, if it was written, and says so.
+    pub fn end(&mut self, now: Duration, done: Option<Done>, words: &mut Vec<Word>) {
+        let is_late = self.end_write_stall();
+        let is_logged = match done {
+            Some(done) => self.end_job(now, done),
+            None => true,
+        };
+        let is_logged = is_logged && self.batch.segment.is_some();
+        match is_late {
+            false => self.apply_batch(now, is_logged, words),
+            true => self.apply_late_batch(now, is_logged, words),
+        }
+        self.drop_emptied();
     }
 
     /// Whether a turn without requests has something to do.
     pub fn has_upkeep(&self, now: Duration) -> bool {
-        self.wants_probe(now)
+        if self.is_stuck() {
+            return false;
+        }
+        let has_chores = !self.removals.is_empty() || self.has_mark_to_clear(now);
+        let is_behind = !self.unlogged.is_empty() || self.wants_compaction();
+        has_chores
+            || self.wants_probe(now)
             || self.memory.next_expiry().is_some_and(|due| due <= now)
-            || self.health.is_up() && (!self.unlogged.is_empty() || self.wants_compaction())
+            || self.is_writable() && is_behind
     }
 
     /// When at the latest a turn is due.
     pub fn next_turn(&self, now: Duration) -> Duration {
         match self.has_upkeep(now) {
+            _ if self.is_stuck() => Duration::MAX,
             true => now,
             false => self.memory.next_expiry().map_or(self.next_probe(), |due| due.min(self.next_probe())),
         }
@@ -181,75 +231,54 @@ impl Core {
     }
 
     pub fn end_sync(&mut self, now: Duration, outcome: io::Result<u64>) {
+        self.end_sync_stall();
         match outcome {
             Ok(upto) => self.log.end_sync(upto),
             Err(error) => self.lose_unsynced(now, &error),
         }
-        self.clean_up();
+        self.drop_emptied();
     }
 
-    /// Makes everything safe and says so to whoever opens the log next.
+    /// Makes everything safe and says so to whoever opens the log next. Waits for the disk.
     pub fn close(&mut self) {
-        let is_safe = self.health.is_up() && self.unlogged.is_empty() && self.log.sync().is_ok();
-        if is_safe && !self.mark.is_incomplete {
-            self.mark.is_clean = true;
-            let _ = self.mark.write(self.log.files_mut());
+        match self.log.begin_sync().map(SyncJob::run) {
+            Some(Ok(upto)) => self.log.end_sync(upto),
+            Some(Err(_)) => return,
+            None => {}
+        }
+        let is_whole = !self.mark.is_incomplete || self.has_closed_gap();
+        if self.is_writable() && self.unlogged.is_empty() && is_whole {
+            (self.mark.is_clean, self.mark.is_incomplete) = (true, false);
+            let _ = self.mark.write(&*self.files);
+        }
+    }
+
+    pub(super) fn plan_all(&mut self, now: Duration, requests: &mut Requests) {
+        if self.is_writable() {
+            self.begin_batch(now);
+        }
+        while self.batch.bytes.len() < DISK_BATCH_BYTES_MAX
+            && let Some((from, request)) = requests.pop_front()
+        {
+            self.metrics.add(EngineCounter::Requests, 1);
+            if self.plan(now, from, request) == Planned::Enough {
+                break;
+            }
         }
     }
 
     fn begin_batch(&mut self, now: Duration) {
-        self.try_again(now);
-        if !self.health.is_up() {
-            return;
-        }
-        match self.log.begin_batch(self.memory.next_epoch()) {
-            Ok(segment) => self.batch.segment = Some(segment),
-            Err(error) => return self.go_down(now, &error),
-        }
+        let (segment, salt) = self.log.place();
+        self.batch.segment = Some((segment, salt));
+        self.batch.next_epoch = Some(self.memory.next_epoch());
         self.rewrite_some(now);
-        self.probe_if_idle(now);
+        if self.wants_probe(now) {
+            // Proves that the log can be written while nobody publishes.
+            encode_probe(salt, &mut self.batch.bytes);
+        }
         if self.logged_epoch != self.memory.next_epoch() {
-            let salt = self.batch.segment.map_or(0, |(_, salt)| salt);
             encode_next_epoch(self.memory.next_epoch(), salt, &mut self.batch.bytes);
         }
-    }
-
-    /// Returns whether all that was planned is in the log, and safe if publishers wait for that.
-    fn write_batch(&mut self, now: Duration) -> bool {
-        if self.batch.segment.is_none() {
-            return false;
-        }
-        if self.batch.bytes.is_empty() {
-            return true;
-        }
-        let begin = Instant::now();
-        let next_epoch = self.memory.next_epoch();
-        let written = self.log.write(&self.batch.bytes);
-        let outcome = written.and_then(|()| match self.options.ack {
-            Ack::Fsync => self.log.sync(),
-            Ack::Memory => Ok(()),
-        });
-        match outcome {
-            Ok(()) => {
-                self.logged_epoch = next_epoch;
-                self.last_write = now;
-                self.metrics.add(EngineCounter::Writes, 1);
-                self.metrics.probed(Some(begin.elapsed()));
-                self.note_rewritten();
-                true
-            }
-            Err(error) => {
-                self.go_down(now, &error);
-                self.return_rewritten();
-                false
-            }
-        }
-    }
-
-    /// What the log is rid of, once what stands for it is safe.
-    fn clean_up(&mut self) {
-        self.drop_emptied();
-        self.close_gap();
     }
 }
 

@@ -11,17 +11,17 @@ use std::sync::Arc;
 pub trait Files: Send + Sync {
     /// Numbers of the segments that are there, in no order.
     fn list(&self) -> io::Result<Vec<u64>>;
-    fn create(&mut self, number: u64) -> io::Result<Arc<dyn SegmentFile>>;
+    fn create(&self, number: u64) -> io::Result<Arc<dyn SegmentFile>>;
     /// Reads at most the first `count` bytes of a segment into `bytes`, in the place of what was in it.
     fn read(&self, number: u64, count: u64, bytes: &mut Vec<u8>) -> io::Result<()>;
     /// Makes a segment that another process wrote safe against a loss of power.
     fn sync(&self, number: u64) -> io::Result<()>;
-    fn remove(&mut self, number: u64) -> io::Result<()>;
+    fn remove(&self, number: u64) -> io::Result<()>;
     /// Makes creations and removals safe against a loss of power.
     fn sync_directory(&self) -> io::Result<()>;
     fn read_mark(&self) -> io::Result<Vec<u8>>;
     /// Overwrites the mark and makes that safe; needs no room on a full disk.
-    fn write_mark(&mut self, bytes: &[u8]) -> io::Result<()>;
+    fn write_mark(&self, bytes: &[u8]) -> io::Result<()>;
 }
 
 /// A segment that is written.
@@ -78,7 +78,7 @@ impl Files for Directory {
         Ok(numbers)
     }
 
-    fn create(&mut self, number: u64) -> io::Result<Arc<dyn SegmentFile>> {
+    fn create(&self, number: u64) -> io::Result<Arc<dyn SegmentFile>> {
         // A half-made one of an earlier try may be there.
         let file = OpenOptions::new().write(true).create(true).truncate(true).open(self.path_of(number))?;
         Ok(Arc::new(file))
@@ -99,7 +99,7 @@ impl Files for Directory {
         File::open(&path).and_then(|file| file.sync_data()).map_err(|error| explain(&error, "sync", &path))
     }
 
-    fn remove(&mut self, number: u64) -> io::Result<()> {
+    fn remove(&self, number: u64) -> io::Result<()> {
         fs::remove_file(self.path_of(number))
     }
 
@@ -113,7 +113,7 @@ impl Files for Directory {
         Ok(bytes)
     }
 
-    fn write_mark(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn write_mark(&self, bytes: &[u8]) -> io::Result<()> {
         let written = self.mark.write_all_at(bytes, 0).and_then(|()| self.mark.sync_data());
         written.map_err(|error| explain(&error, "write", &self.path.join(MARK_FILE)))
     }

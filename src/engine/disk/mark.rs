@@ -43,12 +43,17 @@ impl Mark {
         Mark { boot, is_clean: false, ack, is_incomplete: false }
     }
 
+    /// The same of a log that lacks something, or lacks it no more.
+    pub fn with_gap(&self, is_incomplete: bool) -> Mark {
+        Mark { is_incomplete, ..self.clone() }
+    }
+
     /// The mark that is there; `None` if there is none, or it is damaged.
     pub fn read(files: &dyn Files) -> io::Result<Option<Mark>> {
         Ok(Mark::decode(&files.read_mark()?))
     }
 
-    pub fn write(&self, files: &mut dyn Files) -> io::Result<()> {
+    pub fn write(&self, files: &dyn Files) -> io::Result<()> {
         files.write_mark(&self.encode())
     }
 

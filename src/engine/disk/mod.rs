@@ -25,8 +25,10 @@
 //! | `core.rs`       | a turn: plan (`plan.rs`), write, apply (`apply.rs`)                      |
 //! | `places.rs`     | which segment is needed for what                                         |
 //! | `compaction.rs` | the oldest segment emptied                                               |
-//! | `outage.rs`     | a log that can't be written                                              |
+//! | `job.rs`        | what a turn asks of the files                                            |
+//! | `outage.rs`     | a log that can't be written; `stall.rs`: a disk that does not answer     |
 //! | `thread.rs`     | the thread and its tray; `speaker.rs`: its words to the shards           |
+//! | `guard.rs`      | the thread that stands in for it while a write does not return           |
 //! | `syncs.rs`      | the thread that syncs                                                    |
 //!
 //! Invariants: nobody hears of a publication before its record is in the file (while the log can't be written, before
@@ -39,6 +41,8 @@ mod core;
 mod entry;
 mod files;
 mod format;
+mod guard;
+mod job;
 mod log;
 mod mark;
 mod outage;
@@ -47,6 +51,7 @@ mod plan;
 mod replay;
 mod scan;
 mod speaker;
+mod stall;
 mod syncs;
 #[cfg(test)]
 mod tests;

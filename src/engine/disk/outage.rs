@@ -8,14 +8,19 @@
 //!
 //! The log is tried every half second with a record of its own, never with what failed. Of a failed *sync* nobody
 //! knows what the disk has: the segment's tail is lost, and all that is in memory is written anew.
+//!
+//! A disk that does not answer at all is another matter: `stall.rs`.
 
 use std::io;
 use std::time::Duration;
 
 use super::Ack;
 use super::core::Core;
-use super::entry::encode_probe;
+use super::job::{Done, Job, MarkWhen};
+use super::log::Failure;
+use super::mark::Mark;
 use crate::limits::{DISK_RETRY_INTERVAL, PROBE_INTERVAL};
+use crate::telemetry::EngineCounter;
 
 /// Whether the log can be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,14 +33,95 @@ pub enum Health {
     },
 }
 
-impl Health {
-    pub fn is_up(self) -> bool {
-        self == Health::Up
-    }
-}
-
 impl Core {
-    pub(super) fn go_down(&mut self, now: Duration, error: &io::Error) {
+    /// Whether a batch may be written.
+    pub(super) fn is_writable(&self) -> bool {
+        self.health == Health::Up && !self.is_stuck()
+    }
+
+    /// Whether the log is to be tried now, with nothing but a probe.
+    pub(super) fn is_to_be_tried(&self, now: Duration) -> bool {
+        match self.health {
+            Health::Up => false,
+            Health::Unproven => true,
+            Health::Down { retry_at } => retry_at <= now,
+        }
+    }
+
+    /// What is asked of the files for what is planned; `None`: nothing.
+    pub(super) fn make_job(&mut self, now: Duration, syncs: bool) -> Option<Job> {
+        let write = (!self.batch.bytes.is_empty()).then(|| {
+            let bytes = std::mem::take(&mut self.batch.bytes);
+            self.log.begin_write(bytes, self.memory.next_epoch(), syncs)
+        });
+        let mark = self.mark_to_write(now, write.is_some());
+        let removals = std::mem::take(&mut self.removals);
+        let is_idle = write.is_none() && removals.is_empty() && mark.is_none();
+        (!is_idle).then(|| Job { files: self.files.clone(), write, mark, removals })
+    }
+
+    fn mark_to_write(&self, now: Duration, writes: bool) -> Option<(MarkWhen, Mark)> {
+        if self.lacks_mark && !self.mark.is_incomplete {
+            return Some((MarkWhen::First, self.mark.with_gap(true)));
+        }
+        if self.has_mark_to_clear(now) {
+            return Some((MarkWhen::IfItWorks, self.mark.with_gap(false)));
+        }
+        let may_open_gap = writes && self.options.ack == Ack::Memory && !self.mark.is_incomplete;
+        may_open_gap.then(|| (MarkWhen::IfItFails, self.mark.with_gap(true)))
+    }
+
+    /// Returns whether the batch is in the log, and safe if publishers wait for that.
+    pub(super) fn end_job(&mut self, now: Duration, done: Done) -> bool {
+        let Done { written, mark, failed_removals, took } = done;
+        for (segment, error) in failed_removals {
+            tracing::warn!(%error, segment, "a segment that is not needed any more can't be removed");
+        }
+        self.note_mark(now, mark);
+        let Some(mut written) = written else { return true };
+        self.log.end_write(&written);
+        self.batch.bytes = std::mem::take(&mut written.bytes);
+        let Some(failure) = written.failure else {
+            self.note_written(now, took);
+            return true;
+        };
+        if matches!(failure, Failure::Sync(_)) && self.options.ack == Ack::Memory {
+            self.lose_confirmed();
+        }
+        self.go_down(now, failure.error());
+        self.return_rewritten();
+        false
+    }
+
+    fn note_written(&mut self, now: Duration, took: Duration) {
+        if let Health::Down { .. } = self.health {
+            tracing::info!("the log can be written again");
+        }
+        self.health = Health::Up;
+        self.metrics.set_up(!self.is_stuck());
+        self.logged_epoch = self.batch.next_epoch.unwrap_or(self.logged_epoch);
+        self.last_write = now;
+        self.metrics.add(EngineCounter::Writes, 1);
+        self.metrics.probed(Some(took));
+        self.note_rewritten();
+    }
+
+    fn note_mark(&mut self, now: Duration, mark: Option<io::Result<Mark>>) {
+        match mark {
+            None => {}
+            Some(Ok(mark)) => {
+                self.mark = mark;
+                self.lacks_mark = false;
+            }
+            Some(Err(error)) if self.mark.is_incomplete => {
+                self.mark_retry_at = now + DISK_RETRY_INTERVAL;
+                tracing::warn!(%error, "the log is complete again, but its mark can't be written");
+            }
+            Some(Err(error)) => tracing::error!(%error, "nor can the log's mark be written: publishes are refused"),
+        }
+    }
+
+    fn go_down(&mut self, now: Duration, error: &io::Error) {
         if !matches!(self.health, Health::Down { .. }) {
             tracing::error!(%error, "the log can't be written; it is tried again until it can");
         }
@@ -43,65 +129,21 @@ impl Core {
         self.batch.segment = None;
         self.metrics.set_up(false);
         self.metrics.probed(None);
-        if self.options.ack == Ack::Memory {
-            self.mark_incomplete();
-        }
     }
 
-    /// Whoever opens the log next learns that it lacks something. Without that nothing is served that is not in it.
-    fn mark_incomplete(&mut self) {
-        if self.mark.is_incomplete {
-            return;
-        }
-        self.mark.is_incomplete = true;
-        if let Err(error) = self.mark.write(self.log.files_mut()) {
-            tracing::error!(%error, "nor can its mark be; publishes are refused");
-            self.mark.is_incomplete = false;
-        }
+    /// What was confirmed and not safe counts as lost on the disk, and is in memory.
+    fn lose_confirmed(&mut self) {
+        self.compaction.force(self.log.newest_sealed());
+        self.lacks_mark = true;
     }
 
-    /// The background sync failed: what it was for counts as lost on the disk, and is in memory.
+    /// The background sync failed.
     pub(super) fn lose_unsynced(&mut self, now: Duration, error: &io::Error) {
         self.log.abandon_unsynced();
         self.go_down(now, error);
-        self.compaction.force(self.log.newest_sealed());
-    }
-
-    /// Writes a record to a log that could not be written, when it is time for it.
-    pub(super) fn try_again(&mut self, now: Duration) {
-        let is_due = match self.health {
-            Health::Up => false,
-            Health::Unproven => true,
-            Health::Down { retry_at } => retry_at <= now,
-        };
-        if !is_due {
-            return;
-        }
-        match self.write_probe() {
-            Ok(()) => {
-                if self.health != Health::Unproven {
-                    tracing::info!("the log can be written again");
-                }
-                self.health = Health::Up;
-                self.last_write = now;
-                self.metrics.set_up(true);
-            }
-            Err(error) => self.go_down(now, &error),
-        }
-    }
-
-    fn write_probe(&mut self) -> io::Result<()> {
-        let begin = std::time::Instant::now();
-        let (_, salt) = self.log.begin_batch(self.memory.next_epoch())?;
-        let mut bytes = Vec::new();
-        encode_probe(salt, &mut bytes);
-        self.log.write(&bytes)?;
-        if let Err(error) = self.log.sync() {
-            self.compaction.force(self.log.newest_sealed());
-            return Err(error);
-        }
-        self.metrics.probed(Some(begin.elapsed()));
-        Ok(())
+        self.lose_confirmed();
+        // The mark has to say so before anything else is confirmed.
+        self.health = Health::Down { retry_at: now };
     }
 
     pub(super) fn wants_probe(&self, now: Duration) -> bool {
@@ -116,26 +158,14 @@ impl Core {
         }
     }
 
-    /// Proves that the log can be written while nobody publishes.
-    pub(super) fn probe_if_idle(&mut self, now: Duration) {
-        if let Some((_, salt)) = self.batch.segment.filter(|_| self.wants_probe(now)) {
-            encode_probe(salt, &mut self.batch.bytes);
-        }
+    pub(super) fn has_mark_to_clear(&self, now: Duration) -> bool {
+        self.mark_retry_at <= now && self.has_closed_gap()
     }
 
-    /// The log has caught up with what was confirmed without it, and that is safe: the mark says so.
-    pub(super) fn close_gap(&mut self) {
+    /// Whether the mark says that the log lacks something, and it does not any more: it has caught up with what was
+    /// confirmed without it, and that is safe.
+    pub(super) fn has_closed_gap(&self) -> bool {
         let is_behind = !self.unlogged.is_empty() || self.compaction.is_forced();
-        if !self.mark.is_incomplete || !self.health.is_up() || is_behind {
-            return;
-        }
-        if !self.log.is_safe_up_to(self.log.written()) {
-            return;
-        }
-        self.mark.is_incomplete = false;
-        if let Err(error) = self.mark.write(self.log.files_mut()) {
-            tracing::warn!(%error, "the log is complete again, but its mark can't be written");
-            self.mark.is_incomplete = true;
-        }
+        self.mark.is_incomplete && self.is_writable() && !is_behind && self.log.is_safe_up_to(self.log.written())
     }
 }

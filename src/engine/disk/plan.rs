@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Ack;
 use super::apply::{Asker, Step};
 use super::core::{Core, Planned};
 use super::entry::{Append, encode_append, encode_removed, encode_result};
@@ -22,6 +21,10 @@ impl Core {
             Operation::RemoveHistory => return self.plan_removal(asker, channel),
             Operation::Read(read) => {
                 let is_lost = read.sent_until.is_some_and(|sent| self.has_lost(&channel, sent));
+                if is_lost && self.is_stuck() {
+                    self.batch.steps.push(Step::answer(asker, Err(ErrorCode::Internal)));
+                    return Planned::More;
+                }
                 self.batch.steps.push(Step::Read { asker, channel: channel.clone(), read });
                 if is_lost {
                     // Before the answer is made.
@@ -154,7 +157,7 @@ impl Core {
 
     /// Whether nothing that is to be kept is taken now.
     fn refuses_publishes(&self) -> bool {
-        self.batch.segment.is_none() && (self.options.ack == Ack::Fsync || !self.mark.is_incomplete)
+        self.batch.segment.is_none() && !self.is_served_unlogged()
     }
 }
 

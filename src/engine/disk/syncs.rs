@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::log::SyncJob;
 use crate::lane::Doorbell;
-use crate::limits::DISK_SYNC_INTERVAL;
+use crate::limits::{DISK_SYNC_INTERVAL, DISK_SYNC_TIMEOUT};
 
 /// That thread, as the engine's thread sees it. It ends when this is dropped.
 pub struct Syncs {
@@ -37,13 +37,19 @@ impl Syncs {
     }
 
     pub fn is_due(&self, now: Duration) -> bool {
-        !self.is_under_way && self.next() <= now
+        !self.is_under_way && self.next(now) <= now
     }
 
-    /// When the next one begins at the earliest; nobody has to wake for one that is under way.
-    pub fn next(&self) -> Duration {
+    /// Whether the one that is under way does not return.
+    pub fn is_overdue(&self, now: Duration) -> bool {
+        self.is_under_way && self.last + DISK_SYNC_TIMEOUT <= now
+    }
+
+    /// When there is something to do: the next one begins at the earliest, or the one that is under way is overdue.
+    pub fn next(&self, now: Duration) -> Duration {
         match self.is_under_way {
-            true => Duration::MAX,
+            true if self.is_overdue(now) => Duration::MAX,
+            true => self.last + DISK_SYNC_TIMEOUT,
             false => self.last + DISK_SYNC_INTERVAL,
         }
     }

@@ -1,14 +1,20 @@
 //! The engine's thread and its tray.
+//!
+//! The **desk** holds all that the engine is, and whoever has its lock is the engine. That is the engine's thread, which
+//! lets go of it while a job is with the disk. If that does not return in time the guard takes its place (`guard.rs`).
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::core::{Core, CoreOptions, Word};
+use super::core::{Core, CoreOptions, Requests, Word};
 use super::files::Directory;
+use super::guard::Guard;
+use super::job::{Done, Job};
 use super::mark::Mark;
 use super::speaker::Speaker;
 use super::syncs::Syncs;
@@ -16,7 +22,9 @@ use super::{Ack, Options};
 use crate::engine::contract::{Engine, Request};
 use crate::engine::outlet::Outlet;
 use crate::lane::{Doorbell, TrayReceiver, TraySender, tray};
-use crate::limits::{DISK_BATCH_REQUESTS_MAX, DISK_QUEUE_SLOTS, DISK_SEGMENT_BYTES_MIN, DISK_SEGMENTS_MIN};
+use crate::limits::{
+    DISK_BATCH_REQUESTS_MAX, DISK_CLOSE_TIMEOUT, DISK_QUEUE_SLOTS, DISK_SEGMENT_BYTES_MIN, DISK_SEGMENTS_MIN,
+};
 use crate::model::ShardId;
 use crate::telemetry::EngineMetrics;
 
@@ -24,15 +32,25 @@ use crate::telemetry::EngineMetrics;
 pub struct DiskEngine {
     tray: TraySender<(ShardId, Request)>,
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    worker: Option<JoinHandle<()>>,
+    guard: Option<JoinHandle<()>>,
+    /// Says nothing, and is closed when the log is.
+    end: Mutex<Receiver<()>>,
 }
 
-struct Shared {
-    doorbell: Arc<Doorbell>,
-    is_stopping: AtomicBool,
+/// What the engine's threads know of one another.
+pub struct Shared {
+    pub doorbell: Arc<Doorbell>,
+    pub is_stopping: AtomicBool,
     /// The thread takes requests.
     is_running: AtomicBool,
     metrics: Arc<EngineMetrics>,
+    pub clock: Clock,
+    /// When the job that is with the disk was begun, in nanoseconds of `clock`; 0: there is none.
+    job_began: AtomicU64,
+    /// The guard stands in, and is to be woken. Changed by whoever has the desk.
+    pub is_guarded: Arc<AtomicBool>,
+    desk: Mutex<Desk>,
 }
 
 impl DiskEngine {
@@ -47,21 +65,34 @@ impl DiskEngine {
             seed: fastrand::u64(..),
         };
         let mark = Mark::of_this_boot(options.ack);
-        let core = Core::open(core_options, Box::new(directory), mark, clock.now(), Arc::clone(&metrics))?;
+        let core = Core::open(core_options, Arc::new(directory), mark, clock.now(), Arc::clone(&metrics))?;
         let doorbell = Arc::new(Doorbell::new());
-        let (sender, receiver) = tray(DISK_QUEUE_SLOTS, Arc::clone(&doorbell));
-        let (is_stopping, is_running) = (AtomicBool::new(false), AtomicBool::new(true));
-        let shared = Arc::new(Shared { doorbell, is_stopping, is_running, metrics });
-        let speaker = Speaker::new(outlet, Arc::clone(&shared.metrics));
+        let (sender, tray) = tray(DISK_QUEUE_SLOTS, Arc::clone(&doorbell));
+        let speaker = Speaker::new(outlet, Arc::clone(&metrics));
         let syncs = match options.ack {
-            Ack::Memory => Some(Syncs::start(Arc::clone(&shared.doorbell))?),
+            Ack::Memory => Some(Syncs::start(Arc::clone(&doorbell))?),
             Ack::Fsync => None,
         };
-        let (requests, words) = (VecDeque::new(), Vec::new());
-        let worker =
-            Worker { core, tray: receiver, requests, words, speaker, clock, syncs, shared: Arc::clone(&shared) };
-        let thread = thread::Builder::new().name("fanfare-disk".into()).spawn(move || worker.run())?;
-        Ok(DiskEngine { tray: sender, shared, thread: Some(thread) })
+        let desk = Desk { core, tray, requests: VecDeque::new(), words: Vec::new(), speaker, syncs };
+        let shared = Arc::new(Shared {
+            doorbell,
+            is_stopping: AtomicBool::new(false),
+            is_running: AtomicBool::new(true),
+            metrics,
+            clock,
+            job_began: AtomicU64::new(0),
+            is_guarded: Arc::default(),
+            desk: Mutex::new(desk),
+        });
+        let guard = Guard::start(Arc::clone(&shared))?;
+        let (is_open, end) = sync_channel(0);
+        let worker = Worker { shared: Arc::clone(&shared), guard: guard.thread().clone() };
+        let run = move || {
+            worker.run();
+            drop(is_open);
+        };
+        let worker = thread::Builder::new().name("fanfare-disk".into()).spawn(run)?;
+        Ok(DiskEngine { tray: sender, shared, worker: Some(worker), guard: Some(guard), end: Mutex::new(end) })
     }
 }
 
@@ -87,16 +118,39 @@ impl Engine for DiskEngine {
 impl Drop for DiskEngine {
     fn drop(&mut self) {
         self.shared.is_stopping.store(true, Ordering::SeqCst);
-        if let Some(thread) = self.thread.take() {
-            thread.thread().unpark();
-            // A panic of it was said already.
-            let _ = thread.join();
+        let threads = self.worker.take().into_iter().chain(self.guard.take());
+        let threads: Vec<JoinHandle<()>> = threads.inspect(|thread| thread.thread().unpark()).collect();
+        let end = self.end.get_mut().map(|end| end.recv_timeout(DISK_CLOSE_TIMEOUT));
+        if let Ok(Err(RecvTimeoutError::Timeout)) = end {
+            return tracing::error!("the log is not closed: its disk does not answer");
         }
+        // A panic of one was said already.
+        threads.into_iter().for_each(|thread| drop(thread.join()));
+    }
+}
+
+impl Shared {
+    /// Waits for whoever is the engine now: a turn, and never a disk.
+    pub fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().expect("a panic of the other thread was said")
+    }
+
+    /// When the job that is with the disk was begun; `None`: there is none.
+    pub fn job_began(&self) -> Option<Duration> {
+        Some(self.job_began.load(Ordering::SeqCst)).filter(|began| *began > 0).map(Duration::from_nanos)
+    }
+
+    /// Nobody has the desk meanwhile, unless it takes too long.
+    fn run_job(&self, now: Duration, job: Job) -> Done {
+        self.job_began.store(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX), Ordering::SeqCst);
+        let done = job.run();
+        self.job_began.store(0, Ordering::SeqCst);
+        done
     }
 }
 
 /// Time since the Unix epoch, which within one run only grows.
-struct Clock {
+pub struct Clock {
     began: Instant,
     began_at: Duration,
 }
@@ -107,51 +161,24 @@ impl Clock {
         Clock { began: Instant::now(), began_at }
     }
 
-    fn now(&self) -> Duration {
+    pub fn now(&self) -> Duration {
         self.began_at + self.began.elapsed()
     }
 }
 
-/// What runs on the engine's thread.
-struct Worker {
-    core: Core,
+/// The engine, for one thread at a time.
+pub struct Desk {
+    pub core: Core,
     tray: TrayReceiver<(ShardId, Request)>,
-    requests: VecDeque<(ShardId, Request)>,
-    words: Vec<Word>,
+    pub requests: Requests,
+    pub words: Vec<Word>,
     speaker: Speaker,
-    clock: Clock,
     syncs: Option<Syncs>,
-    shared: Arc<Shared>,
 }
 
-impl Worker {
-    fn run(mut self) {
-        let shared = Arc::clone(&self.shared);
-        let _until_the_end = Running(&shared);
-        let this_thread = thread::current();
-        shared.doorbell.hang(move || this_thread.unpark());
-        while !self.shared.is_stopping.load(Ordering::SeqCst) || self.take_requests() {
-            self.work();
-        }
-        if let Some(outcome) = self.syncs.as_mut().and_then(Syncs::wait) {
-            self.core.end_sync(self.clock.now(), outcome);
-        }
-        self.core.close();
-    }
-
-    fn work(&mut self) {
-        let now = self.clock.now();
-        self.sync(now);
-        if self.take_requests() || self.core.next_turn(now) <= now {
-            self.core.turn(now, &mut self.requests, &mut self.words);
-            self.speaker.say(&mut self.words);
-        } else {
-            self.sleep(now);
-        }
-    }
-
+impl Desk {
     /// Returns whether there are any.
-    fn take_requests(&mut self) -> bool {
+    pub fn take_requests(&mut self) -> bool {
         while self.requests.len() < DISK_BATCH_REQUESTS_MAX
             && let Some(request) = self.tray.pop()
         {
@@ -160,32 +187,84 @@ impl Worker {
         !self.requests.is_empty()
     }
 
+    pub fn say(&mut self) {
+        self.speaker.say(&mut self.words);
+    }
+
     fn sync(&mut self, now: Duration) {
         let Some(syncs) = self.syncs.as_mut() else { return };
         if let Some(outcome) = syncs.find_outcome() {
             self.core.end_sync(now, outcome);
         }
-        if syncs.is_due(now)
+        if syncs.is_overdue(now) {
+            self.core.stall_sync();
+        } else if syncs.is_due(now)
             && let Some(job) = self.core.begin_sync()
         {
             syncs.begin(now, job);
         }
     }
 
-    fn sleep(&mut self, now: Duration) {
-        self.shared.doorbell.prepare_sleep();
-        if !self.take_requests() && !self.shared.is_stopping.load(Ordering::SeqCst) {
-            let due = self.core.next_turn(now).min(self.next_sync());
-            thread::park_timeout(due.saturating_sub(now));
-        }
-        self.shared.doorbell.awake();
-    }
-
-    fn next_sync(&self) -> Duration {
+    fn next_sync(&self, now: Duration) -> Duration {
         match &self.syncs {
-            Some(syncs) if self.core.has_unsynced() => syncs.next(),
+            Some(syncs) if self.core.has_unsynced() => syncs.next(now),
             _ => Duration::MAX,
         }
+    }
+}
+
+/// What runs on the engine's thread.
+struct Worker {
+    shared: Arc<Shared>,
+    guard: Thread,
+}
+
+impl Worker {
+    fn run(self) {
+        let shared = &*self.shared;
+        let _until_the_end = Running(shared);
+        let (worker, guard, is_guarded) = (thread::current(), self.guard.clone(), Arc::clone(&shared.is_guarded));
+        shared.doorbell.hang(move || if is_guarded.load(Ordering::SeqCst) { guard.unpark() } else { worker.unpark() });
+        while !shared.is_stopping.load(Ordering::SeqCst) || shared.desk().take_requests() {
+            self.work();
+        }
+        let mut desk = shared.desk();
+        if let Some(outcome) = desk.syncs.as_mut().and_then(Syncs::wait) {
+            desk.core.end_sync(shared.clock.now(), outcome);
+        }
+        desk.core.close();
+    }
+
+    fn work(&self) {
+        let shared = &*self.shared;
+        let mut desk = shared.desk();
+        let now = shared.clock.now();
+        desk.sync(now);
+        if !desk.take_requests() && desk.core.next_turn(now) > now {
+            return self.sleep(now, desk);
+        }
+        let Desk { core, requests, .. } = &mut *desk;
+        let mut done = None;
+        if let Some(job) = core.begin(now, requests) {
+            drop(desk);
+            done = Some(shared.run_job(now, job));
+            desk = shared.desk();
+            shared.is_guarded.store(false, Ordering::SeqCst);
+        }
+        let Desk { core, words, .. } = &mut *desk;
+        core.end(shared.clock.now(), done, words);
+        desk.say();
+    }
+
+    fn sleep(&self, now: Duration, mut desk: MutexGuard<'_, Desk>) {
+        let shared = &*self.shared;
+        shared.doorbell.prepare_sleep();
+        if !desk.take_requests() && !shared.is_stopping.load(Ordering::SeqCst) {
+            let due = desk.core.next_turn(now).min(desk.next_sync(now));
+            drop(desk);
+            thread::park_timeout(due.saturating_sub(now));
+        }
+        shared.doorbell.awake();
     }
 }
 

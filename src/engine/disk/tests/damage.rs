@@ -47,7 +47,7 @@ fn open_changed(bench: &Bench, number: u64, change: impl FnOnce(&mut Vec<u8>)) -
         change(&mut to.segments.get_mut(&number).expect("it is there").written);
     }
     let mark = Mark::of_boot("1", Ack::Fsync);
-    mark.write(&mut files.clone()).expect("simulated");
+    mark.write(&files).expect("simulated");
     let options = CoreOptions { seed: fastrand::u64(..), ..bench.options.clone() };
     Bench::of_files(files, options, bench.now)
 }

@@ -6,6 +6,7 @@ mod model;
 mod outage;
 mod requests;
 mod simulated;
+mod stall;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -92,6 +93,11 @@ impl Bench {
                 break;
             }
         }
+        self.answers(words)
+    }
+
+    /// Takes what was said to shards; what was published is kept.
+    fn answers(&mut self, words: Vec<Word>) -> Vec<(RequestId, Result<Outcome, ErrorCode>)> {
         let mut done = Vec::new();
         for word in words {
             match word {
@@ -105,15 +111,20 @@ impl Bench {
 
     /// Asks all that in one batch; the answers of those that are answered, in order.
     fn ask_all(&mut self, operations: Vec<(&str, Operation)>) -> Vec<Result<Outcome, ErrorCode>> {
+        let requests = self.requests(operations);
+        let mut done = self.turn(requests);
+        done.sort_by_key(|(id, _)| id.0);
+        done.into_iter().map(|(_, outcome)| outcome).collect()
+    }
+
+    fn requests(&mut self, operations: Vec<(&str, Operation)>) -> VecDeque<(ShardId, Request)> {
         let mut requests = VecDeque::new();
         for (name, operation) in operations {
             self.next_id += 1;
             let id = RequestId(self.next_id);
             requests.push_back((ShardId(0), Request { engine: EngineIndex(1), id, channel: channel(name), operation }));
         }
-        let mut done = self.turn(requests);
-        done.sort_by_key(|(id, _)| id.0);
-        done.into_iter().map(|(_, outcome)| outcome).collect()
+        requests
     }
 
     fn ask(&mut self, name: &str, operation: Operation) -> Result<Outcome, ErrorCode> {
@@ -139,7 +150,7 @@ impl Bench {
 
 fn open(files: &Simulated, options: &CoreOptions, boot: u32, now: Duration, metrics: &Arc<EngineMetrics>) -> Core {
     let mark = Mark::of_boot(&boot.to_string(), options.ack);
-    Core::open(options.clone(), Box::new(files.clone()), mark, now, Arc::clone(metrics)).expect("the log is readable")
+    Core::open(options.clone(), Arc::new(files.clone()), mark, now, Arc::clone(metrics)).expect("the log is readable")
 }
 
 fn texts_of(stream: &Stream) -> Vec<String> {

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::engine::RecoveryLimits;
+use crate::engine::disk::job::Job;
 use crate::model::Since;
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
@@ -17,6 +18,8 @@ enum Act {
     /// Some in one batch.
     Burst(usize),
     Remove(usize),
+    /// The write for a publish returns late.
+    Stall(usize),
     Sync,
     Pass(u64),
     Kill,
@@ -33,6 +36,7 @@ fn act() -> impl Strategy<Value = Act> {
         8 => (0..NAMES.len()).prop_map(Act::Publish),
         4 => (0..NAMES.len()).prop_map(Act::Burst),
         1 => (0..NAMES.len()).prop_map(Act::Remove),
+        1 => (0..NAMES.len()).prop_map(Act::Stall),
         3 => Just(Act::Sync),
         3 => (1..2000u64).prop_map(Act::Pass),
         2 => Just(Act::Kill),
@@ -75,6 +79,7 @@ impl Run {
                     self.watchers.retain(|watcher| watcher.name != NAMES[channel]);
                 }
             }
+            Act::Stall(channel) => self.stall(NAMES[channel]),
             Act::Sync => self.bench.sync(),
             Act::Pass(milliseconds) => self.bench.pass(Duration::from_millis(milliseconds)),
             Act::Kill => self.bench.restart(),
@@ -107,6 +112,20 @@ impl Run {
                 }
             }
         }
+    }
+
+    /// Nobody is told whether it was published.
+    fn stall(&mut self, name: &'static str) {
+        let Run { bench, next_text, .. } = self;
+        let mut requests = bench.requests(vec![(name, publish(&next_text.to_string()))]);
+        *next_text += 1;
+        let (job, mut words) = (bench.core.begin(bench.now, &mut requests), Vec::new());
+        if job.is_some() {
+            bench.core.stall_write(bench.now, &mut words);
+            requests.extend(bench.requests(vec![(name, publish("refused"))]));
+            bench.core.turn_without_files(bench.now, &mut requests, &mut words);
+        }
+        bench.core.end(bench.now, job.map(Job::run), &mut words);
     }
 
     /// No position means two publications.

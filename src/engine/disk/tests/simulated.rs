@@ -84,7 +84,7 @@ impl Files for Simulated {
         Ok(self.disk().segments.keys().copied().collect())
     }
 
-    fn create(&mut self, number: u64) -> io::Result<Arc<dyn SegmentFile>> {
+    fn create(&self, number: u64) -> io::Result<Arc<dyn SegmentFile>> {
         if self.disk().room == Some(0) {
             return Err(full());
         }
@@ -104,7 +104,7 @@ impl Files for Simulated {
         OneFile { disk: self.clone(), number }.sync()
     }
 
-    fn remove(&mut self, number: u64) -> io::Result<()> {
+    fn remove(&self, number: u64) -> io::Result<()> {
         let removed = self.disk().segments.remove(&number).ok_or(ErrorKind::NotFound)?;
         let mut disk = self.disk();
         disk.room = disk.room.map(|room| room + removed.written.len());
@@ -124,7 +124,7 @@ impl Files for Simulated {
         Ok(self.disk().mark.clone())
     }
 
-    fn write_mark(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn write_mark(&self, bytes: &[u8]) -> io::Result<()> {
         if self.disk().marks_fail {
             return Err(broken());
         }
