@@ -75,6 +75,12 @@ impl Hub {
         self.ready().await
     }
 
+    /// The same without the fault that it was launched with.
+    pub async fn start_well(&mut self) -> Duration {
+        self.launch.fault = None;
+        self.start_again().await
+    }
+
     /// SIGTERM; gives how long the drain took.
     pub async fn terminate(&mut self) -> Duration {
         let began = Instant::now();
@@ -111,10 +117,20 @@ pub struct Launch {
     pub variables: Vec<(String, String)>,
     /// Its log is on a file system of its own, of so many MiB, which is gone when it ends.
     pub disk_mib: Option<u32>,
+    /// What strace injects into its system calls.
+    pub fault: Option<String>,
 }
 
 impl Launch {
     fn command(&self) -> Command {
+        if let Some(fault) = &self.fault {
+            let calls = fault.split(':').next().expect("the system calls stand first");
+            let mut command = Command::new(program("strace", "strace"));
+            // The hub is the child, and strace beside it.
+            command.args(["-D", "-f", "-qqq", "-o", "/dev/null", "-e", &format!("trace={calls}")]);
+            command.args(["-e", &format!("inject={fault}")]).arg(binary());
+            return command;
+        }
         let Some(mib) = self.disk_mib else { return Command::new(binary()) };
         let mount = format!("mount -t tmpfs -o size={mib}m tmpfs {DISK_FOLDER} && exec \"$0\" \"$@\"");
         let mut command = Command::new(program("unshare", "util-linux"));
