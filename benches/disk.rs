@@ -1,9 +1,12 @@
 //! What the disk engine's log costs: `cargo bench --bench disk -- [directory]` publishes with 1, 256 and 4,096 requests
-//! under way, and starts with a log of 1 GiB. The directory is made and removed; by default in the system's for
+//! under way, and starts with a log of 1 GiB (`ONLY_START=1`: nothing else; `KEEP_LOG=1`: the log stays). The directory is made and removed; by default in the system's for
 //! temporary files, which should be on a disk.
 
 use std::env;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -24,6 +27,8 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const MIB: u64 = 1 << 20;
 const PAYLOAD_BYTES: usize = 150;
+/// What a record takes besides its payload, about.
+const RECORD_BYTES: usize = 95;
 const ENGINE: EngineIndex = EngineIndex(1);
 const MEASURED: Duration = Duration::from_secs(3);
 
@@ -31,18 +36,24 @@ fn main() {
     let base = env::args().nth(1).filter(|argument| !argument.starts_with("--"));
     let directory =
         base.map_or_else(env::temp_dir, PathBuf::from).join(format!("fanfare-bench-{}", std::process::id()));
+    if env::var_os("ONLY_START").is_none() {
+        all_publishes(&directory);
+    }
+    println!("{:<28} {:>9} {:>9} {:<8} {:>9} {:>9}", "start", "MiB", "records", "", "seconds", "CPU s");
+    for (payload_bytes, history_size) in [(128, 100), (128, 1000), (1024, 100)] {
+        start(&directory, payload_bytes, history_size);
+    }
+}
+
+fn all_publishes(directory: &Path) {
     println!("{:<28} {:>9} {:>12} {:>12} {:>10}", "engine", "in flight", "publishes/s", "CPU us each", "per write");
     memory();
     for ack in [Ack::Memory, Ack::Fsync] {
         for in_flight in [1, 256, 4096] {
-            publishes(&directory, ack, in_flight);
+            publishes(directory, ack, in_flight);
         }
     }
     println!();
-    println!("{:<28} {:>9} {:>12} {:>12}", "start", "MiB", "seconds", "CPU s");
-    for history_size in [100, 1000] {
-        start(&directory, history_size);
-    }
 }
 
 fn retention(size: usize) -> Retention {
@@ -53,8 +64,8 @@ fn channels(count: usize) -> Vec<ChannelName> {
     (0..count).map(|n| ChannelName::parse(&format!("room:{n}"), 255).expect("a short name")).collect()
 }
 
-fn publication() -> Publication {
-    Publication { data: Bytes::from(vec![b'x'; PAYLOAD_BYTES]), ..Publication::default() }
+fn publication(payload: &[u8]) -> Publication {
+    Publication { data: Bytes::copy_from_slice(payload), ..Publication::default() }
 }
 
 /// CPU time of all threads of this process.
@@ -70,7 +81,7 @@ fn memory() {
     let (begin, cpu, mut count) = (Instant::now(), process_time(), 0);
     while begin.elapsed() < MEASURED {
         for channel in &channels {
-            memory.append(begin.elapsed(), channel, retention(100), publication());
+            memory.append(begin.elapsed(), channel, retention(100), publication(&[b'x'; PAYLOAD_BYTES]));
             count += 1;
         }
     }
@@ -90,6 +101,7 @@ struct Publisher {
     metrics: Arc<EngineMetrics>,
     doorbell: Arc<Doorbell>,
     tray: TrayReceiver<Event>,
+    payload: Bytes,
     next_id: u64,
     done: u64,
 }
@@ -104,7 +116,15 @@ impl Publisher {
         let metrics = Arc::new(EngineMetrics::default());
         let options = Options { path: directory.to_owned(), ack, segment_bytes: 64 * MIB, bytes_max };
         let engine = disk::start(options, outlet, Arc::clone(&metrics)).expect("the directory can be used");
-        Publisher { engine, metrics, doorbell, tray, next_id: 0, done: 0 }
+        Publisher {
+            engine,
+            metrics,
+            doorbell,
+            tray,
+            payload: Bytes::from(vec![b'x'; PAYLOAD_BYTES]),
+            next_id: 0,
+            done: 0,
+        }
     }
 
     fn submit(&mut self, channel: &ChannelName, operation: Operation) {
@@ -118,7 +138,7 @@ impl Publisher {
 
     fn publish(&mut self, channel: &ChannelName, size: usize) {
         let retention = Some(retention(size));
-        let publication = publication();
+        let publication = publication(&self.payload);
         let publish = Publish { publication, retention, delta: false, idempotency_key: None, version: None };
         self.submit(channel, Operation::Publish(Box::new(publish)));
     }
@@ -185,22 +205,76 @@ fn publishes(directory: &Path, ack: Ack, in_flight: usize) {
     std::fs::remove_dir_all(directory).expect("it is ours");
 }
 
-/// A log of 1 GiB, and how long it takes until its streams are there.
-fn start(directory: &Path, history_size: usize) {
-    let channels = channels(2_000_000 / history_size);
+/// A log of 1 GiB, and how long it takes until its streams are there: of the engine alone, and of the hub's own binary
+/// from its start until it says that it is ready.
+fn start(directory: &Path, payload_bytes: usize, history_size: usize) {
+    // Half of the log is kept, as when it is written for ever.
+    let kept = 512 * MIB as usize / (payload_bytes + RECORD_BYTES);
+    let channels = channels(kept / history_size);
     let mut publisher = Publisher::open(directory, Ack::Memory, 4096 * MIB);
-    let size = |directory: &Path| {
-        let entries = std::fs::read_dir(directory).expect("it is there").flatten();
-        entries.map(|entry| entry.metadata().map_or(0, |metadata| metadata.len())).sum::<u64>()
-    };
-    publisher.publish_until(&channels, history_size, 4096, |done| done % 4096 == 0 && size(directory) >= 1024 * MIB);
+    publisher.payload = Bytes::from(vec![b'x'; payload_bytes]);
+    publisher.publish_until(&channels, history_size, 4096, |done| done % 4096 == 0 && size_of(directory) >= 1024 * MIB);
+    let records = publisher.done;
     drop(publisher);
-    let bytes = size(directory);
+    let bytes = size_of(directory);
     let (begin, cpu) = (Instant::now(), process_time());
     let publisher = Publisher::open(directory, Ack::Memory, 4096 * MIB);
-    let (took, cpu) = (begin.elapsed().as_secs_f64(), (process_time() - cpu).as_secs_f64());
-    let name = format!("{} streams of {history_size}", channels.len());
-    println!("{name:<28} {:>9} {took:>12.2} {cpu:>12.2}", bytes / MIB);
+    let (took, cpu) = (begin.elapsed(), process_time() - cpu);
     drop(publisher);
-    std::fs::remove_dir_all(directory).expect("it is ours");
+    let name = format!("{} x {history_size} of {payload_bytes} B", channels.len());
+    let row = |what: &str, took: Duration, cpu: Duration| {
+        let (took, cpu) = (took.as_secs_f64(), cpu.as_secs_f64());
+        println!("{name:<28} {:>9} {records:>9} {what:<8} {took:>9.2} {cpu:>9.2}", bytes / MIB);
+    };
+    row("engine", took, cpu);
+    let (took, cpu) = start_hub(directory);
+    row("hub", took, cpu);
+    if env::var_os("KEEP_LOG").is_none() {
+        std::fs::remove_dir_all(directory).expect("it is ours");
+    }
+}
+
+fn size_of(directory: &Path) -> u64 {
+    let entries = std::fs::read_dir(directory).expect("it is there").flatten();
+    entries.map(|entry| entry.metadata().map_or(0, |metadata| metadata.len())).sum()
+}
+
+/// From the start of the process until /readyz says yes, and its CPU time by then.
+fn start_hub(directory: &Path) -> (Duration, Duration) {
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fanfare"));
+    command.args(["--address", "127.0.0.1", "--port", &port.to_string()]).stdout(Stdio::null()).stderr(Stdio::null());
+    let (path, bytes_max) = (directory.display().to_string(), (4096 * MIB).to_string());
+    let settings = [("TYPE", "disk"), ("DISK_PATH", &path), ("DISK_BYTES_MAX", &bytes_max)];
+    command.envs(settings.map(|(key, value)| (format!("FANFARE_ENGINE_{key}"), value)));
+    let begin = Instant::now();
+    let mut hub = command.spawn().expect("it is built");
+    while !is_ready(port) {
+        assert!(
+            begin.elapsed() < Duration::from_secs(60) && hub.try_wait().is_ok_and(|ended| ended.is_none()),
+            "starts"
+        );
+        thread::sleep(Duration::from_millis(2));
+    }
+    let (took, cpu) = (begin.elapsed(), cpu_time_of(hub.id()));
+    hub.kill().and_then(|()| hub.wait()).expect("it runs");
+    (took, cpu)
+}
+
+fn is_ready(port: u16) -> bool {
+    let mut answer = [0; 12];
+    let asked = TcpStream::connect(("127.0.0.1", port)).and_then(|mut stream| {
+        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n")?;
+        stream.read_exact(&mut answer)
+    });
+    asked.is_ok() && answer.ends_with(b"200")
+}
+
+/// In ticks of 10 ms.
+fn cpu_time_of(process: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    // utime and stime, counted from the state, which follows the name.
+    let ticks: u64 = fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+    Duration::from_millis(10 * ticks)
 }

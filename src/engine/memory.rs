@@ -11,8 +11,10 @@ use super::{Attendee, Presence, Results, Stream};
 use crate::model::{ChannelName, ClientId, ClientInfo, Epoch, Position, Publication, ShardId, Version};
 
 mod durable;
+mod loading;
 
 pub use durable::{KeptStream, Standing};
+pub use loading::Loading;
 
 /// Memory that a stream costs besides its publications: table entry, queue entry, name.
 const STREAM_BYTES: usize = 256;
@@ -56,6 +58,23 @@ struct Kept {
 }
 
 impl Kept {
+    /// Keeps the publication that continues the stream, and at most `size_max` in all.
+    fn extend(
+        &mut self,
+        publication: Arc<Publication>,
+        size_max: usize,
+        until: (Duration, Duration),
+        version: Option<Version>,
+    ) {
+        self.stream.extend(publication);
+        self.stream.keep_newest(size_max);
+        (self.history_until, self.meta_until) = until;
+        match (&mut self.version, version) {
+            (Some(kept), Some(version)) => **kept = version,
+            (kept, version) => *kept = version.map(Box::new),
+        }
+    }
+
     /// When something of it expires.
     fn due(&self) -> Duration {
         match self.stream.bytes() {
@@ -89,6 +108,11 @@ impl Memory {
     /// Memory held by streams, in bytes.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// What they may hold.
+    pub fn bytes_max(&self) -> usize {
+        self.bytes_max
     }
 
     /// Appends to the channel's stream, which begins here if need be.

@@ -40,7 +40,7 @@ mod results;
 mod stream;
 pub mod tls;
 
-pub use memory::{KeptStream, Memory, Retention, Standing};
+pub use memory::{KeptStream, Loading, Memory, Retention, Standing};
 pub use presence::{Attendee, Presence};
 pub use results::{ResultKey, Results};
 pub use stream::{RecoveryLimits, Stream};

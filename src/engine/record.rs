@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use prost::Message;
 
 use super::contract::{Membership, Published};
@@ -49,7 +49,7 @@ pub fn encode_membership(membership: Membership, info: &ClientInfo) -> Vec<u8> {
 
 /// Reads what was published at `offset` (0: of no stream) of the stream with this epoch. Its parts share `bytes`.
 pub fn decode(bytes: Bytes, offset: u64, epoch: Option<Epoch>) -> Result<Published, NoRecord> {
-    match wire::Record::decode(bytes).ok().and_then(|record| record.what).ok_or(NoRecord)? {
+    match decode_what(bytes)? {
         What::Publication(read) => {
             let delta = read.delta;
             Ok(Published::Publication { publication: Arc::new(publication(read, offset)?), epoch, delta })
@@ -59,12 +59,16 @@ pub fn decode(bytes: Bytes, offset: u64, epoch: Option<Epoch>) -> Result<Publish
     }
 }
 
-/// Reads a publication that is kept in a stream.
-pub fn decode_publication(bytes: Bytes, offset: u64) -> Result<Arc<Publication>, NoRecord> {
-    match decode(bytes, offset, None)? {
-        Published::Publication { publication, .. } => Ok(publication),
-        Published::Membership(..) => Err(NoRecord),
+/// Reads a publication that is kept in a stream. Its parts share `bytes` where these can be shared.
+pub fn decode_publication(bytes: impl Buf, offset: u64) -> Result<Arc<Publication>, NoRecord> {
+    match decode_what(bytes)? {
+        What::Publication(read) => publication(read, offset).map(Arc::new),
+        What::Joined(_) | What::Left(_) => Err(NoRecord),
     }
+}
+
+fn decode_what(bytes: impl Buf) -> Result<What, NoRecord> {
+    wire::Record::decode(bytes).ok().and_then(|record| record.what).ok_or(NoRecord)
 }
 
 pub fn encode_client(info: &ClientInfo) -> Vec<u8> {

@@ -131,10 +131,9 @@ pub const DISK_RETRY_INTERVAL: Duration = Duration::from_millis(500);
 /// Publications of one stream in one record, in bytes: lengths are of 32 bits.
 pub const DISK_STREAM_BYTES_MAX: usize = 1 << 30;
 
-/// Records that go from the thread that reads the log at start to the one that builds the streams at a time, by
-/// count and by bytes, and how many such may wait.
+/// Records that go from the thread that reads the log at start to the one that builds the streams at a time, and how
+/// many such may wait. Their payloads stay in the segment, of which at most three are in memory.
 pub const DISK_REPLAY_CHUNK: usize = 1024;
-pub const DISK_REPLAY_CHUNK_BYTES: usize = 1024 * 1024;
 pub const DISK_REPLAY_CHUNKS: usize = 16;
 
 /// Streams and results looked at for their expiry beside one batch.

@@ -4,8 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ahash::AHashSet;
-use bytes::Bytes;
+use ahash::AHashMap;
 
 use super::format::{Reader, encode_record};
 use crate::engine::record::{decode_publication, encode_publication_to};
@@ -13,14 +12,15 @@ use crate::engine::{KeptStream, ResultKey, Stream};
 use crate::limits::{CHANNEL_NAME_BYTES_MAX, DISK_STREAM_BYTES_MAX};
 use crate::model::{ChannelName, Epoch, Position, Publication, Version};
 
-/// Times are since the Unix epoch, in whole milliseconds.
+/// What a record says, without the publications in its body: they are read by whoever keeps them. Times are since the
+/// Unix epoch, in whole milliseconds.
 #[derive(Debug)]
 pub enum Entry {
-    Append(Append),
+    Append(Appended),
     /// All there is of a stream, in the place of whatever was said of it before.
     Stream(WholeStream),
     /// The stream ended.
-    Removed(ChannelName),
+    Removed(NameIndex),
     /// What a publish with an idempotency key came to.
     Result(PublishResult),
     /// Streams yet to begin are of this epoch.
@@ -28,6 +28,10 @@ pub enum Entry {
     /// Shows that the log can be written.
     Probe,
 }
+
+/// Names a channel among those of the log, in the order in which they came up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NameIndex(pub usize);
 
 /// A publication that got its place.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,10 +57,23 @@ impl Append {
     }
 }
 
+/// The same, as it is read.
+#[derive(Debug)]
+pub struct Appended {
+    pub name: NameIndex,
+    pub position: Position,
+    pub size_max: usize,
+    pub at: Duration,
+    pub history_until: Duration,
+    pub meta_until: Duration,
+    pub version: Option<Version>,
+    pub idempotency_key: Option<Box<str>>,
+}
+
 #[derive(Debug)]
 pub struct WholeStream {
-    pub channel: ChannelName,
-    pub stream: Stream,
+    pub name: NameIndex,
+    pub position: Position,
     pub history_until: Duration,
     pub meta_until: Duration,
     pub version: Option<Version>,
@@ -64,7 +81,8 @@ pub struct WholeStream {
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct PublishResult {
-    pub key: ResultKey,
+    pub name: NameIndex,
+    pub idempotency_key: Box<str>,
     pub until: Duration,
     pub position: Option<Position>,
 }
@@ -128,33 +146,43 @@ pub fn encode_probe(salt: u32, out: &mut Vec<u8>) {
     encode_record(out, salt, PROBE, |_| (), |_| ());
 }
 
-/// Names of channels that were read: one text for all records of a channel.
+/// Names of channels that were read: a record names one, and most of them one that came before.
 #[derive(Default)]
-pub struct Names(AHashSet<ChannelName>);
+pub struct Names {
+    known: AHashMap<ChannelName, NameIndex>,
+    newest: Option<ChannelName>,
+}
 
 impl Names {
-    fn intern(&mut self, text: &str) -> Option<ChannelName> {
-        if let Some(known) = self.0.get(text) {
-            return Some(known.clone());
+    fn intern(&mut self, text: &str) -> Option<NameIndex> {
+        if let Some(known) = self.known.get(text) {
+            return Some(*known);
         }
         let name = ChannelName::parse(text, CHANNEL_NAME_BYTES_MAX).ok()?;
-        self.0.insert(name.clone());
-        Some(name)
+        let index = NameIndex(self.known.len());
+        self.known.insert(name.clone(), index);
+        self.newest = Some(name);
+        Some(index)
+    }
+
+    /// The name that came up with the record that was read last, if that is its first one.
+    pub fn take_newest(&mut self) -> Option<ChannelName> {
+        self.newest.take()
     }
 }
 
-/// Reads a record whose checksums are right. `None`: a version to come wrote it.
-pub fn decode(kind: u8, head: &[u8], body: &[u8], names: &mut Names) -> Option<Entry> {
+/// Reads the head of a record whose checksums are right. `None`: a version to come wrote it.
+pub fn decode(kind: u8, head: &[u8], names: &mut Names) -> Option<Entry> {
     let mut head = Reader(head);
     if let NEXT_EPOCH | PROBE = kind {
         return if kind == PROBE { Some(Entry::Probe) } else { head.epoch().map(Entry::NextEpoch) };
     }
-    let channel = names.intern(head.text()?)?;
+    let name = names.intern(head.text()?)?;
     match kind {
-        APPEND => decode_append(channel, head, body).map(Entry::Append),
-        STREAM => decode_stream(channel, head, body).map(Entry::Stream),
-        REMOVED => Some(Entry::Removed(channel)),
-        RESULT => decode_result(channel, head).map(Entry::Result),
+        APPEND => decode_append(name, head).map(Entry::Append),
+        STREAM => decode_stream(name, head).map(Entry::Stream),
+        REMOVED => Some(Entry::Removed(name)),
+        RESULT => decode_result(name, head).map(Entry::Result),
         _ => None,
     }
 }
@@ -167,59 +195,51 @@ pub fn decode_channel(kind: u8, head: &[u8]) -> Option<ChannelName> {
     }
 }
 
-fn decode_append(channel: ChannelName, mut head: Reader<'_>, body: &[u8]) -> Option<Append> {
+fn decode_append(name: NameIndex, mut head: Reader<'_>) -> Option<Appended> {
     let position = position(&mut head)?;
     let (history_until, meta_until) = (time(&mut head)?, time(&mut head)?);
     let version = version(&mut head)?;
     let at = time(&mut head)?;
     let size_max = head.u32()? as usize;
     let idempotency_key = Some(head.text()?).filter(|key| !key.is_empty()).map(Box::from);
-    // A copy: what shares the segment's bytes would keep all of them in memory.
-    let publication = decode_publication(Bytes::copy_from_slice(body), position.offset).ok()?;
-    let delta = false;
-    let epoch = position.epoch;
-    Some(Append {
-        channel,
-        epoch,
-        publication,
-        delta,
-        size_max,
-        at,
-        history_until,
-        meta_until,
-        version,
-        idempotency_key,
-    })
+    Some(Appended { name, position, size_max, at, history_until, meta_until, version, idempotency_key })
 }
 
-fn decode_stream(channel: ChannelName, mut head: Reader<'_>, body: &[u8]) -> Option<WholeStream> {
+fn decode_stream(name: NameIndex, mut head: Reader<'_>) -> Option<WholeStream> {
     let position = position(&mut head)?;
     let (history_until, meta_until) = (time(&mut head)?, time(&mut head)?);
     let version = version(&mut head)?;
-    let stream = Stream::from_newest(position, decode_publications(body, position.offset)?);
-    Some(WholeStream { channel, stream, history_until, meta_until, version })
+    Some(WholeStream { name, position, history_until, meta_until, version })
 }
 
-fn decode_publications(body: &[u8], last: u64) -> Option<Vec<Arc<Publication>>> {
+/// Reads the body of an [`Entry::Append`]. It is copied: what shares the segment's bytes would keep all of them in
+/// memory.
+pub fn decode_body(body: &[u8], position: Position) -> Option<Arc<Publication>> {
+    decode_publication(body, position.offset).ok()
+}
+
+/// Reads the body of an [`Entry::Stream`].
+pub fn decode_stream_body(body: &[u8], position: Position) -> Option<Stream> {
     let mut records = Vec::new();
     let mut rest = Reader(body);
     while !rest.0.is_empty() {
         let bytes = rest.u32()?;
         records.push(rest.take(bytes as usize)?);
     }
-    let first = last.checked_sub(records.len() as u64)? + 1;
+    let first = position.offset.checked_sub(records.len() as u64)? + 1;
     let numbered = records.iter().zip(first..);
-    numbered.map(|(record, offset)| decode_publication(Bytes::copy_from_slice(record), offset).ok()).collect()
+    let publications = numbered.map(|(record, offset)| decode_publication(*record, offset).ok());
+    Some(Stream::from_newest(position, publications.collect::<Option<_>>()?))
 }
 
-fn decode_result(channel: ChannelName, mut head: Reader<'_>) -> Option<PublishResult> {
-    let key = ResultKey { channel, idempotency_key: head.text()?.into() };
+fn decode_result(name: NameIndex, mut head: Reader<'_>) -> Option<PublishResult> {
+    let idempotency_key = head.text()?.into();
     let until = time(&mut head)?;
     let position = match head.0.is_empty() {
         true => None,
         false => Some(position(&mut head)?),
     };
-    Some(PublishResult { key, until, position })
+    Some(PublishResult { name, idempotency_key, until, position })
 }
 
 fn put_text(out: &mut Vec<u8>, text: &str) {

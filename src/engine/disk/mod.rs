@@ -20,7 +20,7 @@
 //! | `files.rs`      | all that is asked of a file system                                       |
 //! | `log.rs`        | segments written, made safe and dropped                                  |
 //! | `scan.rs`       | segments read: what is whole, torn, damaged                              |
-//! | `replay.rs`     | streams built from that                                                  |
+//! | `replay.rs`     | the log at start, by two threads; `builder.rs`: streams built from it    |
 //! | `mark.rs`       | how the process before ended                                             |
 //! | `core.rs`       | a turn: plan (`plan.rs`), write, apply (`apply.rs`)                      |
 //! | `places.rs`     | which segment is needed for what                                         |
@@ -36,6 +36,7 @@
 //! sockets. Read `core.rs` first.
 
 mod apply;
+mod builder;
 mod compaction;
 mod core;
 mod entry;

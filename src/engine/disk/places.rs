@@ -23,12 +23,13 @@ struct Segment {
     results_until: Duration,
 }
 
-#[derive(Clone, Copy, Default)]
-struct Place {
-    /// The last offset that the segment has of the channel.
-    last: u64,
+/// What a segment has of a channel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The last offset.
+    pub last: u64,
     /// It has all of the stream, as it was then.
-    is_whole: bool,
+    pub is_whole: bool,
 }
 
 impl Places {
@@ -44,6 +45,11 @@ impl Places {
     /// The segment has the whole stream.
     pub fn note_whole(&mut self, segment: u64, channel: &ChannelName, offset: u64) {
         self.segment(segment).channels.insert(channel.clone(), Place { last: offset, is_whole: true });
+    }
+
+    /// The segment has these channels, and no others.
+    pub fn note_segment(&mut self, segment: u64, channels: impl Iterator<Item = (ChannelName, Place)>) {
+        self.segment(segment).channels = channels.collect();
     }
 
     pub fn note_result(&mut self, segment: u64, until: Duration) {

@@ -1,36 +1,32 @@
 //! Reads the segments of a log, oldest first, and says what is whole, torn and damaged.
 
+use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
+use std::sync::Arc;
 
 use super::entry::{Entry, Names, decode, decode_channel};
 use super::files::Files;
-use super::format::{Found, HEADER_BYTES, SegmentHeader, find_next_record, find_record};
+use super::format::{Found, HEADER_BYTES, PREFIX_BYTES, SegmentHeader, find_next_record, find_record};
 use super::log::Sealed;
 use crate::model::{ChannelName, Epoch};
 
 /// What a reader of the log comes upon.
 #[derive(Debug)]
 pub enum Item {
-    Segment {
-        number: u64,
-        next_epoch: Option<Epoch>,
+    /// What follows stands in `bytes`.
+    Segment { number: u64, next_epoch: Option<Epoch>, bytes: Arc<Vec<u8>> },
+    /// The next channel that what follows may name.
+    Name(ChannelName),
+    Entry {
+        entry: Entry,
+        /// Where its body is in the bytes of the segment.
+        body: Range<usize>,
     },
-    Entry(Entry),
     /// Something is lost here: of this channel, or of nobody knows whom.
     Damage(Option<ChannelName>),
     /// A whole record of a kind that this version does not know.
     Unknown(Option<ChannelName>),
-}
-
-impl Item {
-    /// What it holds in memory besides itself, about.
-    pub fn bytes(&self) -> usize {
-        match self {
-            Item::Entry(Entry::Append(append)) => append.publication.data.len(),
-            Item::Entry(Entry::Stream(whole)) => whole.stream.bytes(),
-            _ => 0,
-        }
-    }
 }
 
 /// A segment as its own header and the next one's say.
@@ -52,18 +48,42 @@ enum Follows {
 /// Gives each item to `sink`. Returns the segments, with how much of each is valid.
 pub fn scan(files: &dyn Files, sink: &mut dyn FnMut(Item)) -> io::Result<Vec<Sealed>> {
     let mut sealed = Vec::new();
-    let (mut bytes, mut names) = (Vec::new(), Names::default());
+    let (mut buffers, mut names) = (Buffers::default(), Names::default());
     let mut expected = None;
     for outline in outlines(files)? {
         if expected.is_some_and(|expected| expected != outline.number) {
             sink(Item::Damage(None));
         }
         expected = Some(outline.number + 1);
+        let mut bytes = buffers.take();
         files.read(outline.number, outline.valid_bytes.unwrap_or(u64::MAX), &mut bytes)?;
+        let bytes = buffers.lend(bytes);
         let valid = scan_segment(&outline, &bytes, &mut names, sink);
         sealed.push(Sealed { number: outline.number, bytes: valid as u64 });
     }
     Ok(sealed)
+}
+
+/// What segments are read into: two in turn, so that one can be read while the other is looked at.
+#[derive(Default)]
+struct Buffers {
+    lent: VecDeque<Arc<Vec<u8>>>,
+}
+
+impl Buffers {
+    /// One that nobody looks at any more, or a new one.
+    fn take(&mut self) -> Vec<u8> {
+        match self.lent.len() {
+            2.. => self.lent.pop_front().and_then(Arc::into_inner).unwrap_or_default(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn lend(&mut self, bytes: Vec<u8>) -> Arc<Vec<u8>> {
+        let bytes = Arc::new(bytes);
+        self.lent.push_back(Arc::clone(&bytes));
+        bytes
+    }
 }
 
 fn outlines(files: &dyn Files) -> io::Result<Vec<Outline>> {
@@ -85,9 +105,10 @@ fn outlines(files: &dyn Files) -> io::Result<Vec<Outline>> {
 }
 
 /// Returns how much of the segment is valid.
-fn scan_segment(outline: &Outline, bytes: &[u8], names: &mut Names, sink: &mut dyn FnMut(Item)) -> usize {
+fn scan_segment(outline: &Outline, bytes: &Arc<Vec<u8>>, names: &mut Names, sink: &mut dyn FnMut(Item)) -> usize {
     let Outline { number, header, .. } = outline;
-    sink(Item::Segment { number: *number, next_epoch: header.map(|header| header.next_epoch) });
+    let next_epoch = header.map(|header| header.next_epoch);
+    sink(Item::Segment { number: *number, next_epoch, bytes: Arc::clone(bytes) });
     let Some(header) = header else {
         // The process ended while it began the segment, or nothing in it can be read.
         let is_torn = outline.follows == Follows::Nothing && (bytes.len() < HEADER_BYTES || is_empty(bytes));
@@ -113,8 +134,9 @@ fn scan_records(bytes: &[u8], salt: u32, names: &mut Names, sink: &mut dyn FnMut
         let rest = &bytes[at..];
         at += match find_record(rest, salt) {
             Found::Record { kind, head, body } => {
-                sink(read_entry(kind, head, body, names));
-                super::format::PREFIX_BYTES + head.len() + body.len()
+                let body_at = at + PREFIX_BYTES + head.len();
+                read_entry(kind, head, body_at..body_at + body.len(), names, sink);
+                PREFIX_BYTES + head.len() + body.len()
             }
             Found::DamagedBody { kind, head, bytes } => {
                 sink(Item::Damage(decode_channel(kind, head)));
@@ -136,10 +158,12 @@ fn scan_records(bytes: &[u8], salt: u32, names: &mut Names, sink: &mut dyn FnMut
     at
 }
 
-fn read_entry(kind: u8, head: &[u8], body: &[u8], names: &mut Names) -> Item {
-    match decode(kind, head, body, names) {
-        Some(entry) => Item::Entry(entry),
-        None => Item::Unknown(decode_channel(kind, head)),
+fn read_entry(kind: u8, head: &[u8], body: Range<usize>, names: &mut Names, sink: &mut dyn FnMut(Item)) {
+    let entry = decode(kind, head, names);
+    names.take_newest().into_iter().for_each(|name| sink(Item::Name(name)));
+    match entry {
+        Some(entry) => sink(Item::Entry { entry, body }),
+        None => sink(Item::Unknown(decode_channel(kind, head))),
     }
 }
 

@@ -69,13 +69,7 @@ impl Memory {
             return self.put_stream(channel, stream, (history_until, meta_until), version);
         };
         self.bytes -= kept.bytes();
-        kept.stream.extend(publication);
-        kept.stream.keep_newest(size_max);
-        (kept.history_until, kept.meta_until) = (history_until, meta_until);
-        match (&mut kept.version, version) {
-            (Some(kept), Some(version)) => **kept = version,
-            (kept, version) => *kept = version.map(Box::new),
-        }
+        kept.extend(publication, size_max, (history_until, meta_until), version);
         self.bytes += kept.bytes();
         if kept.queued.is_none_or(|queued| kept.due() < queued) {
             self.queue(channel);
