@@ -139,7 +139,8 @@ impl Publisher {
     fn publish(&mut self, channel: &ChannelName, size: usize) {
         let retention = Some(retention(size));
         let publication = publication(&self.payload);
-        let publish = Publish { publication, retention, delta: false, idempotency_key: None, version: None };
+        let publish =
+            Publish { publication, retention, delta: false, idempotency_key: None, version: None, sent_until: None };
         self.submit(channel, Operation::Publish(Box::new(publish)));
     }
 

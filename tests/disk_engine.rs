@@ -90,7 +90,14 @@ impl Shard {
 fn publish(text: &str) -> Operation {
     let publication = Publication { data: Bytes::copy_from_slice(text.as_bytes()), ..Publication::default() };
     let retention = Some(RETENTION);
-    Operation::Publish(Box::new(Publish { publication, retention, delta: false, idempotency_key: None, version: None }))
+    Operation::Publish(Box::new(Publish {
+        publication,
+        retention,
+        delta: false,
+        idempotency_key: None,
+        version: None,
+        sent_until: None,
+    }))
 }
 
 fn text_of(publication: &Publication) -> String {

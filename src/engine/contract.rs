@@ -16,7 +16,7 @@
 //!   confirmed. One that failed may be in it or not.
 //! * **Epochs**: a position never comes to mean another publication. A stream that lost something begins a new
 //!   epoch; an engine that can't know (its broker failed over to a copy that was behind) is told by
-//!   `sent_until` of [`Operation::Read`].
+//!   `sent_until` of [`Operation::Read`] and [`Operation::Publish`].
 //! * **Idempotency**: of publishes with the same key to one channel within five minutes one is done; the
 //!   answer to the others is that of the first. *Versions*: as in `mod.rs`. Both in the same step as the append.
 //!
@@ -111,6 +111,9 @@ pub struct Publish {
     pub idempotency_key: Option<Box<str>>,
     /// Published only if it is newer than what the stream holds.
     pub version: Option<Version>,
+    /// As in [`Read`]: a stream that ends before it begins a new epoch with this publication. An engine that loses
+    /// nothing, or finds out by itself, does not look at it.
+    pub sent_until: Option<Position>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

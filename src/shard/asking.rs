@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Shard;
 use super::events::{Answered, Answerer, Asked, Question, ServerPublication};
-use super::feed::Waiter;
+use super::feed::{Feed, Waiter};
 use super::home::{Asks, retention_of};
 use super::requests::Awaiting;
 use crate::access::ChannelOptions;
@@ -45,7 +45,7 @@ impl Shard {
             }
             Asked::Publish { data, info } => {
                 let publication = Publication { data, info: Some(info), ..Publication::default() };
-                Ok(publish_of(&options, publication, Asks::default(), None, None))
+                Ok(self.publish_of(&options, &channel, publication, Asks::default(), None, None))
             }
             Asked::Presence => self.presence_of(&channel, self.presence_clients_max()),
             Asked::PresenceStats => self.check_presence(&channel).map(|()| Operation::PresenceStats),
@@ -118,8 +118,29 @@ impl Shard {
         let number = version.as_ref().map_or(0, |version| version.number);
         let publication = Publication { data, tags, version: number, ..Publication::default() };
         let asks = Asks { skip_history, delta };
-        let operation = publish_of(&options, publication, asks, idempotency_key, version);
+        let operation = self.publish_of(&options, &channel, publication, asks, idempotency_key, version);
         self.request(options.broker, &channel, operation, awaiting);
+    }
+
+    fn publish_of(
+        &self,
+        options: &ChannelOptions,
+        channel: &ChannelName,
+        publication: Publication,
+        asks: Asks,
+        idempotency_key: Option<Box<str>>,
+        version: Option<Version>,
+    ) -> Operation {
+        let is_kept = options.has_history() && !asks.skip_history;
+        Operation::Publish(Box::new(Publish {
+            publication,
+            retention: is_kept.then(|| retention_of(options)),
+            delta: asks.delta || options.delta_publish,
+            idempotency_key,
+            // Where nothing is kept, nothing is known to be newer.
+            version: version.filter(|_| is_kept),
+            sent_until: self.feeds.get(channel).and_then(Feed::position),
+        }))
     }
 
     fn publish_all(&mut self, publications: Vec<ServerPublication>, answerer: Answerer) {
@@ -229,22 +250,4 @@ fn engine_for(options: &ChannelOptions, asked: &Asked) -> EngineIndex {
         Asked::Presence | Asked::PresenceStats => options.presence_manager,
         Asked::Subscribe(_) | Asked::Publish { .. } | Asked::History(_) => options.broker,
     }
-}
-
-fn publish_of(
-    options: &ChannelOptions,
-    publication: Publication,
-    asks: Asks,
-    idempotency_key: Option<Box<str>>,
-    version: Option<Version>,
-) -> Operation {
-    let is_kept = options.has_history() && !asks.skip_history;
-    Operation::Publish(Box::new(Publish {
-        publication,
-        retention: is_kept.then(|| retention_of(options)),
-        delta: asks.delta || options.delta_publish,
-        idempotency_key,
-        // Where nothing is kept, nothing is known to be newer.
-        version: version.filter(|_| is_kept),
-    }))
 }

@@ -193,8 +193,14 @@ pub fn name(channel: &str) -> ChannelName {
 /// A publish with history, changed by `change`.
 pub fn publish(text: &str, change: impl FnOnce(&mut Publish)) -> Operation {
     let publication = Publication { data: Bytes::copy_from_slice(text.as_bytes()), ..Publication::default() };
-    let mut publish =
-        Publish { publication, retention: Some(RETENTION), delta: false, idempotency_key: None, version: None };
+    let mut publish = Publish {
+        publication,
+        retention: Some(RETENTION),
+        delta: false,
+        idempotency_key: None,
+        version: None,
+        sent_until: None,
+    };
     change(&mut publish);
     Operation::Publish(Box::new(publish))
 }

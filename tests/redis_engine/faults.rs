@@ -91,6 +91,23 @@ async fn offsets_that_an_old_copy_would_give_again_are_given_in_a_new_epoch() {
     bed.wait_for_recheck(&["room", "quiet"]).await;
 }
 
+/// The same where another node published what was lost: this one knows it as what its rooms were sent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn offsets_that_another_node_was_given_are_given_in_a_new_epoch() {
+    let mut server = Server::start(&[]);
+    let (bed, at) = listening(&server).await;
+    assert_eq!(server.say(&["SAVE"]), "OK");
+    let sent = bed.publish("room", "2").await;
+    drop(bed);
+    server.kill();
+    server.run();
+    let bed = Bed::ready(server.deployment()).await;
+    let as_sent = || publish("another 2", |publish| publish.sent_until = Some(sent));
+    let next = position(bed.insist("room", as_sent).await).expect("kept");
+    assert_eq!((next.offset, next.epoch == at.epoch), (1, false));
+    assert_eq!(bed.publish("room", "3").await, Position { offset: 2, ..next });
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_channels_are_heard_again_in_time() {
     let mut server = Server::start(&[]);

@@ -82,7 +82,7 @@ impl Broker {
         channel: &ChannelName,
         publish: Publish,
     ) -> (Option<Position>, Option<Published>) {
-        let Publish { publication, retention, delta, idempotency_key, version } = publish;
+        let Publish { publication, retention, delta, idempotency_key, version, sent_until: _ } = publish;
         let key = idempotency_key.map(|idempotency_key| ResultKey { channel: channel.clone(), idempotency_key });
         if let Some(known) = key.as_ref().and_then(|key| self.memory.results.find(key)) {
             return (known, None);
@@ -336,7 +336,7 @@ impl World {
         });
         let publication = Publication { data: wire::payload_of(number, padding).into(), ..Publication::default() };
         let delta = options.delta_publish;
-        let publish = Publish { publication, retention, delta, idempotency_key: None, version: None };
+        let publish = Publish { publication, retention, delta, idempotency_key: None, version: None, sent_until: None };
         let now = Duration::from_micros(self.now);
         self.broker.memory.expire(now, usize::MAX);
         let (position, published) = self.broker.publish(now, &name_of(channel), publish);

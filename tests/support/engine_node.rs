@@ -184,7 +184,7 @@ pub fn channel(name: &str) -> ChannelName {
 /// A publication that nobody keeps.
 pub fn passing(text: &str) -> Publish {
     let publication = Publication { data: Bytes::copy_from_slice(text.as_bytes()), ..Publication::default() };
-    Publish { publication, retention: None, delta: false, idempotency_key: None, version: None }
+    Publish { publication, retention: None, delta: false, idempotency_key: None, version: None, sent_until: None }
 }
 
 pub fn kept(text: &str) -> Publish {

@@ -50,7 +50,7 @@ impl Core {
     }
 
     fn plan_publish(&mut self, now: Duration, asker: Asker, channel: ChannelName, publish: Publish) {
-        let Publish { publication, retention, delta, idempotency_key, version } = publish;
+        let Publish { publication, retention, delta, idempotency_key, version, sent_until: _ } = publish;
         let key = idempotency_key.map(|idempotency_key| ResultKey { channel: channel.clone(), idempotency_key });
         if let Some(step) = key.as_ref().and_then(|key| self.find_repeated(asker, key)) {
             return self.batch.steps.push(step);

@@ -144,6 +144,7 @@ mod tests {
             delta: false,
             idempotency_key: key.map(Into::into),
             version: version.map(|number| Version { number, epoch: "".into() }),
+            sent_until: None,
         }
     }
 

@@ -1,7 +1,8 @@
 //! Where streams stood when this node last published to them.
 //!
-//! A server that came back with an old copy would give offsets again that it gave before. Whoever publishes says what
-//! it knows, so the first publish finds that out, and does not have to wait until somebody reads.
+//! A server that came back with an old copy, or a replica that became the master and was behind, would give offsets
+//! again that were given before. Whoever publishes says what its node knows, from its own publishes and from what the
+//! channel's room was sent, so the first publish finds that out, and does not have to wait until somebody reads.
 
 use ahash::AHashMap;
 
@@ -15,8 +16,16 @@ pub struct Known {
 }
 
 impl Known {
-    pub fn find(&self, channel: &str) -> Option<Position> {
+    fn find(&self, channel: &str) -> Option<Position> {
         self.positions.get(channel).copied()
+    }
+
+    /// The newest position that the node knows of, when its room was sent what is up to `sent_until`.
+    pub fn newest_of(&self, channel: &str, sent_until: Option<Position>) -> Option<Position> {
+        match (self.find(channel), sent_until) {
+            (Some(known), Some(sent)) if known.epoch == sent.epoch && known.offset > sent.offset => Some(known),
+            (known, sent) => sent.or(known),
+        }
     }
 
     pub fn learn(&mut self, channel: &ChannelName, position: Position) {
@@ -51,6 +60,12 @@ mod tests {
             known.learn(&name("a"), position);
             assert_eq!(known.find("a"), Some(expected));
         }
+        let newest = |sent| known.newest_of("a", sent);
+        assert_eq!(newest(None), Some(at(2, 1)));
+        assert_eq!(newest(Some(at(2, 7))), Some(at(2, 7)), "others publish too");
+        assert_eq!(newest(Some(at(2, 0))), Some(at(2, 1)), "what it published itself has not come yet");
+        assert_eq!(newest(Some(at(3, 1))), Some(at(3, 1)));
+        assert_eq!(known.newest_of("b", Some(at(1, 1))), Some(at(1, 1)));
         for n in 0..REDIS_POSITIONS_MAX {
             known.learn(&name(&n.to_string()), at(1, 1));
         }

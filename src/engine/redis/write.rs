@@ -123,7 +123,7 @@ impl Writer {
         }
         commands.text(publish.version.as_ref().map_or("", |version| &*version.epoch).as_bytes());
         commands.text(self.publish.as_bytes());
-        write_position(commands, self.known.find(channel));
+        write_position(commands, self.known.newest_of(channel, publish.sent_until));
     }
 
     /// Sends what is of no stream.

@@ -167,8 +167,14 @@ fn publish(text: &str) -> Operation {
 
 fn publish_with(text: &str, change: impl FnOnce(&mut Publish)) -> Operation {
     let publication = Publication { data: text.to_owned().into(), ..Publication::default() };
-    let mut publish =
-        Publish { publication, retention: Some(RETENTION), delta: false, idempotency_key: None, version: None };
+    let mut publish = Publish {
+        publication,
+        retention: Some(RETENTION),
+        delta: false,
+        idempotency_key: None,
+        version: None,
+        sent_until: None,
+    };
     change(&mut publish);
     Operation::Publish(Box::new(publish))
 }
