@@ -68,7 +68,7 @@ async fn redis() {
 
 #[tokio::test]
 async fn redis_behind_a_sentinel() {
-    run(Engine::redis_sentinel().await, CASES).await;
+    run(Engine::redis_sentinel(1).await, CASES).await;
 }
 
 #[tokio::test]

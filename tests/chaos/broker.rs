@@ -51,6 +51,45 @@ async fn restarts(run: &mut Run, engine: Engine, losses: Losses) {
     run.measures.note(format!("{ROUNDS} restarts: {summary:?}"));
 }
 
+/// Whether the replica has all that the master confirmed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Copy {
+    Current,
+    Behind,
+}
+
+pub async fn sentinels_make_a_new_master(run: &mut Run) {
+    fails_over(run, Copy::Current).await;
+}
+
+pub async fn sentinels_make_a_master_of_a_copy_that_is_behind(run: &mut Run) {
+    fails_over(run, Copy::Behind).await;
+}
+
+/// `kill -9` of the master while three sentinels watch. Redis copies after it has confirmed, so the new master may lack
+/// what was confirmed last: then its streams are told as others, also where the epoch was copied and only the end
+/// of the stream was not.
+async fn fails_over(run: &mut Run, copy: Copy) {
+    let mut world = World::start(Engine::redis_sentinel(3).await, Plan::new(3, run.random.u64(..))).await;
+    world.flow(Duration::from_millis(run.random.u64(100..500))).await;
+    if copy == Copy::Behind {
+        world.engine.servers[0].stop_copies().await;
+        world.flow(Duration::from_millis(300)).await;
+    }
+    let since = Instant::now();
+    world.engine.servers[0].kill().await;
+    world.engine.servers[1].leads().await;
+    // That is Sentinel's own time, of which a second is how long it was told to wait.
+    run.measures.note(format!("a new master after {:?}", since.elapsed()));
+    measure_recovery(run, &world, since).await;
+    // The old one comes back and takes itself for the master, until the sentinels make it a copy of the new one.
+    world.engine.servers[0].start_again().await;
+    world.flow(Duration::from_secs(1)).await;
+    let summary = world.finish(Losses::WithNewEpoch).await;
+    run.measures.note(format!("{summary:?}"));
+    assert!(copy == Copy::Current || summary.not_recovered > 0, "the loss was told: {summary:?}");
+}
+
 pub async fn redis_comes_late(run: &mut Run) {
     comes_late(run, Engine::redis().await).await;
 }

@@ -83,6 +83,8 @@ const SCENARIOS: &[Scenario] = scenarios![
     broker::redis_restarts_empty,
     broker::redis_stands_still,
     broker::redis_is_slow,
+    broker::sentinels_make_a_new_master,
+    broker::sentinels_make_a_master_of_a_copy_that_is_behind,
     broker::redis_comes_late,
     broker::nats_comes_late,
     broker::ten_thousand_subscriptions_are_checked,

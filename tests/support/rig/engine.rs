@@ -53,10 +53,11 @@ impl Engine {
         Engine::beside(name, "redis", &json!({"address": address}), vec![server])
     }
 
-    pub async fn redis_sentinel() -> Engine {
-        let servers = Server::sentinel().await;
-        let sentinel = servers.last().expect("a sentinel").address.to_string();
-        let options = json!({"sentinel_address": [sentinel], "sentinel_master_name": SENTINEL_GROUP});
+    /// A master, its replica, then so many sentinels.
+    pub async fn redis_sentinel(sentinels: usize) -> Engine {
+        let servers = Server::replicated(sentinels).await;
+        let addresses: Vec<String> = servers[2..].iter().map(|sentinel| sentinel.address.to_string()).collect();
+        let options = json!({"sentinel_address": addresses, "sentinel_master_name": SENTINEL_GROUP});
         Engine::beside("redis sentinel", "redis", &options, servers)
     }
 

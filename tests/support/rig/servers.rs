@@ -36,6 +36,11 @@ const NATS: &str = "tests/.cache/brokers/bin/nats-server";
 /// What a sentinel calls the group that it watches.
 pub const SENTINEL_GROUP: &str = "main";
 
+/// Who copies from a master.
+const REPLICA_USER: &str = "replica";
+const REPLICA_PASSWORD: &str = "copies";
+const REPLICA_RULES: &[&str] = &["--user", REPLICA_USER, "on", ">copies", "+psync", "+replconf", "+ping"];
+
 impl Server {
     pub async fn redis(persistence: Persistence) -> Server {
         Server::redis_with(program("redis-server", "redis-server"), persistence, &[]).await
@@ -57,21 +62,49 @@ impl Server {
         Server::start("redis-server", program, port, &arguments, "").await
     }
 
-    /// A master, its replica, and a sentinel that makes the one of the other when it is gone for a second.
-    pub async fn sentinel() -> Vec<Server> {
+    /// A master, its replica, and sentinels, most of which make the one of the other when it is gone for a second.
+    pub async fn replicated(sentinels: usize) -> Vec<Server> {
         let program = program("redis-server", "redis-server");
-        let master = Server::redis(Persistence::Never).await;
+        // Each may become the replica of the other, and is let in as a user of its own.
+        let follow =
+            ["--masteruser", REPLICA_USER, "--masterauth", REPLICA_PASSWORD, "--repl-diskless-sync-delay", "0"];
+        let copies = [REPLICA_RULES, &follow].concat();
+        let master = Server::redis_with(program.clone(), Persistence::Never, &copies).await;
         let master_port = master.address.port().to_string();
-        let replica = ["--replicaof", "127.0.0.1", &master_port];
+        let replica = [&copies[..], &["--replicaof", "127.0.0.1", &master_port]].concat();
         let replica = Server::redis_with(program.clone(), Persistence::Never, &replica).await;
+        let mut servers = vec![master, replica];
+        for _ in 0..sentinels {
+            servers.push(Server::sentinel(&program, &master_port, sentinels / 2 + 1).await);
+        }
+        let known = format!("slaves=1,sentinels={sentinels}");
+        for sentinel in &servers[2..] {
+            sentinel.answers(&["info", "sentinel"], &known).await;
+        }
+        servers[1].answers(&["info", "replication"], "master_link_status:up").await;
+        servers
+    }
+
+    async fn sentinel(program: &str, master_port: &str, quorum: usize) -> Server {
         let port = free_port();
         let file = format!(
-            "port {port}\nbind 127.0.0.1\nsentinel monitor {SENTINEL_GROUP} 127.0.0.1 {master_port} 1\n\
+            "port {port}\nbind 127.0.0.1\nsentinel monitor {SENTINEL_GROUP} 127.0.0.1 {master_port} {quorum}\n\
              sentinel down-after-milliseconds {SENTINEL_GROUP} 1000\nsentinel failover-timeout {SENTINEL_GROUP} 3000\n",
         );
-        let sentinel = Server::start("redis-sentinel", program, port, &["server.conf", "--sentinel"], &file).await;
-        sentinel.answers(&["sentinel", "replicas", SENTINEL_GROUP], "slave").await;
-        vec![master, replica, sentinel]
+        let arguments = ["server.conf", "--sentinel"];
+        Server::start("redis-sentinel", program.to_owned(), port, &arguments, &file).await
+    }
+
+    /// Its replicas copy no more: what it confirms from now on is on no other server.
+    pub async fn stop_copies(&self) {
+        self.says(&["acl", "setuser", REPLICA_USER, "off"], "OK").await;
+        self.command(&["client", "kill", "type", "replica"]).await;
+        self.answers(&["info", "replication"], "connected_slaves:0").await;
+    }
+
+    /// Waits until it is the master.
+    pub async fn leads(&self) {
+        self.answers(&["role"], "master").await;
     }
 
     /// Three masters that share the slots.
@@ -146,6 +179,12 @@ impl Server {
     async fn answers(&self, command: &[&str], text: &str) {
         let what = format!("{text:?} in the answer of {} to {command:?}", self.address);
         until(&what, PATIENCE, async || self.command(command).await.contains(text).then_some(())).await;
+    }
+
+    /// As `command`, which is answered with this text.
+    async fn says(&self, command: &[&str], text: &str) {
+        let said = self.command(command).await;
+        assert!(said.contains(text), "{} says to {command:?}: {said}", self.address);
     }
 
     /// What Redis says to a command.

@@ -15,7 +15,7 @@ async fn a_redis_with_persistence_keeps_what_it_has_and_one_without_does_not() {
 
 #[tokio::test]
 async fn a_sentinel_watches_a_master_and_its_replica() {
-    assert_eq!(Server::sentinel().await.len(), 3);
+    assert_eq!(Server::replicated(1).await.len(), 3);
 }
 
 #[tokio::test]
