@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 missing=()
 for pair in chromium:chromium valgrind:valgrind node:nodejs npm:npm python3:python3 curl:curl gcc:gcc openssl:openssl \
   promtool:prometheus systemd-analyze:systemd redis-server:redis-server redis-cli:redis-tools \
-  redis-sentinel:redis-sentinel faketime:faketime strace:strace; do
+  redis-sentinel:redis-sentinel faketime:faketime strace:strace ip:iproute2 nsenter:util-linux; do
   command -v "${pair%%:*}" > /dev/null || missing+=("${pair#*:}")
 done
 # Servers are in sbin, which is not everybody's path.

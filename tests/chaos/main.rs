@@ -94,6 +94,8 @@ const SCENARIOS: &[Scenario] = scenarios![
     network::connections_to_redis_break,
     network::the_line_to_redis_is_thin,
     network::one_hub_is_cut_off_from_nats,
+    network::one_hub_loses_its_line_to_redis,
+    network::one_hub_loses_all_its_lines,
     herd::a_herd_comes_back,
     storm::anything_may_fail,
 ];

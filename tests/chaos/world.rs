@@ -12,6 +12,7 @@ use crate::rig::checker::{Losses, Rules, Summary, check};
 use crate::rig::engine::Engine;
 use crate::rig::hub::{HISTORY_SIZE, Hub, Launch};
 use crate::rig::journal::{Entry, Event, Journal, Message, Position, Seat, Standing};
+use crate::rig::namespace::{Inside, Namespace};
 use crate::rig::proxy::Proxy;
 use crate::rig::publisher::{Load, Publisher, Retry};
 use crate::rig::reader::Reader;
@@ -33,6 +34,8 @@ pub struct Plan {
     /// Time from one message of a publisher to the next.
     pub every: Duration,
     pub proxied: Proxied,
+    /// The last hub is in a network of its own, with a line to the broker and one to clients.
+    pub has_namespace: bool,
     pub launch: Launch,
     pub seed: u64,
 }
@@ -51,13 +54,15 @@ impl Plan {
     /// What a scenario has unless it says otherwise: 3 x 100 publications a second, to 24 readers.
     pub fn new(hubs: usize, seed: u64) -> Plan {
         let every = Duration::from_millis(10);
-        Plan { hubs, readers: 24, streams: 3, every, proxied: Proxied::Nothing, launch: Launch::default(), seed }
+        let (proxied, launch) = (Proxied::Nothing, Launch::default());
+        Plan { hubs, readers: 24, streams: 3, every, proxied, has_namespace: false, launch, seed }
     }
 }
 
 pub struct World {
     pub engine: Engine,
     pub proxies: Vec<Proxy>,
+    pub namespace: Option<Namespace>,
     pub hubs: Vec<Hub>,
     pub balancer: Balancer,
     pub journal: Journal,
@@ -73,17 +78,30 @@ impl World {
     pub async fn start(engine: Engine, plan: Plan) -> World {
         let behind = if plan.proxied == Proxied::Broker { vec![engine.servers[0].address; plan.hubs] } else { vec![] };
         let mut proxies = start_proxies(&behind, plan.seed).await;
+        let namespace = if plan.has_namespace { Some(Namespace::start().await) } else { None };
+        if let Some(namespace) = &namespace {
+            engine.servers[0].also_at(namespace.to_broker.outside).await;
+        }
+        let namespace_of = |number: usize| namespace.as_ref().filter(|_| number + 1 == plan.hubs);
+        let broker_of = |number: usize| match (proxies.get(number), namespace_of(number)) {
+            (Some(proxy), _) => Some(proxy.address),
+            (None, Some(namespace)) => {
+                Some(SocketAddr::from((namespace.to_broker.outside, engine.servers[0].address.port())))
+            }
+            (None, None) => None,
+        };
         let config = |number: usize| {
-            let proxy = proxies.get(number);
-            let mut config = proxy.map_or_else(|| engine.config.clone(), |proxy| engine.config_at(proxy.address));
+            let mut config =
+                broker_of(number).map_or_else(|| engine.config.clone(), |address| engine.config_at(address));
             // So that whoever is cut off is noticed while the scenario lasts.
             config["client"] = json!({"ping_interval": "2s", "pong_timeout": "1s"});
             // Ten looks of the balancer.
             config["shutdown"] = json!({"grace": "500ms"});
             config
         };
-        let configs: Vec<_> = (0..plan.hubs).map(config).collect();
-        let hubs = join_all(configs.iter().map(|config| Hub::start_with(config, plan.launch.clone()))).await;
+        let launch = |number| Launch { inside: namespace_of(number).map(Inside::from), ..plan.launch.clone() };
+        let starts: Vec<_> = (0..plan.hubs).map(|number| (config(number), launch(number))).collect();
+        let hubs = join_all(starts.iter().map(|(config, launch)| Hub::start_with(config, launch.clone()))).await;
         let mut addresses: Vec<SocketAddr> = hubs.iter().map(|hub| hub.address).collect();
         if plan.proxied == Proxied::Clients {
             proxies = start_proxies(&addresses, plan.seed).await;
@@ -92,7 +110,8 @@ impl World {
         let (balancer, journal) = (Balancer::new(&addresses), Journal::default());
         let streams = (0..plan.streams).map(|number| format!("stream:{number}")).collect();
         let (readers, publishers, withdrawn) = (Vec::new(), Vec::new(), HashSet::new());
-        let mut world = World { engine, proxies, hubs, balancer, journal, streams, readers, publishers, withdrawn };
+        let mut world =
+            World { engine, proxies, namespace, hubs, balancer, journal, streams, readers, publishers, withdrawn };
         world.add_readers(plan.readers).await;
         world.start_publishers(plan.every);
         world.flow(Duration::from_millis(200)).await;
@@ -198,6 +217,8 @@ impl World {
         for channel in &self.streams {
             let mut tops = Vec::new();
             for hub in &self.hubs {
+                // Its readers may be current before it can ask the broker again.
+                hub.ready().await;
                 tops.push(self.journal.read_history(&hub.api, channel).await);
             }
             let top = tops.remove(0);

@@ -1,7 +1,7 @@
 //! The hub's own binary, with an engine under it.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use tokio::process::Command;
 
 use super::api::{API_KEY, Api};
 use super::client::HMAC_SECRET;
+use super::namespace::Inside;
 use super::process::{Process, free_port, program};
 use super::{PATIENCE, until};
 
@@ -42,7 +43,7 @@ impl Hub {
     /// Starts a hub and does not wait.
     pub fn begin(engine: &Value, launch: Launch) -> Hub {
         let folder = tempfile::tempdir().expect("there is room for a folder");
-        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let address = SocketAddr::from((launch.address(), free_port()));
         let mut config = config();
         merge(&mut config, engine);
         if engine["brokers"].is_array() {
@@ -119,6 +120,8 @@ pub struct Launch {
     pub disk_mib: Option<u32>,
     /// What strace injects into its system calls.
     pub fault: Option<String>,
+    /// It is in a network of its own.
+    pub inside: Option<Inside>,
 }
 
 impl Launch {
@@ -131,11 +134,20 @@ impl Launch {
             command.args(["-e", &format!("inject={fault}")]).arg(binary());
             return command;
         }
+        if let Some(inside) = &self.inside {
+            let mut command = Command::new(program("nsenter", "util-linux"));
+            command.arg(format!("--net={}", inside.namespace)).arg(binary());
+            return command;
+        }
         let Some(mib) = self.disk_mib else { return Command::new(binary()) };
         let mount = format!("mount -t tmpfs -o size={mib}m tmpfs {DISK_FOLDER} && exec \"$0\" \"$@\"");
         let mut command = Command::new(program("unshare", "util-linux"));
         command.args(["--user", "--map-root-user", "--mount", "sh", "-c", &mount]).arg(binary());
         command
+    }
+
+    fn address(&self) -> IpAddr {
+        self.inside.as_ref().map_or(Ipv4Addr::LOCALHOST.into(), |inside| inside.address)
     }
 }
 

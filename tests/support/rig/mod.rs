@@ -2,7 +2,7 @@
 //! retries, a proxy with faults, and the checker of what they all sent and received.
 //!
 //! Read `journal` (all that happened) and `checker` (what must hold of it) first; `reader` and `publisher` write
-//! the journal, `process`, `hub` and `servers` are what they talk to, `proxy` stands between. The tests of all this
+//! the journal, `process`, `hub` and `servers` are what they talk to, `proxy` and `namespace` stand between. The tests of all this
 //! (`*_tests.rs`) run with `tests/engines.rs`.
 //!
 //! Nothing here sleeps to let something happen: whoever waits, waits for an event, with a deadline.
@@ -15,6 +15,7 @@ pub mod client;
 pub mod engine;
 pub mod hub;
 pub mod journal;
+pub mod namespace;
 pub mod process;
 pub mod proxy;
 pub mod publisher;

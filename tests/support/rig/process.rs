@@ -67,6 +67,10 @@ impl Process {
         within(&what, PATIENCE, self.child.wait()).await.expect("it is a child of this process")
     }
 
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("it is a child of this process").is_some()
+    }
+
     /// Waits until something listens at `address`; whoever ends before has its output shown.
     pub async fn listens(&mut self, address: SocketAddr) {
         let what = format!("{} to listen at {address}", self.name);

@@ -1,7 +1,7 @@
 //! Brokers from the system's packages, on free ports, with a folder of their own.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use rustix::process::Signal;
@@ -105,6 +105,12 @@ impl Server {
     /// Waits until it is the master.
     pub async fn leads(&self) {
         self.answers(&["role"], "master").await;
+    }
+
+    /// Redis can be reached there too.
+    pub async fn also_at(&self, address: Ipv4Addr) {
+        self.says(&["config", "set", "protected-mode", "no"], "OK").await;
+        self.says(&["config", "set", "bind", &format!("127.0.0.1 {address}")], "OK").await;
     }
 
     /// Three masters that share the slots.
