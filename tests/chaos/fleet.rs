@@ -10,6 +10,9 @@ use crate::world::{Plan, World};
 
 const HUBS: usize = 3;
 
+/// Thirty looks of the balancer, so that one at least comes through on a busy machine.
+const GRACE: Duration = Duration::from_millis(1_500);
+
 /// Longer than clients wait for a ping of a hub that stands still.
 const STOP: Duration = Duration::from_secs(6);
 
@@ -57,7 +60,8 @@ pub async fn a_hub_stands_still(run: &mut Run) {
 
 /// One hub after the other ends and begins again, behind a balancer that asks them whether they are ready.
 pub async fn all_hubs_are_restarted_in_turn(run: &mut Run) {
-    let mut world = World::start(Engine::redis().await, Plan::new(HUBS, run.random.u64(..))).await;
+    let plan = Plan { grace: GRACE, ..Plan::new(HUBS, run.random.u64(..)) };
+    let mut world = World::start(Engine::redis().await, plan).await;
     let probes = world.balancer.probe();
     let since = Instant::now();
     for hub in 0..HUBS {

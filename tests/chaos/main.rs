@@ -4,7 +4,7 @@
 //!
 //! `make chaos` runs each scenario once. `make chaos MINUTES=30` goes on in random order until the time is over.
 //! `SCENARIO=part-of-a-name` runs only those, `SEED=n` repeats what chance decided. A scenario fails on a violation
-//! and on a promise that was not kept.
+//! and on a promise that was not kept, but for what a busy machine explains.
 
 /// A hub alone: kill loops, a stop, a drain.
 mod alone;
@@ -16,6 +16,8 @@ mod disk;
 mod fleet;
 /// Many clients that come back at once.
 mod herd;
+/// What the machine does beside the tests.
+mod machine;
 /// What was measured, beside what was promised.
 mod measure;
 /// Faults between hubs and broker.
@@ -35,6 +37,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 
+use machine::Machine;
 use measure::{Measures, Table};
 
 /// A scenario draws on this for what chance decides, and says what it measured.
@@ -114,11 +117,12 @@ async fn run_all() -> ExitCode {
     assert!(!order.is_empty(), "no scenario has {only:?} in its name");
     let began = Instant::now();
     let mut table = Table::default();
+    let mut machine = Machine::watch();
     let mut failed = Vec::new();
     for round in 0.. {
         for scenario in &order {
             let seed = seed + round;
-            if !run_one(scenario, seed, &mut table).await {
+            if !run_one(scenario, seed, &mut machine, &mut table).await {
                 failed.push(format!("SEED={seed} SCENARIO={}", scenario.name));
             }
         }
@@ -133,16 +137,23 @@ async fn run_all() -> ExitCode {
 }
 
 /// Whether all was well.
-async fn run_one(scenario: &Scenario, seed: u64, table: &mut Table) -> bool {
+async fn run_one(scenario: &Scenario, seed: u64, machine: &mut Machine, table: &mut Table) -> bool {
     let began = Instant::now();
     fastrand::seed(seed);
+    machine.begin();
     let mut run = Run { random: fastrand::Rng::with_seed(seed), measures: Measures::default() };
     let ending = AssertUnwindSafe(tokio::time::timeout(SCENARIO_MAX, (scenario.run)(&mut run))).catch_unwind().await;
     let is_over = matches!(ending, Ok(Ok(())));
-    let broken = run.measures.broken();
+    let allowance = machine.allowance();
+    let broken = run.measures.broken(allowance);
     let is_well = is_over && broken.is_empty();
     let verdict = if is_well { "ok" } else { "FAILED" };
-    println!("{}: {verdict} (seed {seed}, {:.1} s)", scenario.name, began.elapsed().as_secs_f64());
+    println!(
+        "{}: {verdict} (seed {seed}, {:.1} s, others take {:.0} % of the machine)",
+        scenario.name,
+        began.elapsed().as_secs_f64(),
+        100.0 * (1.0 - 1.0 / allowance.stretch)
+    );
     run.measures.notes.iter().for_each(|note| println!("    {note}"));
     broken.iter().for_each(|promise| println!("    promise broken: {promise}"));
     table.add(scenario.name, run.measures);

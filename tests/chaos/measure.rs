@@ -1,6 +1,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::machine::Allowance;
+
 /// What one run of a scenario measured.
 #[derive(Default)]
 pub struct Measures {
@@ -24,10 +26,14 @@ impl Measures {
         self.notes.push(note.into());
     }
 
-    /// What took longer than was promised.
-    pub fn broken(&self) -> Vec<String> {
-        let late = self.taken.iter().filter(|measure| measure.took > measure.promised);
-        late.map(|measure| format!("{}: {:?}, promised {:?}", measure.what, measure.took, measure.promised)).collect()
+    /// What took longer than was promised, and than what else the machine did explains.
+    pub fn broken(&self, allowance: Allowance) -> Vec<String> {
+        let late = self.taken.iter().filter(|measure| measure.took > allowance.bound(measure.promised));
+        let told = late.map(|Measure { what, took, promised }| {
+            let bound = allowance.bound(*promised);
+            format!("{what}: {took:?}, promised {promised:?}, and {bound:?} on a machine as busy as this one")
+        });
+        told.collect()
     }
 }
 

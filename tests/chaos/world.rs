@@ -36,6 +36,8 @@ pub struct Plan {
     pub proxied: Proxied,
     /// The last hub is in a network of its own, with a line to the broker and one to clients.
     pub has_namespace: bool,
+    /// How long a hub that ends is not ready before it closes anything.
+    pub grace: Duration,
     pub launch: Launch,
     pub seed: u64,
 }
@@ -54,8 +56,9 @@ impl Plan {
     /// What a scenario has unless it says otherwise: 3 x 100 publications a second, to 24 readers.
     pub fn new(hubs: usize, seed: u64) -> Plan {
         let every = Duration::from_millis(10);
-        let (proxied, launch) = (Proxied::Nothing, Launch::default());
-        Plan { hubs, readers: 24, streams: 3, every, proxied, has_namespace: false, launch, seed }
+        let (proxied, has_namespace, launch) = (Proxied::Nothing, false, Launch::default());
+        let grace = Duration::from_millis(500);
+        Plan { hubs, readers: 24, streams: 3, every, proxied, has_namespace, grace, launch, seed }
     }
 }
 
@@ -95,8 +98,7 @@ impl World {
                 broker_of(number).map_or_else(|| engine.config.clone(), |address| engine.config_at(address));
             // So that whoever is cut off is noticed while the scenario lasts.
             config["client"] = json!({"ping_interval": "2s", "pong_timeout": "1s"});
-            // Ten looks of the balancer.
-            config["shutdown"] = json!({"grace": "500ms"});
+            config["shutdown"] = json!({"grace": format!("{}ms", plan.grace.as_millis())});
             config
         };
         let launch = |number| Launch { inside: namespace_of(number).map(Inside::from), ..plan.launch.clone() };

@@ -49,7 +49,8 @@ const HELD_SECONDS: &str = "150";
 const NOBODY: &str = "02:00:00:00:00:01";
 
 /// What the test has to be allowed, said when it is not.
-const PERMISSION: &str = "run the test as root (in a container with --cap-add SYS_ADMIN --cap-add NET_ADMIN)";
+const PERMISSION: &str = "make network namespaces as root (in a container with --cap-add SYS_ADMIN --cap-add NET_ADMIN), \
+                          or run the test as `make chaos` does, in `unshare --user --map-root-user --net`";
 
 impl Namespace {
     pub async fn start() -> Namespace {
