@@ -116,8 +116,11 @@ impl World for ServerWorld {
 
     fn happen(&mut self, event: &Event) -> bool {
         let Event::Cut { client } = event else { return false };
-        let socket = self.sockets.remove(client).expect("the client is open");
-        socket.shutdown(Shutdown::Both).is_ok()
+        let mut socket = self.sockets.remove(client).expect("the client is open");
+        // The hub closes its side when it has seen that ours is: what comes next finds it done.
+        let is_shut = socket.shutdown(Shutdown::Write).is_ok();
+        let _ = socket.read_to_end(&mut Vec::new());
+        is_shut
     }
 
     fn unix_seconds(&self) -> i64 {
