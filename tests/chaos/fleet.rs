@@ -24,8 +24,7 @@ pub async fn a_hub_is_killed(run: &mut Run) {
     for _ in 0..2 {
         world.flow(Duration::from_millis(run.random.u64(100..500))).await;
         let victim = run.random.usize(..HUBS);
-        let since = Instant::now();
-        world.hubs[victim].kill().await;
+        let since = world.kill_hub(victim).await;
         run.measures.add("clients elsewhere", world.all_back_after(since).await, Duration::from_secs(3));
         run.measures.add("publishing elsewhere", world.published_after(since).await.0, Duration::from_secs(2));
         let took = world.presence_clean_after((victim + 1) % HUBS, since).await;

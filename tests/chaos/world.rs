@@ -178,6 +178,16 @@ impl World {
         since.elapsed()
     }
 
+    /// `kill -9` of a hub; waits until all its readers have noticed, and gives when it was killed.
+    pub async fn kill_hub(&mut self, hub: usize) -> Instant {
+        let subscriptions = self.hubs[hub].api.metric("fanfare_subscriptions").await as usize;
+        let since = Instant::now();
+        self.hubs[hub].kill().await;
+        let have_noticed = async || (self.cut_after(since) >= subscriptions).then_some(());
+        until("the hub's readers to notice its end", PATIENCE, have_noticed).await;
+        since
+    }
+
     /// Waits until every reader is subscribed to every stream; gives how long after `since` that was.
     pub async fn all_back_after(&self, since: Instant) -> Duration {
         let mut standing = Standing::of(&self.journal);
