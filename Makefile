@@ -39,7 +39,7 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),,unshare --user --map-root-user --net
 
 chaos: build ## faults in real processes under load; MINUTES=30 goes on so long (nightly)
 	cargo test --test chaos --no-run
-	FANFARE_BIN=$(CURDIR)/target/release/fanfare $(AS_ROOT) sh -c 'ip link set lo up && cargo test --test chaos'
+	FANFARE_BIN=$(CURDIR)/target/release/fanfare $(AS_ROOT) sh -c 'ip link set lo up && $(CHAOS_LIMIT) cargo test --test chaos'
 
 # One file at a time: how soon a healthy client is served is measured beside nothing else.
 sdk: build ## official SDKs and hostile clients against the release binary

@@ -30,7 +30,7 @@ part audit make --no-print-directory audit
 part build make --no-print-directory build
 part rust make --no-print-directory rust
 part simulation make --no-print-directory simulation
-part chaos timeout 300 make --no-print-directory chaos
+part chaos make --no-print-directory chaos CHAOS_LIMIT='timeout 300'
 part sdk make --no-print-directory sdk
 part python make --no-print-directory python
 part clients tests/clients.py --check
