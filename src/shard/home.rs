@@ -38,7 +38,10 @@ impl Shard {
             }
             Asked::Publish { data, info } => {
                 let publication = Publication { data, info: Some(info), ..Publication::default() };
-                self.home_publish(&channel, publication, Asks::default()).map(|_| Outcome::Publish)
+                let options = self.options_of(&channel);
+                let published =
+                    options.and_then(|options| self.home_publish(&channel, &options, publication, Asks::default()));
+                published.map(|_| Outcome::Publish)
             }
             Asked::Presence => self.home_presence(&channel, self.presence_clients_max()).map(Outcome::Presence),
             Asked::PresenceStats => self.home_presence_stats(&channel).map(Outcome::PresenceStats),
@@ -219,15 +222,18 @@ impl Shard {
         }
     }
 
+    pub(super) fn options_of(&self, channel: &ChannelName) -> Result<Arc<ChannelOptions>, ErrorCode> {
+        self.options.namespaces.find_options(channel.as_str()).cloned().map_err(|_| ErrorCode::UnknownChannel)
+    }
+
     /// Appends, answers with the position, and sends to every shard that listens.
     pub(super) fn home_publish(
         &mut self,
         channel: &ChannelName,
+        options: &Arc<ChannelOptions>,
         publication: Publication,
         asks: Asks,
     ) -> Result<Option<Position>, ErrorCode> {
-        let options = self.options.namespaces.find_options(channel.as_str()).map_err(|_| ErrorCode::UnknownChannel)?;
-        let options = Arc::clone(options);
         self.check_line(channel, publication.data.len())?;
         self.metrics.add(Counter::PublicationsAccepted, 1);
         if self.options.faults.answer_without_append.is_some_and(|rate| self.random.u32(..rate) == 0) {
@@ -235,14 +241,14 @@ impl Shard {
         }
         let may_patch = asks.delta || options.delta_publish;
         if !options.has_history() || asks.skip_history {
-            self.fan_out_publication(channel, &options, &publication, None, may_patch);
+            self.fan_out_publication(channel, options, &publication, None, may_patch);
             return Ok(None);
         }
         let (publication, epoch, evicted) =
-            self.memory.append(self.time.now(), channel, retention_of(&options), publication);
+            self.memory.append(self.time.now(), channel, retention_of(options), publication);
         self.metrics.add(Counter::StreamsEvicted, evicted as u64);
         let position = Position { epoch, offset: publication.offset };
-        self.fan_out_publication(channel, &options, &publication, Some(position), may_patch);
+        self.fan_out_publication(channel, options, &publication, Some(position), may_patch);
         Ok(Some(position))
     }
 

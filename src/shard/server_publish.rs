@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Shard;
 use super::events::ServerPublication;
 use super::home::Asks;
+use crate::access::ChannelOptions;
 use crate::engine::ResultKey;
 use crate::model::{ChannelName, ErrorCode, Position, Publication, Version};
 use crate::telemetry::Counter;
@@ -20,8 +21,7 @@ impl Shard {
     ) -> Result<Option<Position>, ErrorCode> {
         let ServerPublication { channel, data, shape, tags, skip_history, delta, idempotency_key, version } =
             publication;
-        let options = self.options.namespaces.find_options(channel.as_str()).map_err(|_| ErrorCode::UnknownChannel)?;
-        let options = Arc::clone(options);
+        let options = self.options_of(&channel)?;
         let key = idempotency_key.map(|key| ResultKey { channel: channel.clone(), idempotency_key: key });
         let key = key.filter(|_| !self.options.faults.forgotten_keys);
         if let Some(known) = key.as_ref().and_then(|key| self.memory.results.find(key)) {
@@ -35,7 +35,7 @@ impl Shard {
         let publication = Publication { data, tags, version: number, ..Publication::default() };
         // Where nothing is kept, nothing is known to be newer.
         let version = version.filter(|_| options.has_history() && !skip_history);
-        let position = self.publish_version(&channel, publication, Asks { skip_history, delta }, version)?;
+        let position = self.publish_version(&channel, &options, publication, Asks { skip_history, delta }, version)?;
         if let Some(key) = key {
             let forgotten = self.memory.results.remember(self.time.now(), key, position);
             self.metrics.add(Counter::IdempotencyKeysEvicted, forgotten as u64);
@@ -47,18 +47,19 @@ impl Shard {
     fn publish_version(
         &mut self,
         channel: &ChannelName,
+        options: &Arc<ChannelOptions>,
         publication: Publication,
         asks: Asks,
         version: Option<Version>,
     ) -> Result<Option<Position>, ErrorCode> {
-        let Some(version) = version else { return self.home_publish(channel, publication, asks) };
+        let Some(version) = version else { return self.home_publish(channel, options, publication, asks) };
         if let Some(position) = self.memory.find_newer(channel.as_str(), &version)
             && !self.options.faults.ignored_versions
         {
             self.metrics.add(Counter::VersionsOutdated, 1);
             return Ok(Some(position));
         }
-        let position = self.home_publish(channel, publication, asks)?;
+        let position = self.home_publish(channel, options, publication, asks)?;
         self.memory.remember_version(channel.as_str(), version);
         Ok(position)
     }
